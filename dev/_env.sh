@@ -1,0 +1,46 @@
+# Sourced by the scripts beside it: the virtual environment they run in, and Debian's packages.
+# shellcheck shell=bash
+
+# The environment .venv with what dev/requirements/$1.txt says, and this project in it, editable.
+# It is made once, and again when the requirements or the project's metadata change.
+use_venv() {
+    local wanted=$1 stamp python=${PYTHON:-python3}
+    if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        echo "dev: $python is no Python 3.11 or newer with venv; set PYTHON to one (Debian: apt-get install python3-venv)" >&2
+        exit 2
+    fi
+    stamp=$("$python" -VV && cat "dev/requirements/$wanted.txt" pyproject.toml)
+    stamp="$wanted $(printf %s "$stamp" | sha256sum)"
+    if [ ! -x .venv/bin/python ]; then
+        echo "dev: making .venv"
+        "$python" -m venv .venv
+    fi
+    # What runs the tests runs the demo too: the larger set is not taken away for the smaller one.
+    if ! grep -qxF -e "$stamp" .venv/stamps 2>/dev/null; then
+        echo "dev: installing what dev/requirements/$wanted.txt says"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+            -r "dev/requirements/$wanted.txt"
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+            --editable .
+        echo "$stamp" >>.venv/stamps
+    fi
+    PATH=$PWD/.venv/bin:$PATH
+    export PATH
+}
+
+# Installs Debian packages that are missing when that can be done; else says which are missing, and returns 1.
+want_packages() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "dev: missing, and only root on Debian installs them from here: ${missing[*]}" >&2
+        return 1
+    fi
+    echo "dev: installing ${missing[*]}"
+    apt-get update -qq >/dev/null &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${missing[@]}" >/dev/null
+}
