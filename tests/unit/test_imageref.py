@@ -1,0 +1,156 @@
+"""Names of images: the reference grammar, normalisation, and what is said about a bad one."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from nodeprefetch.errors import UsageError
+from nodeprefetch.imageref import ImageRef, ImageRefError, quote
+
+CASES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "data" / "reference-cases.json").read_text("utf-8")
+)
+GOOD = [case for case in CASES if "error" not in case]
+BAD = [case for case in CASES if "error" in case]
+DIGEST = "sha256:" + "ab" * 32
+PART_RULE = (
+    "cannot be part of a repository: lower-case letters and digits, between them one dot, "
+    "one or two underscores, or dashes"
+)
+
+names = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "docker.io/", "index.docker.io/", "quay.io/", "REG/", "a.b:5/", "localhost/", "[::1]:80/"]),
+    st.from_regex(r"[a-z0-9]{1,4}((__|-{1,3}|\.|_|/)[a-z0-9]{1,4}){0,4}", fullmatch=True),
+    st.sampled_from(["", ":1", ":Tag_1.x-y", "@" + DIGEST, ":1@" + DIGEST, "@sha512:" + "0" * 128]),
+)
+
+
+@pytest.mark.parametrize("case", GOOD, ids=[case["input"] for case in GOOD])
+def test_a_name_is_taken_apart_as_docker_does(case: dict[str, Any]) -> None:
+    ref = ImageRef.parse(case["input"])
+
+    assert case["input"] == ref.text
+    assert (case["domain"], case["path"]) == (ref.domain, ref.path)
+    assert (case.get("tag"), case.get("digest")) == (ref.tag, ref.digest)
+    assert case["normalized"] == ref.normalized
+    assert case["pull_ref"] == ref.pull_ref
+    assert case["familiar"] == ref.familiar
+
+
+@pytest.mark.parametrize("case", BAD, ids=[case["input"] or "empty" for case in BAD])
+def test_a_bad_name_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(ImageRefError):
+        ImageRef.parse(case["input"])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the name is empty"),
+        ("quay.io/a b", "blanks are not allowed in a name"),
+        ("nginx\t", "blanks are not allowed in a name"),
+        ("https://quay.io/a", 'write the name without "https://" in front of it'),
+        ("docker://a", 'write the name without "docker://" in front of it'),
+        ("a" * 64, "64 hex digits are an image ID, not a name; write repository@sha256:… instead"),
+        ("quay.io/A", 'the repository "A" must be in lower case'),
+        ("Nginx", 'the repository "Nginx" must be in lower case'),
+        ("quay.io/a:", "the tag behind the colon is empty"),
+        ("a:" + "t" * 129, "the tag has 129 characters, more than 128"),
+        ("a:-t", 'the tag "-t" may hold letters, digits, _ . - only, and begin with neither . nor -'),
+        ("a:b:c", 'the tag "b:c" may hold letters, digits, _ . - only, and begin with neither . nor -'),
+        ("a:ü", 'the tag "ü" may hold letters, digits, _ . - only, and begin with neither . nor -'),
+        ("a@sha256:12", "a sha256 digest has 64 hex digits in lower case; these are 2"),
+        ("a@sha256:" + "A" * 64, "a sha256 digest has 64 hex digits in lower case; these are others"),
+        ("a@md5:12", "what follows @ must be a digest, algorithm:digits, by one of sha256, sha384, sha512"),
+        ("a@", "what follows @ must be a digest, algorithm:digits, by one of sha256, sha384, sha512"),
+        ("quay.io//a", "a part of the repository is empty"),
+        ("quay.io/a/", "a part of the repository is empty"),
+        ("quay.io/", "a part of the repository is empty"),
+        ("quay.io/a..b", f'"a..b" {PART_RULE}'),
+        ("q_.io/a", '"q_.io" is no registry: write host or host:port, of letters, digits, dots and dashes'),
+        ("quay.io:x/a", '"quay.io:x" is no registry: write host or host:port, of letters, digits, dots and dashes'),
+        ("quay.io/" + "a" * 256, "the repository has 256 characters, more than 255"),
+    ],
+)
+def test_the_message_says_which_rule_is_broken(text: str, reason: str) -> None:
+    with pytest.raises(ImageRefError) as caught:
+        ImageRef.parse(text)
+
+    assert reason == caught.value.reason
+    assert f"{quote(text)}: {reason}" == str(caught.value)
+
+
+def test_a_bad_name_is_a_usage_error_and_a_value_error() -> None:
+    with pytest.raises(UsageError) as caught:
+        ImageRef.parse("A")
+
+    assert isinstance(caught.value, ValueError)
+    assert ('"A": the repository "A" must be in lower case',) == caught.value.problems
+    assert "A" == caught.value.text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a:" + "t" * 128, "quay.io/" + "a" * 255, "[::1]:5000/a", "[fe80::1]/a", "a@sha384:" + "0" * 96, "x/a__b--c.d_e"],
+)
+def test_what_the_rules_just_allow_is_a_name(text: str) -> None:
+    assert text == ImageRef.parse(text).text
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [("nginx", "nginx:latest"), ("nginx:1", "nginx:1"), (f"nginx@{DIGEST}", f"nginx@{DIGEST}")],
+)
+def test_a_runtime_is_sent_what_was_written_with_the_default_tag(text: str, sent: str) -> None:
+    assert sent == ImageRef.parse(text).with_default_tag
+
+
+def test_credentials_are_looked_up_without_tag_and_digest() -> None:
+    ref = ImageRef.parse(f"index.docker.io/nginx:1@{DIGEST}")
+
+    assert "docker.io/library/nginx" == ref.lookup_name
+    assert "docker.io" == ref.registry
+
+
+@given(names)
+def test_the_normalized_name_is_normal(text: str) -> None:
+    ref = ImageRef.parse(text)
+    again = ImageRef.parse(ref.normalized)
+
+    assert ref.normalized == again.normalized
+    assert (ref.domain, ref.path, ref.digest) == (again.domain, again.path, again.digest)
+    assert ref.pull_ref == ImageRef.parse(ref.pull_ref).pull_ref
+    assert ref.pull_ref == again.pull_ref
+
+
+@given(st.one_of(st.text(), st.text(alphabet="aA0./:@-_[]é\x00 sha256"), names.map(lambda name: name[1:] + ":")))
+@example("\ud800")
+def test_arbitrary_text_is_a_name_or_our_error(text: str) -> None:
+    try:
+        shown = ImageRef.parse(text).text
+    except ImageRefError as error:
+        shown = error.text
+
+    assert text == shown
+
+
+@pytest.mark.parametrize("piece", ["a", "a-", "a.", "a/", "A", "-", ":", "@", "__", "[", "a:"])
+def test_a_long_name_takes_no_time(piece: str) -> None:
+    begun = time.perf_counter()
+
+    for text in (piece * 200_000 + "!", f"q.io/{piece * 200_000}!", f"{piece * 200_000}!.io/a", "a:" + piece * 200_000):
+        with pytest.raises(ImageRefError):
+            ImageRef.parse(text)
+
+    assert time.perf_counter() - begun < 5  # linear: a tenth of a second; quadratic: an hour
+
+
+def test_what_is_quoted_is_short_and_visible() -> None:
+    assert '"a\\x00\\u202eb"' == quote("a\0\u202eb")
+    assert '"' + "x" * 120 + '…"' == quote("x" * 1000)
