@@ -1,0 +1,137 @@
+"""The keyring: which credentials match an image, and in which order. The kubelet's rules, without I/O."""
+
+import re
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.imageref import ImageRef
+
+_DOCKER_HUB_KEY = "index.docker.io"
+_DOCKER_HUB_DOMAINS = {"docker.io", "index.docker.io"}
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9!$&'()*+,;=<>\"~._-]*)(?::[0-9]*)?")
+_BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyPattern:
+    """A key, as an image's name is compared with it: host labels with `*` in them, a port, a path in front."""
+
+    host: str
+    """With its port."""
+    path: str
+    """Empty, or beginning with a slash."""
+
+    @classmethod
+    def parse(cls, key: str) -> Self | None:
+        """Take a key apart as a URL, `https://` understood; None when it is none that the kubelet could read."""
+        has_scheme = key.startswith(("http://", "https://"))
+        rest = key.partition("://")[2] if has_scheme else key
+        rest = rest.partition("#")[0].partition("?")[0]
+        authority, slash, path = rest.partition("/")
+        host = authority.rpartition("@")[2]
+        if _CONTROL.search(key) or not _HOST.fullmatch(host) or _BAD_ESCAPE.search(path):
+            return None
+        return cls(host=host, path=urllib.parse.unquote(slash + path))
+
+    def without_api_version(self) -> Self:
+        """`/v1/` and `/v2/` in front of the path belong to a registry's API, and a lone slash says nothing."""
+        path = self.path[3:] if self.path.startswith(("/v1/", "/v2/")) else self.path
+        return type(self)(host=self.host, path="" if path == "/" else path)
+
+    @property
+    def text(self) -> str:
+        """What keys are sorted by."""
+        return self.host + self.path
+
+    def matches(self, lookup_name: str) -> bool:
+        """Port and number of labels the same, each label matched, and the path a plain prefix of the name's."""
+        domain, slash, path = lookup_name.partition("/")
+        host, port = _split_port(self.host)
+        wanted_host, wanted_port = _split_port(domain)
+        patterns, labels = host.split("."), wanted_host.split(".")
+        return (
+            port == wanted_port
+            and len(patterns) == len(labels)
+            and (slash + path).startswith(self.path)
+            and all(_glob_matches(*pair) for pair in zip(patterns, labels, strict=True))
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyringEntry:
+    """A credential and the key it stands under."""
+
+    key: str
+    """As written."""
+    auth: AuthConfig
+
+
+class Keyring:
+    """Credentials by key.
+
+    Args:
+        entries: in the order in which credentials under one key are to be used.
+    """
+
+    def __init__(self, entries: Iterable[KeyringEntry] = ()) -> None:
+        self._patterns: dict[str, KeyPattern] = {}
+        self._entries: dict[str, list[KeyringEntry]] = {}
+        unusable: list[str] = []
+        for entry in entries:
+            pattern = KeyPattern.parse(entry.key)
+            if pattern is None:
+                unusable.append(entry.key)
+                continue
+            pattern = pattern.without_api_version()
+            self._patterns[pattern.text] = pattern
+            self._entries.setdefault(pattern.text, []).append(entry)
+        # Reverse byte order: a longer path before the path it begins with, a host before a pattern for it.
+        self._order = sorted(self._patterns, key=lambda text: text.encode("utf-8", "replace"), reverse=True)
+        self.unusable_keys = tuple(unusable)
+        """Keys that are no host with a path: they match nothing."""
+
+    def lookup(self, image: ImageRef | str) -> tuple[KeyringEntry, ...]:
+        """All credentials for an image, those under the most specific key first; empty when there is none.
+
+        Args:
+            image: the image, or its lookup name: registry and repository, without tag and digest.
+        """
+        name = image.lookup_name if isinstance(image, ImageRef) else image
+        found = [entry for text in self._order if self._patterns[text].matches(name) for entry in self._entries[text]]
+        if not found and _is_of_docker_hub(name):
+            found = self._entries.get(_DOCKER_HUB_KEY, [])
+        return tuple(found)
+
+
+def _is_of_docker_hub(name: str) -> bool:
+    domain, slash, _ = name.partition("/")
+    return bool(domain) and (not slash or domain in _DOCKER_HUB_DOMAINS or not ("." in domain or ":" in domain))
+
+
+def _split_port(host: str) -> tuple[str, str]:
+    if host.startswith("["):
+        address, _, port = host[1:].partition("]")
+        return address, port.removeprefix(":")
+    name, _, port = host.partition(":")
+    return name, port
+
+
+def _glob_matches(pattern: str, label: str) -> bool:
+    """`*` stands for any number of characters. Without backtracking: each piece is taken where it comes first."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == label
+    last = rest.pop()
+    if len(first) + len(last) > len(label) or not label.startswith(first) or not label.endswith(last):
+        return False
+    position, end = len(first), len(label) - len(last)
+    for piece in rest:
+        found = label.find(piece, position, end)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return True
