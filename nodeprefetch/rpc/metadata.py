@@ -1,0 +1,70 @@
+"""Metadata of a call: what goes along with request and answer as HTTP/2 headers.
+
+Names ending in `-bin` hold bytes, sent as base64
+(https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Custom-Metadata").
+"""
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterable, Mapping
+
+MetadataLike = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
+"""What a caller may give."""
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""What a caller gets: pairs in the order of arrival, since a name may come more than once."""
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Headers as they come off the wire."""
+
+_NAME = re.compile(r"[0-9a-z_.-]+")
+_TEXT = re.compile(r"[\x20-\x7e]*")
+_OURS = frozenset({"te", "content-type", "user-agent", "connection", "host"})
+
+
+def encode_metadata(metadata: MetadataLike | None) -> list[tuple[str, str]]:
+    """Headers for the wire.
+
+    Raises:
+        ValueError: a name or value that HTTP/2 or gRPC does not allow there; nothing has been sent. Names are
+            lower-cased first; `grpc-…` is gRPC's own.
+    """
+    if metadata is None:
+        return []
+    pairs = metadata.items() if isinstance(metadata, Mapping) else metadata
+    return [_encode(name.lower(), value) for name, value in pairs]
+
+
+def _encode(name: str, value: str | bytes) -> tuple[str, str]:
+    if not _NAME.fullmatch(name) or name.startswith("grpc-") or name in _OURS:
+        raise ValueError(f"{name!r} cannot be the name of metadata")
+    if name.endswith("-bin"):
+        if isinstance(value, str):
+            raise ValueError(f"metadata {name!r} holds bytes, not text")
+        return name, b64encode(value).rstrip(b"=").decode()
+    if isinstance(value, bytes) or not _TEXT.fullmatch(value):
+        raise ValueError(f"metadata {name!r} holds printable ASCII only; bytes belong under a name ending in -bin")
+    return name, value.strip(" ")
+
+
+def decode_metadata(headers: RawHeaders) -> Metadata:
+    """The metadata among headers from the wire: pseudo-headers left out, `-bin` values decoded.
+
+    A `-bin` value that is no base64 is left out: nobody can use it, and a call does not fail for it.
+    """
+    pairs: list[tuple[str, str | bytes]] = []
+    for raw_name, raw_value in headers:
+        name = raw_name.decode("ascii", "replace")
+        if name.startswith(":"):
+            continue
+        if not name.endswith("-bin"):
+            pairs.append((name, raw_value.decode("utf-8", "replace")))
+            continue
+        for part in raw_value.split(b","):  # equal names may arrive joined
+            text = part.strip()
+            try:
+                pairs.append((name, b64decode(text + b"=" * (-len(text) % 4), validate=True)))
+            except Base64Error:
+                continue
+    return tuple(pairs)

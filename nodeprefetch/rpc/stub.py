@@ -1,0 +1,96 @@
+"""The base class of generated stubs: the four shapes of a call, on Trio."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from typing import TypeVar
+
+from grpclib.const import Cardinality
+
+from nodeprefetch.errors import ProtocolViolationError
+from nodeprefetch.rpc.channel import Channel
+from nodeprefetch.rpc.metadata import MetadataLike
+from nodeprefetch.rpc.stream import Message
+
+Reply = TypeVar("Reply", bound=Message)
+MessageSource = Iterable[Message] | AsyncIterable[Message]
+
+
+class ServiceStub:
+    """A service at the other end of a channel.
+
+    Args:
+        channel: the way there.
+        metadata: goes along with every call that brings none of its own.
+    """
+
+    def __init__(self, channel: Channel, *, metadata: MetadataLike | None = None) -> None:
+        self.channel = channel
+        self.metadata = metadata
+
+    def _metadata(self, metadata: MetadataLike | None) -> MetadataLike | None:
+        return self.metadata if metadata is None else metadata
+
+    async def _unary_unary(
+        self,
+        route: str,
+        request: Message,
+        response_type: type[Reply],
+        *,
+        metadata: MetadataLike | None = None,
+    ) -> Reply:
+        async with self.channel.request(
+            route, Cardinality.UNARY_UNARY, type(request), response_type, metadata=self._metadata(metadata)
+        ) as stream:
+            await stream.send_message(request, end=True)
+            return _one(await stream.recv_message())
+
+    async def _unary_stream(
+        self,
+        route: str,
+        request: Message,
+        response_type: type[Reply],
+        *,
+        metadata: MetadataLike | None = None,
+    ) -> AsyncIterator[Reply]:
+        async with self.channel.request(
+            route, Cardinality.UNARY_STREAM, type(request), response_type, metadata=self._metadata(metadata)
+        ) as stream:
+            await stream.send_message(request, end=True)
+            async for message in stream:
+                yield message
+
+    async def _stream_unary(
+        self,
+        route: str,
+        request_iterator: MessageSource,
+        request_type: type[Message],
+        response_type: type[Reply],
+        *,
+        metadata: MetadataLike | None = None,
+    ) -> Reply:
+        async with self.channel.request(
+            route, Cardinality.STREAM_UNARY, request_type, response_type, metadata=self._metadata(metadata)
+        ) as stream:
+            stream.send_from(request_iterator)
+            return _one(await stream.recv_message())
+
+    async def _stream_stream(
+        self,
+        route: str,
+        request_iterator: MessageSource,
+        request_type: type[Message],
+        response_type: type[Reply],
+        *,
+        metadata: MetadataLike | None = None,
+    ) -> AsyncIterator[Reply]:
+        async with self.channel.request(
+            route, Cardinality.STREAM_STREAM, request_type, response_type, metadata=self._metadata(metadata)
+        ) as stream:
+            stream.send_from(request_iterator)
+            async for message in stream:
+                yield message
+
+
+def _one(message: Reply | None) -> Reply:
+    if message is None:
+        raise ProtocolViolationError("the server ended the call without an answer")
+    return message
