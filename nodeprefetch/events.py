@@ -1,0 +1,202 @@
+"""What a run says while it happens: one tagged union, the same in the process and on the wire.
+
+Everything that tells somebody something (log, live table, later the submitter and the node label) is a reader of
+these events; nobody is told anything in another way.
+"""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from nodeprefetch.settings import PullPolicy
+
+
+class Outcome(StrEnum):
+    """What became of an image. The last three are final."""
+
+    WAITING = "waiting"
+    PULLING = "pulling"
+    SUCCEEDED = "succeeded"
+    PRESENT = "present"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing changes it any more in this run."""
+        return self not in {Outcome.WAITING, Outcome.PULLING}
+
+
+class RunEnd(StrEnum):
+    """Why a run ended."""
+
+    FINISHED = "finished"
+    """Every image has its outcome."""
+
+    TIMED_OUT = "timed-out"
+    """The overall timeout cut it."""
+
+    STOPPED = "stopped"
+    """A signal cut it."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
+    """What all events have."""
+
+    at: float = msgspec.field(default_factory=time.time)
+    """When it happened, Unix seconds. Durations are never computed from this: that clock may be set."""
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
+    """The runtime answered, the images it holds are known, pulls begin."""
+
+    run_id: str
+    node: str
+    """Name of the node (`NODE_NAME`), else the host's."""
+
+    version: str
+    """Version of this program."""
+
+    runtime: str
+    """Who serves the CRI socket, and its version: `containerd 1.6.20`."""
+
+    socket: str
+    images: tuple[str, ...]
+    """As the user wrote them, in the list's order, each once."""
+
+    instance: str = ""
+    """Name of the installation (`INSTANCE_NAME`), empty when there is none."""
+
+
+class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
+    """One PullImage call begins, with one credential under one limit."""
+
+    attempt_id: str
+    image: str
+    attempt: int
+    """1 for the image's first."""
+
+    limit: float
+    """Seconds after which the attempt is cut."""
+
+    credential: str = ""
+    """Source and key of the credential, never a secret; empty when anonymous."""
+
+
+class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
+    """That call ended."""
+
+    attempt_id: str
+    image: str
+    attempt: int
+    started_at: float
+    """Unix seconds."""
+
+    duration: float
+    """Seconds."""
+
+    limit: float
+    credential: str = ""
+    error: str = ""
+    """Empty when the image is there. Free of secrets, one line."""
+
+    error_class: str = ""
+    """`passing`, `permanent`, `refused`, `no-space`, `runtime-gone`, `cancelled`; empty without an error."""
+
+    reason: str = ""
+    """A word of few: `not_found`, `unauthorized`, `timeout`, …"""
+
+    image_id: str = ""
+    size: int = 0
+    """Bytes, as the runtime says (see `ImageRecord.size`); 0 when not known."""
+
+    digest: str = ""
+    """Digest of the manifest or index pulled; empty when not known."""
+
+
+class RetryPlanned(Event, frozen=True, kw_only=True, tag="retry_planned"):
+    """The image waits before its next attempt."""
+
+    image: str
+    delay: float
+    """Seconds."""
+
+
+class RuntimeLost(Event, frozen=True, kw_only=True, tag="runtime_lost"):
+    """The runtime stopped answering; pulls wait for it."""
+
+    error: str
+
+
+class RuntimeReturned(Event, frozen=True, kw_only=True, tag="runtime_returned"):
+    """The runtime answers again; pulls go on."""
+
+    after: float
+    """Seconds it was away."""
+
+
+class ImageFinished(Event, frozen=True, kw_only=True, tag="image_finished"):
+    """An image has its final outcome."""
+
+    image: str
+    outcome: Outcome
+    policy: PullPolicy
+    attempts: int
+    elapsed: float
+    """Seconds since the run began."""
+
+    error: str = ""
+    error_class: str = ""
+    reason: str = ""
+    image_id: str = ""
+    size: int = 0
+    digest: str = ""
+
+
+class ImagesListed(Event, frozen=True, kw_only=True, tag="images_listed"):
+    """What the runtime holds, for `--debug`."""
+
+    when: str
+    """`before` or `after` the pulls."""
+
+    images: tuple[str, ...]
+    error: str = ""
+
+
+class Notice(Event, frozen=True, kw_only=True, tag="notice"):
+    """Something people should know that belongs to no image: what did not work and is not needed."""
+
+    message: str
+
+
+class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
+    """Every image has an outcome."""
+
+    run_id: str
+    end: RunEnd
+    succeeded: int
+    present: int
+    failed: int
+    elapsed: float
+    """Seconds."""
+
+
+Reader = Callable[[Event], None]
+"""Who is told. Called in the order of events, from the one thread of Trio; must not block and not raise."""
+
+
+class Telling:
+    """Tells every reader every event.
+
+    Args:
+        readers: told in this order.
+    """
+
+    def __init__(self, *readers: Reader) -> None:
+        self._readers = readers
+
+    def __call__(self, event: Event) -> None:
+        """Tell it to all."""
+        for reader in self._readers:
+            reader(event)

@@ -1,0 +1,1 @@
+"""The container runtime as this program sees it."""

@@ -1,0 +1,172 @@
+"""Which socket: finds the container runtime of this node, and says plainly why when there is none."""
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
+from nodeprefetch.rpc import Channel, open_channel
+from nodeprefetch.runtime.cri import CriImageService
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.service import ImageService, RuntimeVersion
+
+ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
+"""Where other CRI tools look first (crictl)."""
+
+USUAL_SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",  # k3s and RKE2
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/cri-dockerd.sock",
+)
+
+ANSWER_LIMIT = 5.0
+"""Seconds in which one runtime has to answer Version."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+"""Seconds between two looks at the sockets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """A container runtime that answered."""
+
+    service: ImageService
+    version: RuntimeVersion
+    socket: str
+
+
+Connect = Callable[[trio.Nursery], Awaitable[Runtime]]
+"""Finds the runtime. The connection lives as long as the nursery given.
+
+Raises `RuntimeUnavailableError` when none answers in the time it allows.
+"""
+
+
+def connect_to(
+    path: str | None,
+    *,
+    wait: float,
+    environment: Mapping[str, str] = os.environ,
+    usual: tuple[str, ...] = USUAL_SOCKETS,
+) -> Connect:
+    """A way to the runtime at a socket, or to the first that answers at the places where runtimes have theirs.
+
+    Args:
+        path: the socket, with or without `unix://`; None: look.
+        wait: seconds to go on trying for; 0: try once.
+        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`.
+        usual: where to look otherwise, in order.
+    """
+    if path is not None:
+        sockets: tuple[str, ...] = (path,)
+    else:
+        named = environment.get(ENDPOINT_VARIABLE, "").strip()
+        sockets = (named, *usual) if named else usual
+    sockets = tuple(dict.fromkeys(socket_path(one) for one in sockets))
+
+    async def connect(nursery: trio.Nursery) -> Runtime:
+        give_up = trio.current_time() + wait
+        pause = FIRST_PAUSE
+        while True:
+            problems = {}
+            for socket in sockets:
+                found = await _try(socket, nursery)
+                if isinstance(found, Runtime):
+                    return found
+                problems[socket] = found
+            if trio.current_time() + pause > give_up:
+                raise RuntimeUnavailableError(_report(problems, wait))
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    return connect
+
+
+def socket_path(endpoint: str) -> str:
+    """`unix:///run/x.sock`, `unix:/run/x.sock` and `/run/x.sock` are one."""
+    return endpoint.removeprefix("unix://").removeprefix("unix:")
+
+
+async def _try(path: str, nursery: trio.Nursery) -> Runtime | str:
+    """The runtime, or why there is none at that path."""
+    problem = _look_at(path)
+    if problem:
+        return problem
+    channel, close = await nursery.start(_keep_open, path)
+    service = CriImageService(channel)
+    try:
+        with trio.fail_after(ANSWER_LIMIT):
+            return Runtime(service=service, version=await service.version(), socket=path)
+    except RuntimeFaultError as error:
+        problem = _explain(error)
+    except trio.TooSlowError:
+        problem = (
+            f"accepts connections, but did not answer in {ANSWER_LIMIT:g} s: is the runtime overloaded or stopped?"
+        )
+    close.cancel()
+    return problem
+
+
+async def _keep_open(
+    path: str, task_status: trio.TaskStatus[tuple[Channel, trio.CancelScope]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.CancelScope() as scope:
+        async with open_channel(path) as channel:
+            task_status.started((channel, scope))
+            await trio.sleep_forever()
+
+
+def _look_at(path: str) -> str:
+    """What is wrong with a path before anything is sent there; empty when it is a socket."""
+    if not os.path.isabs(path):  # noqa: PTH117 - a text, as the user gave it
+        return "is not an absolute path"
+    try:
+        kind = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError:
+        return "does not exist"
+    except PermissionError:
+        return "no permission to look at it: run as root, or as a member of the socket's group"
+    except OSError as error:
+        return error.strerror or str(error)
+    if stat.S_ISDIR(kind):
+        return "is a directory, not a socket"
+    if not stat.S_ISSOCK(kind):
+        return "is a file, not a socket"
+    return ""
+
+
+def _explain(error: RuntimeFaultError) -> str:
+    """Why a socket did not bring us to a runtime, in words that say what to do."""
+    if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):
+        match error.__cause__.__cause__.errno:
+            case errno.ECONNREFUSED:
+                return "is a socket, but nobody listens there: is the runtime running?"
+            case errno.EACCES | errno.EPERM:
+                return "no permission to connect: run as root, or as a member of the socket's group"
+            case _:
+                pass
+    if error.code == "UNIMPLEMENTED":
+        return f"something answers, but it does not serve CRI (is its CRI plugin disabled?): {error}"
+    return str(error)
+
+
+def _report(problems: Mapping[str, str], wait: float) -> str:
+    waited = f" in {wait:g} s" if wait and math.isfinite(wait) else ""
+    if len(problems) == 1:
+        ((path, problem),) = problems.items()
+        return f"no container runtime answered{waited}: {path}: {problem}"
+    there = {path: problem for path, problem in problems.items() if problem != "does not exist"}
+    if not there:
+        return (
+            f"no container runtime found{waited}: none of these sockets exists: {', '.join(problems)}; "
+            "say where it is by --cri-socket"
+        )
+    return f"no container runtime answered{waited}: " + "; ".join(f"{path}: {why}" for path, why in there.items())

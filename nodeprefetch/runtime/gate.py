@@ -1,0 +1,52 @@
+"""Where pulls wait while the runtime is away: one asks for all of them."""
+
+import trio
+
+from nodeprefetch.events import Reader, RuntimeLost, RuntimeReturned
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.service import ImageService
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+ANSWER_LIMIT = 5.0
+"""Seconds for one Version call: a runtime slower than that is not back yet."""
+
+
+class RuntimeGate:
+    """Open while the runtime answers.
+
+    Args:
+        service: the runtime.
+        tell: who hears that it went away and came back.
+    """
+
+    def __init__(self, service: ImageService, tell: Reader) -> None:
+        self._service = service
+        self._tell = tell
+        self._asking = trio.Lock()
+
+    async def wait(self) -> None:
+        """Return once the runtime answers Version. Asks for as long as it takes: the caller's scope is the limit."""
+        async with self._asking:
+            error = await self._ask()
+            if error is None:
+                return
+            lost_at = trio.current_time()
+            self._tell(RuntimeLost(error=error))
+            pause = FIRST_PAUSE
+            while error is not None:
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                error = await self._ask()
+            self._tell(RuntimeReturned(after=trio.current_time() - lost_at))
+
+    async def _ask(self) -> str | None:
+        """None when the runtime answered, else what is wrong."""
+        try:
+            with trio.fail_after(ANSWER_LIMIT):
+                await self._service.version()
+        except RuntimeFaultError as error:
+            return str(error)
+        except trio.TooSlowError:
+            return f"no answer to Version in {ANSWER_LIMIT:g} s"
+        return None

@@ -1,0 +1,107 @@
+"""Makes a foreign text fit for a log: no secrets, one line, nothing invisible, not endless."""
+
+import base64
+import json
+import re
+import urllib.parse
+from collections.abc import Iterable, Iterator
+
+MAX_LENGTH = 2000
+"""Characters. What is longer loses its middle: the beginning says what was done, the end what went wrong."""
+
+SHORTEST_SECRET = 4
+"""Shorter ones are not looked for: they would be found in every word."""
+
+_HEAD = 1400
+_MASK = "***"
+_CUT = " … "
+
+_URL_REST = re.compile(r"://([^\s\"'<>`\\]*)")
+_DECODED_AUTH = re.compile(r'(invalid decoded auth: ?)(?:"(?:[^"\\]|\\.)*+"?|.*)', re.DOTALL)
+_HEADER = re.compile(
+    r"(?i:((?:proxy-)?authorization[\"']?\s?[:=]\s?\[?[\"']?(?:(?:bearer|basic|digest|negotiate) )?))[^\s\"',\]]+"
+)
+_SCHEME = re.compile(r"\b([Bb]earer|BEARER|[Bb]asic|BASIC) (?![a-z]+\b(?![-+/=~._]))[A-Za-z0-9+/_.~=-]{4,}")
+_NAMED = re.compile(
+    r"(?i:((?:access_|refresh_|id_|identity_?|registry_?|client_|x-amz-(?:security-)?)?"
+    r"(?:token|password|passwd|secret|signature|credential)[\\\"']*[=:]\s?[\\\"']*))(?<=[=\"'])[^\s&\"'\\,;]+"
+)
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)?")
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{4,}={0,2}")
+
+
+def scrub(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text on one line of at most `MAX_LENGTH` characters, with secrets replaced by `***`.
+
+    Replaced are: the secrets given, as they are, escaped as in Go, JSON and URLs, and inside base64 text; passwords
+    and query strings in URLs (a token server's tell who asks for what); what follows `Bearer`, `Basic`, `token=`
+    and the like; and the decoded credential that containerd quotes when it has no colon. Works in time in
+    proportion to the text, before it is cut.
+    """
+    known = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
+    text = _mask(text, known)
+    text = _DECODED_AUTH.sub(rf'\1"{_MASK}"', text)
+    text = _URL_REST.sub(_without_userinfo_and_query, text)
+    for pattern in (_HEADER, _NAMED):
+        text = pattern.sub(rf"\1{_MASK}", text)
+    text = _SCHEME.sub(rf"\1 {_MASK}", text)
+    text = _JWT.sub(_MASK, text)
+    text = _on_one_line(text)
+    text = _mask(text, known)  # once more: making one line of it can bring parts together
+    return text if len(text) <= MAX_LENGTH else text[:_HEAD] + _CUT + text[_HEAD + len(_CUT) - MAX_LENGTH :]
+
+
+def _mask(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        for form in sorted(set(_escaped(secret)), key=len, reverse=True):
+            text = text.replace(form, _MASK)
+        cores = tuple(_base64_cores(secret))
+        text = _BASE64_RUN.sub(lambda run, cores=cores: _mask_run(run, cores), text)  # type: ignore[misc]
+    return text
+
+
+def _escaped(secret: str) -> Iterator[str]:
+    yield secret
+    quoted = urllib.parse.quote(secret, safe="", errors="surrogatepass")
+    yield from (quoted, quoted.replace("%20", "+"), re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), quoted))
+    yield from (urllib.parse.quote(secret, safe="/", errors="surrogatepass"),)
+    for ascii_only in (True, False):
+        in_json = json.dumps(secret, ensure_ascii=ascii_only)[1:-1]
+        yield in_json
+        yield in_json.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    yield secret.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _base64_cores(secret: str) -> Iterator[str]:
+    """The digits that a secret gives wherever it stands in a text that is encoded: one way for each alignment."""
+    data = secret.encode("utf-8", "surrogatepass")
+    for before in range(3):
+        digits = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")
+        # Digits that hold bits of a neighbour on either side depend on it.
+        first = (before * 8 + 5) // 6
+        last = (before + len(data)) * 8 // 6
+        core = digits[first:last]
+        yield core
+        yield core.replace("+", "-").replace("/", "_")
+
+
+def _mask_run(run: re.Match[str], cores: tuple[str, ...]) -> str:
+    return _MASK if any(core in run[0] for core in cores) else run[0]
+
+
+def _without_userinfo_and_query(match: re.Match[str]) -> str:
+    url = match[1].rstrip(":;,.")  # the sentence's
+    after = match[1][len(url) :]
+    rest, query, _ = url.partition("?")
+    rest, fragment, _ = rest.partition("#")
+    authority, slash, path = rest.partition("/")
+    userinfo, at, host = authority.rpartition("@")
+    shown = f"{_MASK}@{host}" if at and userinfo else authority
+    return f"://{shown}{slash}{path}{'?…' if query or fragment else ''}{after}"
+
+
+def _on_one_line(text: str) -> str:
+    text = " | ".join(line.strip() for line in text.strip().splitlines() if line.strip())
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

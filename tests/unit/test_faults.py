@@ -1,0 +1,225 @@
+"""Classes of faults: every observed text of every runtime, and that nobody else's words decide."""
+
+import json
+import string
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError, classify
+
+ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "pull-errors.json").read_text("utf-8"))
+"""Texts with blanks to fill in: names as the image has them, and what a server says."""
+
+DIGEST = "sha256:" + "3b" * 32
+MESSAGE = "access to this is not for you"
+
+HOSTILE_NAMES = [
+    "127.0.0.1:5000/no-space-left-on-device/403-forbidden:500",
+    "registry.example.com/unauthorized/denied:manifest-unknown",
+    "registry.example.com:443/x509/tls/eof:connection-refused",
+    "503.example.com:503/not-found/no-such-host:429",
+    f"registry.example.com/toomanyrequests/authorization-failed@{DIGEST}",
+    "no-match-for-platform-in-manifest/unexpected-media-type:schema-1",
+    "localhost:5000/server.misbehaving/lease.does.not.exist:unexpected-status--403",
+]
+HOSTILE_MESSAGES = [
+    "denied: no space left on device",
+    "write /data: no space left on device",
+    ": no space left on device: unknown",
+    "503 Service Unavailable",
+    "unexpected status from HEAD request to https://x/: 500 Internal Server Error",
+    "unexpected status code https://x/: 401 Unauthorized - Server message: denied",
+    "manifest unknown; artifact err: no space left on device",
+    "; artifact err: unauthorized",
+    'Get "https://x/": EOF',
+    "x509: certificate signed by unknown authority",
+    'failed to parse image reference "x": invalid reference format',
+    "server is not initialized yet",
+    "no match for platform in manifest: not found",
+    "toomanyrequests: later\ndenied: never\nunexpected status: 404 Not Found",
+    "dial tcp: lookup x: no such host",
+    "",
+]
+
+names = st.builds(
+    "{}/{}{}".format,
+    st.sampled_from(
+        ["", "docker.io", "quay.io", "127.0.0.1:5000", "localhost", "[::1]:500", "404.example.com:403"]
+    ).filter(bool),
+    st.from_regex(r"[a-z0-9]{1,8}((__|-{1,3}|\.|_|/)[a-z0-9]{1,8}){0,4}", fullmatch=True),
+    st.one_of(
+        st.just(""),
+        st.from_regex(r":[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+        st.just(f"@{DIGEST}"),
+    ),
+)
+row_texts = st.sampled_from([row["text"] for row in ROWS])
+messages = st.one_of(
+    st.sampled_from(HOSTILE_MESSAGES),
+    row_texts,
+    st.text(max_size=60),
+    st.text(alphabet=string.printable, max_size=60),
+    st.tuples(st.text(max_size=10), row_texts, st.text(max_size=10)).map("".join),
+)
+
+
+def fill(template: str, *, image: str = "registry.example.com/team/app:1.2", message: str = MESSAGE) -> str:
+    """The text as a runtime would give it for that image, with what that server said."""
+    ref = ImageRef.parse(image)
+    tag = ref.digest or ref.tag or "latest"
+    host = f"https://{ref.domain}"
+    values = {
+        "ref": ref.pull_ref,
+        "bad_ref": ref.pull_ref.upper(),
+        "host": ref.domain,
+        "dns_name": ref.domain.partition(":")[0] or "registry",
+        "repo": ref.path,
+        "tag": tag,
+        "digest": DIGEST,
+        "url": f"{host}/v2/{ref.path}/manifests/{tag}",
+        "blob_url": f"{host}/v2/{ref.path}/blobs/{DIGEST}",
+        "token_url": f"{host}/token?scope=repository%3A{ref.path}%3Apull&service={ref.domain}",
+        "file": "usr/share/403 Forbidden/archive",
+        "message_quoted": message.replace("\\", "\\\\").replace('"', '\\"'),
+        "message": message,
+    }
+    for name, value in values.items():  # the message last: what it holds is not filled in again
+        template = template.replace("{" + name + "}", value)
+    return template
+
+
+def expected(row: dict[str, Any]) -> Fault:
+    """The class that stands in the table."""
+    return Fault(kind=FaultClass(row["kind"]), reason=row["reason"], missing=row["missing"], retries=row["retries"])
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row['runtime']}: {row['case']}" for row in ROWS])
+def test_an_observed_error_has_its_class(row: dict[str, Any]) -> None:
+    assert expected(row) == classify(row["code"], fill(row["text"]))
+
+
+@pytest.mark.parametrize("image", HOSTILE_NAMES)
+def test_the_name_of_the_image_does_not_decide(image: str) -> None:
+    for row in ROWS:
+        assert expected(row) == classify(row["code"], fill(row["text"], image=image)), row["case"]
+
+
+@pytest.mark.parametrize("message", HOSTILE_MESSAGES)
+def test_what_the_server_says_does_not_decide(message: str) -> None:
+    for row in ROWS:
+        assert expected(row) == classify(row["code"], fill(row["text"], message=message)), row["case"]
+
+
+@given(row=st.sampled_from(ROWS), image=names, message=messages)
+def test_no_name_and_no_message_changes_a_class(row: dict[str, Any], image: str, message: str) -> None:
+    assert expected(row) == classify(row["code"], fill(row["text"], image=image, message=message))
+
+
+@given(code=st.sampled_from(sorted({row["code"] for row in ROWS})), text=st.one_of(messages, st.binary()))
+def test_every_text_has_some_class(code: str, text: str | bytes) -> None:
+    assert isinstance(classify(code, str(text)), Fault)
+
+
+@pytest.mark.parametrize("code", ["CANCELLED", "DEADLINE_EXCEEDED"])
+def test_a_cut_call_passes_whatever_its_text_says(code: str) -> None:
+    assert FaultClass.PASSING is classify(code, fill(ROWS[0]["text"])).kind
+
+
+def test_a_code_we_never_heard_of_passes() -> None:
+    assert Fault(kind=FaultClass.PASSING, reason="unknown") == classify("HAPPY", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        ("408 Request Timeout", Fault(kind=FaultClass.PASSING, reason="timeout")),
+        ("425 Too Early", Fault(kind=FaultClass.PASSING, reason="rate_limited")),
+        ("418 I'm a teapot", Fault(kind=FaultClass.PERMANENT, reason="client_error")),
+        ("404 Not Found", Fault(kind=FaultClass.PERMANENT, reason="not_found", missing=True)),
+        ("302 Found", Fault(kind=FaultClass.PASSING, reason="unknown")),
+        ("403", Fault(kind=FaultClass.REFUSED, reason="denied")),
+        ("403 no space left on device", Fault(kind=FaultClass.REFUSED, reason="denied")),
+    ],
+)
+def test_the_number_of_an_http_status_decides_and_not_its_words(status: str, fault: Fault) -> None:
+    text = fill('failed to pull and unpack image "{ref}": failed to resolve image: unexpected status from GET ')
+    assert fault == classify("UNKNOWN", f"{text}request to https://x/: {status}")
+
+
+def test_a_file_in_a_layer_cannot_feign_a_full_disk() -> None:
+    text = fill(
+        'failed to pull and unpack image "{ref}": failed to extract layer {digest}: mount callback failed on /m: '
+    )
+    assert "unknown" == classify("UNKNOWN", text + "write /a: no space left on device: permission denied").reason
+
+
+def test_the_image_s_own_error_comes_before_that_of_the_artifact() -> None:
+    text = "unable to pull image or OCI artifact: pull image err: reading manifest 1 in h/r: denied; artifact err: x"
+    assert FaultClass.REFUSED is classify("UNKNOWN", text + ": no space left on device").kind
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "failed to copy: ",
+        "a",
+        "unexpected status from GET request to ",
+        '"',
+        "\\",
+        'Get "x": ',
+        "plain words: ",
+        "content ",
+        ": ",
+        "; artifact err: ",
+        "adding layer with blob ",
+        "no space left on device",
+        "\n",
+    ],
+)
+def test_a_long_text_takes_no_time(piece: str) -> None:
+    for start in ("", 'failed to pull and unpack image "', "reading manifest ", "failed to extract layer "):
+        text = start + piece * (250_000 // len(piece))
+        begun = time.perf_counter()
+
+        RuntimeFaultError.from_status("UNKNOWN", text, image="a", secrets=["hunter2hunter2"])
+
+        assert time.perf_counter() - begun < 5, start  # linear: a tenth of a second; quadratic: many minutes
+
+
+def test_an_error_carries_class_code_and_image_and_hides_secrets() -> None:
+    error = RuntimeFaultError.from_status(
+        "UNKNOWN", 'invalid decoded auth: "joe"\nand hunter22', image="quay.io/a", secrets=["hunter22"]
+    )
+
+    assert "bad_credential" == error.fault.reason
+    assert "UNKNOWN" == error.code
+    assert "quay.io/a" == error.image
+    assert 'invalid decoded auth: "***" | and ***' == str(error)
+
+
+def test_an_error_without_text_says_so() -> None:
+    assert "the runtime gave no reason" == str(RuntimeFaultError.from_status("UNKNOWN", ""))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "reason", "retries"),
+    [
+        (RuntimeFaultError.gone, FaultClass.RUNTIME_GONE, "runtime_gone", None),
+        (RuntimeFaultError.reset, FaultClass.PASSING, "stream_reset", None),
+        (RuntimeFaultError.protocol, FaultClass.PASSING, "protocol", 3),
+    ],
+)
+def test_an_error_without_an_answer_has_its_class_too(
+    make: Callable[..., RuntimeFaultError], kind: FaultClass, reason: str, retries: int | None
+) -> None:
+    error = make("what happened", image="a")
+
+    assert Fault(kind=kind, reason=reason, retries=retries) == error.fault
+    assert ("what happened", "", "a") == (str(error), error.code, error.image)

@@ -1,0 +1,133 @@
+"""What may be logged of a foreign text: no secret, in whatever form it stands there."""
+
+import base64
+import json
+import urllib.parse
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodeprefetch.runtime.scrub import MAX_LENGTH, scrub
+
+SECRET = "tr0ub4dor&3 =?/"
+
+
+framings = st.sampled_from(
+    [
+        lambda s: s,
+        lambda s: f'"{s}"',
+        lambda s: f"https://user:{s}@host/path",
+        lambda s: f"https://host/token?password={s}&x=1",
+        lambda s: f'Authorization: Basic "{s}"',
+        lambda s: json.dumps({"password": s}),
+        lambda s: json.dumps({"password": s}, ensure_ascii=False),
+        lambda s: urllib.parse.quote(s, safe="", errors="surrogatepass"),
+        lambda s: urllib.parse.quote_plus(s, errors="surrogatepass"),
+        lambda s: urllib.parse.quote(s, errors="surrogatepass"),
+        lambda s: s * 3,
+        lambda s: f"{s}\n{s}",
+    ]
+)
+secrets_ = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="*"), min_size=4, max_size=30)
+
+
+@given(secret=secrets_, frame=framings, before=st.text(max_size=20), after=st.text(max_size=20))
+def test_no_secret_survives_in_any_framing(secret: str, frame: Callable[[str], str], before: str, after: str) -> None:
+    framed = frame(secret)
+
+    shown = scrub(before + framed + after, [secret])
+
+    assert secret not in shown
+    assert framed not in shown
+
+
+@given(
+    secret=st.text(st.characters(codec="utf-8"), min_size=8, max_size=30),
+    before=st.binary(max_size=4),
+    after=st.binary(max_size=4),
+    altchars=st.sampled_from([b"+/", b"-_"]),
+    padded=st.booleans(),
+)
+def test_no_secret_survives_inside_base64(
+    secret: str,
+    before: bytes,
+    after: bytes,
+    altchars: bytes,
+    padded: bool,  # noqa: FBT001
+) -> None:
+    """With up to two bytes on either side the digits of the secret shift; those in its middle stay the same."""
+    digits = base64.b64encode(before + secret.encode() + after, altchars).decode()
+
+    shown = scrub(f"sent {digits if padded else digits.rstrip('=')}!", [secret])
+
+    assert "sent ***!" == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain text: nothing secret", "plain text: nothing secret"),
+        (
+            'Get "https://auth.example.com/token?account=joe&scope=repository%3Aa%3Apull": EOF',
+            'Get "https://auth.example.com/token?…": EOF',
+        ),
+        ("from GET request to https://h/t?a=b: 401", "from GET request to https://h/t?…: 401"),
+        ('Head "https://joe:pa55@h:5000/v2/": EOF', 'Head "https://***@h:5000/v2/": EOF'),
+        ("docker://quay.io/a@sha256:12 is kept", "docker://quay.io/a@sha256:12 is kept"),
+        ("https://h/#frag", "https://h/?…"),
+        ('invalid decoded auth: "joe_pa55"', 'invalid decoded auth: "***"'),
+        ('x: invalid decoded auth: "jo\\"e" y', 'x: invalid decoded auth: "***" y'),
+        ('invalid decoded auth: "cut off in the mid', 'invalid decoded auth: "***"'),
+        ("invalid decoded auth: joe pa55", 'invalid decoded auth: "***"'),
+        ("sent Bearer abc123DEF456 there", "sent Bearer *** there"),
+        ("sent Basic am9lOnBhNTU= there", "sent Basic *** there"),
+        ("Authorization: Bearer abcdefgh", "Authorization: Bearer ***"),
+        ("map[Authorization:[Basic am9l]]", "map[Authorization:[Basic ***]]"),
+        ("proxy-authorization=secretive x", "proxy-authorization=*** x"),
+        ("401 Basic challenge, no basic auth credentials", "401 Basic challenge, no basic auth credentials"),
+        ("Requesting bearer token: received 403", "Requesting bearer token: received 403"),
+        ('{"access_token":"abc","expires":1}', '{"access_token":"***","expires":1}'),
+        ("h/path?x=1&refresh_token=abc&y=2", "h/path?x=1&refresh_token=***&y=2"),
+        ("failed to fetch oauth token: unexpected status", "failed to fetch oauth token: unexpected status"),
+        ("invalid username/password: unauthorized", "invalid username/password: unauthorized"),
+        ("jwt eyJhbGciOi.eyJzdWIi.c2ln end", "jwt *** end"),
+        ("403 Forbidden\n\ndenied\r\n", "403 Forbidden | denied"),
+        ("a\x1b[31mred\x00\u202e", "a\\x1b[31mred\\x00\\u202e"),
+    ],
+)
+def test_what_is_secret_by_its_place_is_masked_and_nothing_else(text: str, shown: str) -> None:
+    assert shown == scrub(text)
+
+
+def test_a_long_text_loses_its_middle() -> None:
+    shown = scrub("begin " + "x " * 5000 + "end")
+
+    assert MAX_LENGTH == len(shown)
+    assert shown.startswith("begin x x")
+    assert " … " in shown
+    assert shown.endswith("x end")
+
+
+def test_a_secret_at_the_cut_is_gone_before_the_cut() -> None:
+    for offset in range(20):
+        shown = scrub("x" * (1390 + offset) + SECRET + "y" * 3000, [SECRET])
+
+        assert SECRET[:4] not in shown
+
+
+def test_a_short_secret_does_not_tear_the_text() -> None:
+    assert "all is said" == scrub("all is said", ["", "a", "is"])
+
+
+def test_the_longer_of_two_secrets_goes_first() -> None:
+    assert "*** and ***" == scrub("longsecret and long", ["long", "longsecret"])
+
+
+@given(st.text(max_size=4000))
+def test_what_is_shown_is_one_short_line_of_visible_characters(text: str) -> None:
+    shown = scrub(text)
+
+    assert shown.isprintable()
+    assert len(shown) <= MAX_LENGTH
