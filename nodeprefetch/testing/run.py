@@ -1,0 +1,64 @@
+"""A whole run of `fetch` on a fake runtime, for tests on virtual time."""
+
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import trio
+
+from nodeprefetch.events import Event, ImageFinished
+from nodeprefetch.fetch import Report, fetch
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.discovery import Runtime
+from nodeprefetch.settings import FetchSettings
+from nodeprefetch.testing.credentials import FakeCredentialSource
+from nodeprefetch.testing.service import FakeImageService
+
+Kind = TypeVar("Kind", bound=Event)
+
+
+def longest() -> float:
+    """Chance that always picks the longest pause, so that times are exact."""
+    return 1.0
+
+
+@dataclass(kw_only=True)
+class FakeRun:
+    """Runs `fetch` and keeps what was told."""
+
+    service: FakeImageService
+    settings: FetchSettings = field(default_factory=FetchSettings)
+    credentials: FakeCredentialSource = field(default_factory=FakeCredentialSource)
+    signals: AsyncIterable[int] | None = None
+    chance: Callable[[], float] = longest
+    events: list[Event] = field(default_factory=list, init=False)
+    times: list[float] = field(default_factory=list, init=False)
+    """Trio's time of each event."""
+
+    async def fetch(self, *images: str) -> Report:
+        """Pull these images."""
+        return await fetch(
+            [ImageRef.parse(image) for image in images],
+            self.settings,
+            connect=self._connect,
+            credentials=self.credentials,
+            tell=self._tell,
+            signals=self.signals,
+            jitter=self.chance,
+        )
+
+    def told(self, kind: type[Kind]) -> Sequence[Kind]:
+        """The events of that kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def result(self, image: str) -> ImageFinished:
+        """The outcome of one image."""
+        (found,) = (event for event in self.told(ImageFinished) if event.image == image)
+        return found
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.times.append(trio.current_time())
+
+    async def _connect(self, _nursery: trio.Nursery) -> Runtime:
+        return Runtime(service=self.service, version=await self.service.version(), socket="/fake.sock")

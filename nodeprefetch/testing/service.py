@@ -1,0 +1,183 @@
+"""A container runtime that does what a script says."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import trio
+
+from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.service import ImageFilesystem, ImageRecord, RuntimeVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """A pull that does not end by itself within `seconds`, and then does what `then` says."""
+
+    seconds: float = float("inf")
+    then: "str | RuntimeFaultError" = "sha256:" + "0" * 64
+
+
+HANG = Hang()
+"""A pull that never ends."""
+
+Step = str | RuntimeFaultError | Hang
+"""What one PullImage does: bring the image of that ID, fail, or take long."""
+
+
+class CallEnd(StrEnum):
+    """How a PullImage ended."""
+
+    PULLED = "pulled"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(kw_only=True, slots=True)
+class PullCall:
+    """One PullImage that was asked for."""
+
+    image: str
+    auth: AuthConfig | None
+    at: float
+    """Trio's time when it came."""
+
+    end: CallEnd | None = None
+
+
+@dataclass(kw_only=True)
+class FakeImageService:
+    """An `ImageService` without a runtime behind it; the contract suite holds it to what containerd does.
+
+    Args:
+        pulls: what each PullImage of an image does, one step a call; the last step is repeated. Names are compared
+            as the runtime normalises them. An image that is not named here is not found in its registry.
+        images: what it holds.
+    """
+
+    pulls: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    images: Iterable[ImageRecord] = ()
+    name: str = "fake"
+    calls: list[PullCall] = field(default_factory=list, init=False)
+    asked: list[str] = field(default_factory=list, init=False)
+    """Names of the methods called, in order."""
+
+    gone: RuntimeFaultError | None = None
+    """While set, every call fails with it, and so do those under way when `go_away` set it."""
+
+    def __post_init__(self) -> None:
+        self._held = list(self.images)
+        self._steps = {ImageRef.parse(name).pull_ref: list(steps) for name, steps in self.pulls.items()}
+        self._under_way: set[trio.CancelScope] = set()
+
+    @property
+    def call_times(self) -> list[float]:
+        """When each PullImage came."""
+        return [call.at for call in self.calls]
+
+    def go_away(self) -> None:
+        """Every call fails from now on, those under way too."""
+        self.gone = RuntimeFaultError.gone("the runtime is gone")
+        for scope in self._under_way:
+            scope.cancel()
+
+    def come_back(self) -> None:
+        """Answer again."""
+        self.gone = None
+
+    async def version(self) -> RuntimeVersion:
+        """Who is there."""
+        await self._enter("version")
+        return RuntimeVersion(name=self.name, version="0")
+
+    async def list_images(self) -> Sequence[ImageRecord]:
+        """What is held."""
+        await self._enter("list_images")
+        return tuple(self._held)
+
+    async def image_status(self, image: str) -> ImageRecord | None:
+        """What is held under that name or ID."""
+        await self._enter("image_status")
+        return self._find(image)
+
+    async def remove_image(self, image: str) -> None:
+        """Forget the image with all its names."""
+        await self._enter("remove_image")
+        record = self._find(image)
+        if record is not None:
+            self._held.remove(record)
+
+    async def image_fs_info(self) -> Sequence[ImageFilesystem]:
+        """One file system."""
+        await self._enter("image_fs_info")
+        return (ImageFilesystem(mountpoint="/var/lib/fake", used_bytes=0, inodes_used=0),)
+
+    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
+        """What the script says."""
+        call = PullCall(image=image, auth=auth, at=trio.current_time())
+        self.calls.append(call)
+        try:
+            await self._enter("pull_image")
+            image_id = await self._pull(image)
+        except RuntimeFaultError:
+            call.end = CallEnd.FAILED
+            raise
+        except trio.Cancelled:
+            call.end = CallEnd.CANCELLED
+            raise
+        call.end = CallEnd.PULLED
+        return image_id
+
+    async def _enter(self, method: str) -> None:
+        self.asked.append(method)
+        await trio.lowlevel.checkpoint()
+        if self.gone is not None:
+            raise self.gone
+
+    async def _pull(self, image: str) -> str:
+        try:
+            ref = ImageRef.parse(image)
+        except ValueError as error:
+            raise RuntimeFaultError.from_status(
+                "UNKNOWN", f'failed to parse image reference "{image}": invalid reference format', image=image
+            ) from error
+        steps = self._steps.get(ref.pull_ref)
+        if not steps:
+            raise RuntimeFaultError.from_status(
+                "NOT_FOUND",
+                f'failed to pull and unpack image "{ref.pull_ref}": failed to resolve reference "{ref.pull_ref}": '
+                f"{ref.pull_ref}: not found",
+                image=image,
+            )
+        step = steps.pop(0) if len(steps) > 1 else steps[0]
+        if isinstance(step, Hang):
+            with trio.CancelScope() as scope:
+                self._under_way.add(scope)
+                try:
+                    await trio.sleep(step.seconds)
+                finally:
+                    self._under_way.discard(scope)
+            if scope.cancelled_caught and self.gone is not None:
+                raise self.gone
+            step = step.then
+        if isinstance(step, RuntimeFaultError):
+            raise step
+        self._hold(ref, step)
+        return step
+
+    def _hold(self, ref: ImageRef, image_id: str) -> None:
+        tags = () if ref.digest else (ref.pull_ref,)
+        digests = (ref.pull_ref if ref.digest else f"{ref.lookup_name}@{image_id}",)
+        self._held.append(ImageRecord(id=image_id, repo_tags=tags, repo_digests=digests, size=1000))
+
+    def _find(self, image: str) -> ImageRecord | None:
+        try:
+            name = ImageRef.parse(image).pull_ref
+        except ValueError:
+            name = image
+        for record in self._held:
+            if name in {*record.repo_tags, *record.repo_digests} or image == record.id:
+                return record
+        return None

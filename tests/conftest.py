@@ -1,0 +1,67 @@
+"""The surroundings that tests ask for: a containerd, a docker-registry, a fake registry."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodeprefetch.testing.daemons import (
+    Containerd,
+    DockerRegistry,
+    why_no_containerd,
+    why_no_docker_registry,
+)
+from nodeprefetch.testing.registry import FakeRegistry
+
+
+def _need(reason: str | None) -> None:
+    """Skip for this reason; or fail, where the services have been promised."""
+    if reason is None:
+        return
+    if os.environ.get("NODEPREFETCH_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"NODEPREFETCH_REQUIRE_SERVICES is set, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose path leaves room for a socket's name, which pytest's tmp_path may not."""
+    directory = Path(tempfile.mkdtemp(prefix="npf-"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[Containerd]:
+    """A running containerd, shared by all tests: do not stop it, and expect images of others in it."""
+    yield from _containerd()
+
+
+@pytest.fixture
+def own_containerd() -> Iterator[Containerd]:
+    """A running containerd of this test alone, to be killed and restarted as it likes."""
+    yield from _containerd()
+
+
+@pytest.fixture(scope="session")
+def docker_registry() -> Iterator[DockerRegistry]:
+    """A running docker-registry without a login, shared by all tests: push under names of your own."""
+    _need(why_no_docker_registry())
+    with tempfile.TemporaryDirectory(prefix="npf-") as directory, DockerRegistry(Path(directory)) as running:
+        yield running
+
+
+@pytest.fixture
+def fake_registry() -> Iterator[FakeRegistry]:
+    """A running, empty fake registry of this test alone."""
+    with FakeRegistry() as running:
+        yield running
+
+
+def _containerd() -> Iterator[Containerd]:
+    _need(why_no_containerd())
+    with tempfile.TemporaryDirectory(prefix="npf-") as directory, Containerd(Path(directory)) as running:
+        yield running
