@@ -1,0 +1,190 @@
+"""The command line: argv to settings, the end of a run to an exit code. Nobody else knows exit codes.
+
+What needs Trio is imported by the commands that run it: `--help` stays quick.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Env
+
+from nodeprefetch import __version__
+from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError
+from nodeprefetch.flags import ENVIRONMENT_PREFIX, ExplainFlags, FetchFlags, Images, fetch_settings
+from nodeprefetch.inputs import read_credentials, read_images
+from nodeprefetch.settings import LogFormat, PullPolicy
+
+if TYPE_CHECKING:
+    from nodeprefetch.events import Reader
+
+OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, SIGNAL_BASE = 0, 1, 2, 3, 128
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+app = App(
+    name="nodeprefetch",
+    help="Brings container images onto Kubernetes nodes before anyone needs them.",
+    help_format="plaintext",
+    version=__version__,
+    config=Env(ENVIRONMENT_PREFIX, command=False),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    help_on_error=False,
+)
+app.register_install_completion_command(add_to_startup=False)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command. Returns its exit code: 0 done, 1 an image is missing, 2 usage, 3 no runtime, 128+n signal n."""
+    code = OK
+    try:
+        result = app(arguments)
+        code = result if isinstance(result, int) else OK
+    except* CycloptsError as group:
+        code = _fail(USAGE, group)
+    except* UsageError as group:
+        code = _fail(USAGE, group)
+    except* RuntimeUnavailableError as group:
+        code = _fail(NO_RUNTIME, group)
+    return code
+
+
+@app.command
+def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
+    """Pull every image of the lists onto this node."""
+    problems = Problems()
+    with problems.collected():
+        settings = fetch_settings(flags)
+    with problems.collected():
+        refs = read_images(flags.image_list_file, images)
+    with problems.collected():
+        credentials = read_credentials(flags.docker_config)
+    problems.raise_if_any()
+
+    import trio  # noqa: PLC0415
+
+    from nodeprefetch.events import Notice  # noqa: PLC0415
+    from nodeprefetch.fetch import Report  # noqa: PLC0415
+    from nodeprefetch.fetch import fetch as fetch_images  # noqa: PLC0415
+    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
+
+    async def main() -> Report:
+        with (
+            trio.open_signal_receiver(*STOP_SIGNALS) as signals,
+            _reader(LogFormat(flags.log_format) if flags.log_format else None) as tell,
+        ):
+            for warning in credentials.warnings:
+                tell(Notice(message=warning))
+            return await fetch_images(
+                refs,
+                settings,
+                connect=connect_to(settings.cri_socket, wait=settings.runtime_wait),
+                credentials=credentials,
+                tell=tell,
+                signals=_end_at_the_second(signals),
+            )
+
+    report = trio.run(main)
+    if report.signal is not None:
+        return SIGNAL_BASE + report.signal
+    return SOME_IMAGE_MISSING if report.failed and not flags.allow_failures else OK
+
+
+@app.command
+def explain(
+    *images: Images,
+    flags: ExplainFlags = ExplainFlags(),  # noqa: B008 - frozen
+) -> int:
+    """Tell what fetch would do with every image, without pulling anything."""
+    problems = Problems()
+    with problems.collected():
+        refs = read_images(flags.image_list_file, images)
+    with problems.collected():
+        credentials = read_credentials(flags.docker_config)
+    problems.raise_if_any()
+
+    import trio  # noqa: PLC0415
+
+    from nodeprefetch import explain as explaining  # noqa: PLC0415
+    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
+
+    async def main() -> list[explaining.Explanation]:
+        return await explaining.explain(
+            refs,
+            policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
+            credentials=credentials,
+            connect=connect_to(flags.cri_socket, wait=0),
+        )
+
+    for warning in credentials.warnings:
+        sys.stderr.write(f"nodeprefetch: {warning}\n")
+    found = trio.run(main)
+    text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
+    sys.stdout.write(text + "\n")
+    return OK
+
+
+@app.command
+def sleep() -> int:
+    """Wait for SIGTERM or SIGINT: keeps the pod running after fetch."""
+    from nodeprefetch.sleep import sleep as wait  # noqa: PLC0415
+
+    return wait()
+
+
+@app.command
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell.")],
+) -> int:
+    """Print a completion script: source it in the shell's start-up file."""
+    sys.stdout.write(app.generate_completion(shell=shell))
+    return OK
+
+
+@contextmanager
+def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
+    """The live table for who watches on a terminal, the log for everybody else."""
+    if log_format is None and sys.stderr.isatty():
+        from rich.console import Console  # noqa: PLC0415
+
+        from nodeprefetch.report.table import live_table  # noqa: PLC0415
+
+        with live_table(Console(stderr=True)) as tell:
+            yield tell
+    else:
+        from nodeprefetch.report.log import log_to  # noqa: PLC0415
+
+        yield log_to(sys.stderr, log_format or LogFormat.LOGFMT)
+
+
+async def _end_at_the_second(signals: AsyncIterable[int]) -> AsyncIterator[int]:
+    """The first signal ends the run in order; from then on the next one ends the process where it stands."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        os._exit(SIGNAL_BASE + number)
+
+    async for number in signals:
+        for each in STOP_SIGNALS:
+            signal.signal(each, end)
+        yield number
+
+
+def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:
+    for error in _leaves(group):
+        for line in str(error).splitlines():
+            sys.stderr.write(f"nodeprefetch: {line}\n")
+    return code
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,0 +1,101 @@
+"""`explain`: what fetch would do with every image, without pulling anything."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.discovery import Connect
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.settings import PullPolicy, pull_policy
+
+LIST_LIMIT = 10.0
+"""Seconds to wait for the list of images: a person is waiting too."""
+
+
+class UsableCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential that would be tried. Never holds a secret."""
+
+    source: str
+    key: str
+    username: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What fetch would do with one image."""
+
+    image: str
+    """As written."""
+
+    normalized: str
+    """With default registry, `library/` and default tag, as the runtime will name it."""
+
+    registry: str
+    pull_policy: PullPolicy
+    present: bool | None
+    """None when there is no runtime to ask."""
+
+    credentials: tuple[UsableCredential, ...]
+    """In the order of use; empty: anonymous."""
+
+    providers: tuple[str, ...] = ()
+    """Names of the credential providers that match."""
+
+
+async def explain(
+    images: Sequence[ImageRef],
+    *,
+    policy: PullPolicy | None,
+    credentials: CredentialSource,
+    connect: Connect,
+) -> list[Explanation]:
+    """One explanation for each image, in order. A runtime that is not there leaves `present` open."""
+    inventory = await _inventory(connect)
+    return [
+        Explanation(
+            image=image.text,
+            normalized=image.normalized,
+            registry=image.registry,
+            pull_policy=pull_policy(image, policy),
+            present=None if inventory is None else inventory.find(image) is not None,
+            credentials=tuple(
+                UsableCredential(source=one.source, key=one.key, username=one.auth.username)
+                for one in await credentials.credentials_for(image)
+            ),
+        )
+        for image in images
+    ]
+
+
+async def _inventory(connect: Connect) -> Inventory | None:
+    async with trio.open_nursery() as connection:
+        try:
+            with trio.fail_after(LIST_LIMIT):
+                runtime = await connect(connection)
+                return Inventory(await runtime.service.list_images())
+        except (RuntimeUnavailableError, RuntimeFaultError, trio.TooSlowError):
+            return None
+        finally:
+            connection.cancel_scope.cancel()
+
+
+def to_json(explanations: Sequence[Explanation]) -> str:
+    """An array, one object an image."""
+    return msgspec.json.format(msgspec.json.encode(explanations), indent=2).decode()
+
+
+def to_table(explanations: Sequence[Explanation]) -> str:
+    """Columns of text, for people."""
+    present = {True: "yes", False: "no", None: "?"}
+    rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
+    for one in explanations:
+        logins = ", ".join(f"{each.username or '(token)'} ({each.source} {each.key})" for each in one.credentials)
+        rows.append((one.image, one.normalized, one.pull_policy, present[one.present], logins or "anonymous"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

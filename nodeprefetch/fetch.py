@@ -1,0 +1,216 @@
+"""`fetch`: brings a list of images onto this node. Opens everything, one task an image, returns the report.
+
+Lifetimes, outermost first: the connection to the runtime and the watch for signals; the work (cut by the overall
+timeout or a signal); one task for each image.
+"""
+
+import math
+import random
+import uuid
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from nodeprefetch import __version__
+from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.duration import format_duration
+from nodeprefetch.events import (
+    ImageFinished,
+    ImagesListed,
+    Notice,
+    Outcome,
+    Reader,
+    RunEnd,
+    RunFinished,
+    RunStarted,
+)
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.puller import Jitter, Pull, Surroundings
+from nodeprefetch.runtime.discovery import Connect, Runtime
+from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.settings import FetchSettings, pull_policy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """How a run ended."""
+
+    images: tuple[ImageFinished, ...]
+    """In the list's order."""
+
+    end: RunEnd
+    signal: int | None = None
+    """The number of the signal that stopped it."""
+
+    @property
+    def failed(self) -> tuple[ImageFinished, ...]:
+        """The images that are not present."""
+        return tuple(image for image in self.images if image.outcome is Outcome.FAILED)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many images have that outcome."""
+        return sum(image.outcome is outcome for image in self.images)
+
+
+async def fetch(
+    images: Sequence[ImageRef],
+    settings: FetchSettings,
+    *,
+    connect: Connect,
+    credentials: CredentialSource,
+    tell: Reader,
+    signals: AsyncIterable[int] | None = None,
+    jitter: Jitter = random.random,
+) -> Report:
+    """Pull every image onto this node, and tell what happens while it does.
+
+    Args:
+        images: each once.
+        settings: how.
+        connect: finds the runtime.
+        credentials: asked for every image that has to be pulled.
+        tell: hears all events, the last one being `RunFinished`.
+        signals: numbers of signals; the first one stops the run.
+        jitter: random numbers from 0 to 1.
+
+    Raises:
+        RuntimeUnavailableError: no runtime answered. It comes in an exception group, as from any nursery.
+    """
+    run = _Run(images=images, settings=settings, credentials=credentials, tell=tell, jitter=jitter)
+    stopped_by: list[int] = []
+    async with trio.open_nursery() as around:
+        work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
+        if signals is not None:
+            around.start_soon(_stop_at_first, signals, stopped_by, work)
+        with work:
+            await run.work(connect, around)
+        if settings.debug and not stopped_by:
+            await run.tell_images_after()
+        around.cancel_scope.cancel()
+    if stopped_by:
+        return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
+    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught else RunEnd.FINISHED)
+
+
+async def _stop_at_first(signals: AsyncIterable[int], stopped_by: list[int], work: trio.CancelScope) -> None:
+    async for number in signals:
+        stopped_by.append(number)
+        work.cancel()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    images: Sequence[ImageRef]
+    settings: FetchSettings
+    credentials: CredentialSource
+    tell: Reader
+    jitter: Jitter
+    started: float = field(default_factory=trio.current_time)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    runtime: Runtime | None = None
+    pulls: list[Pull] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pulls = [Pull(image=image, policy=pull_policy(image, self.settings.pull_policy)) for image in self.images]
+
+    async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
+        """Everything that the overall timeout and signals may cut."""
+        runtime = self.runtime = await connect(nursery)
+        gate = RuntimeGate(runtime.service, self.tell)
+        self.tell(
+            RunStarted(
+                run_id=self.run_id,
+                node=self.settings.node,
+                instance=self.settings.instance,
+                version=__version__,
+                runtime=f"{runtime.version.name} {runtime.version.version}",
+                socket=runtime.socket,
+                images=tuple(image.text for image in self.images),
+            )
+        )
+        inventory = await self._take_inventory(runtime.service, gate)
+        around = Surroundings(
+            service=runtime.service,
+            inventory=inventory,
+            credentials=self.credentials,
+            retry=self.settings.retry,
+            slots=trio.CapacityLimiter(self.settings.max_parallel_pulls or math.inf),
+            gate=gate,
+            tell=self.tell,
+            retry_missing=self.settings.retry_missing,
+            jitter=self.jitter,
+        )
+        async with trio.open_nursery() as pulls:
+            for pull in self.pulls:
+                pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
+
+    async def _pull(self, pull: Pull, around: Surroundings) -> None:
+        await pull.run(around)
+        self.tell(pull.finished(elapsed=trio.current_time() - self.started))
+
+    async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
+        """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""
+        while True:
+            try:
+                with trio.fail_after(self.settings.image_list_timeout):
+                    inventory = Inventory(await service.list_images())
+            except RuntimeFaultError as error:
+                if error.fault.kind is FaultClass.RUNTIME_GONE:
+                    await gate.wait()
+                    continue
+                problem = str(error)
+            except trio.TooSlowError:
+                problem = f"no answer in {format_duration(self.settings.image_list_timeout)}"
+            else:
+                if self.settings.debug:
+                    self.tell(ImagesListed(when="before", images=inventory.names()))
+                return inventory
+            self.tell(Notice(message=f"the runtime did not list its images, asking for each one: {problem}"))
+            return None
+
+    async def tell_images_after(self) -> None:
+        """List what the runtime holds at the end. It is for people: what goes wrong here changes nothing."""
+        if self.runtime is None:
+            return
+        error = ""
+        names: tuple[str, ...] = ()
+        try:
+            with trio.fail_after(self.settings.image_list_timeout):
+                names = Inventory(await self.runtime.service.list_images()).names()
+        except RuntimeFaultError as fault:
+            error = str(fault)
+        except trio.TooSlowError:
+            error = f"no answer in {format_duration(self.settings.image_list_timeout)}"
+        self.tell(ImagesListed(when="after", images=names, error=error))
+
+    def finish(self, end: RunEnd, *, signal: int | None = None) -> Report:
+        """Everything has its outcome now: what was cut has failed."""
+        elapsed = trio.current_time() - self.started
+        cut = {
+            RunEnd.FINISHED: "",
+            RunEnd.TIMED_OUT: f"cut by the overall timeout of {format_duration(self.settings.overall_timeout)}",
+            RunEnd.STOPPED: f"cut by signal {signal}",
+        }[end]
+        results = []
+        for pull in self.pulls:
+            result = pull.result
+            if result is None:
+                result = pull.finished(elapsed=elapsed, cut=cut)
+                self.tell(result)
+            results.append(result)
+        report = Report(images=tuple(results), end=end, signal=signal)
+        self.tell(
+            RunFinished(
+                run_id=self.run_id,
+                end=end,
+                succeeded=report.count(Outcome.SUCCEEDED),
+                present=report.count(Outcome.PRESENT),
+                failed=report.count(Outcome.FAILED),
+                elapsed=elapsed,
+            )
+        )
+        return report

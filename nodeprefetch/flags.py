@@ -1,0 +1,137 @@
+"""The command line's flags, declared once each, and how they become settings. All that is wrong is said at once."""
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from nodeprefetch.duration import DurationError, parse_duration
+from nodeprefetch.errors import Problems
+from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.settings import FetchSettings, PullPolicy
+
+ENVIRONMENT_PREFIX = "NODEPREFETCH_"
+
+Images = Annotated[str, Parameter(metavar="IMAGE", help="Image references, after those of the lists.")]
+
+
+def _flag(text: str, metavar: str | None = None) -> Parameter:
+    return Parameter(help=text, metavar=metavar, negative="")
+
+
+def _switch(text: str) -> Parameter:
+    return Parameter(help=text, negative="", show_default=False)
+
+
+def _duration(text: str) -> Parameter:
+    """A Go-style duration. It is read later, to be reported with everything else that is wrong."""
+    return Parameter(help=text, metavar="DURATION")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ImageFlags:
+    """Which images, and with whose credentials."""
+
+    image_list_file: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="File with one image reference a line, # begins a comment; - is standard input. Repeatable.",
+            metavar="FILE",
+            negative="",
+            allow_leading_hyphen=True,
+            show_default=False,
+        ),
+    ] = ()
+    docker_config: Annotated[str | None, _flag("File of type dockerconfigjson with pull secrets.", "FILE")] = None
+    pull_policy: Annotated[
+        Literal["IfNotPresent", "Always"] | None,
+        _flag("Pull policy for all images; without it Always for the tag latest, IfNotPresent for all others."),
+    ] = None
+    cri_socket: Annotated[
+        str | None,
+        _flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FetchFlags(ImageFlags):
+    """How to pull."""
+
+    runtime_wait: Annotated[str, _duration("How long to look for a runtime that answers.")] = "10s"
+    overall_timeout: Annotated[str, _duration("Limit of the whole run.")] = "20m"
+    initial_pull_attempt_timeout: Annotated[
+        str, _duration("Limit of an image's first attempt; doubles with every attempt.")
+    ] = "30s"
+    max_pull_attempt_timeout: Annotated[str, _duration("What that limit grows to.")] = "5m"
+    initial_pull_attempt_delay: Annotated[
+        str, _duration("Longest wait after an image's first attempt; doubles with every attempt.")
+    ] = "1s"
+    max_pull_attempt_delay: Annotated[str, _duration("What that wait grows to.")] = "10m"
+    image_list_timeout: Annotated[str, _duration("Limit of listing the images that are there.")] = "1m"
+    max_parallel_pulls: Annotated[int, _flag("How many images are pulled at the same moment; 0: all.", "N")] = 0
+    retry_missing: Annotated[
+        bool, _switch("Try again when a registry does not know an image: it may still be pushed.")
+    ] = False
+    allow_failures: Annotated[bool, _switch("Exit with 0 also when an image is not present in the end.")] = False
+    debug: Annotated[bool, _switch("List the images the runtime holds before and after.")] = False
+    log_format: Annotated[
+        Literal["logfmt", "json"] | None,
+        _flag("How log lines are written; without it a live table on a terminal, logfmt elsewhere."),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExplainFlags(ImageFlags):
+    """How to tell it."""
+
+    output: Annotated[Literal["table", "json"], _flag("How to print it.")] = "table"
+
+
+def fetch_settings(flags: FetchFlags) -> FetchSettings:
+    """The settings that the flags mean.
+
+    Raises:
+        UsageError: names every flag whose value cannot be used.
+    """
+    problems = Problems()
+
+    def seconds(name: str, *, may_be_zero: bool = False) -> float:
+        text: str = getattr(flags, name)
+        flag = "--" + name.replace("_", "-")
+        try:
+            value = parse_duration(text)
+        except DurationError as error:
+            problems.add(f"{flag}: {error}")
+            return 1
+        if value == 0 and not may_be_zero:
+            problems.add(f"{flag}: has to be more than 0")
+            return 1
+        return value
+
+    settings = FetchSettings(
+        cri_socket=flags.cri_socket or None,
+        runtime_wait=seconds("runtime_wait", may_be_zero=True),
+        retry=RetryPolicy(
+            initial_timeout=seconds("initial_pull_attempt_timeout"),
+            max_timeout=seconds("max_pull_attempt_timeout"),
+            initial_delay=seconds("initial_pull_attempt_delay", may_be_zero=True),
+            max_delay=seconds("max_pull_attempt_delay", may_be_zero=True),
+        ),
+        overall_timeout=seconds("overall_timeout"),
+        image_list_timeout=seconds("image_list_timeout"),
+        max_parallel_pulls=flags.max_parallel_pulls,
+        pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
+        retry_missing=flags.retry_missing,
+        debug=flags.debug,
+        node=os.environ.get("NODE_NAME") or socket.gethostname(),
+        instance=os.environ.get("INSTANCE_NAME", ""),
+    )
+    if flags.max_parallel_pulls < 0:
+        problems.add("--max-parallel-pulls: has to be 0 or more")
+    problems.raise_if_any()
+    return settings

@@ -1,0 +1,159 @@
+"""Tells a run line by line: one line an event, logfmt or JSON."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+import msgspec
+
+from nodeprefetch.duration import format_duration
+from nodeprefetch.events import (
+    AttemptFinished,
+    AttemptStarted,
+    Event,
+    ImageFinished,
+    ImagesListed,
+    Notice,
+    Outcome,
+    Reader,
+    RetryPlanned,
+    RunFinished,
+    RunStarted,
+    RuntimeLost,
+    RuntimeReturned,
+)
+from nodeprefetch.settings import LogFormat
+
+INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
+
+Value = str | int | float | tuple[str, ...]
+Line = tuple[str, str, dict[str, Value]]
+"""Level, message, and what else is known. A float is a duration in seconds."""
+
+
+def log_line(event: Event) -> Line:
+    """The line for an event. What is empty or zero and says nothing is left out."""
+    match event:
+        case RunStarted():
+            level, message = INFO, "run started"
+            known: dict[str, Value] = {
+                "run": event.run_id,
+                "node": event.node,
+                "instance": event.instance,
+                "version": event.version,
+                "runtime": event.runtime,
+                "socket": event.socket,
+                "images": len(event.images),
+            }
+        case AttemptStarted():
+            level, message = INFO, "pulling"
+            known = {
+                "image": event.image,
+                "attempt": event.attempt,
+                "limit": float(event.limit),
+                "credential": event.credential,
+            }
+        case AttemptFinished():
+            level, message = (WARNING, "attempt failed") if event.error else (INFO, "pulled")
+            known = {
+                "image": event.image,
+                "attempt": event.attempt,
+                "limit": float(event.limit),
+                "elapsed": float(event.duration),
+                "credential": event.credential,
+                "size": event.size,
+                "digest": event.digest,
+                "error": event.error,
+                "class": event.error_class,
+                "reason": event.reason,
+            }
+        case RetryPlanned():
+            level, message = INFO, "waiting before the next attempt"
+            known = {"image": event.image, "delay": float(event.delay)}
+        case RuntimeLost():
+            level, message, known = WARNING, "the runtime is gone, pulls wait for it", {"error": event.error}
+        case RuntimeReturned():
+            level, message, known = INFO, "the runtime answers again", {"after": float(event.after)}
+        case ImageFinished():
+            failed = event.outcome is Outcome.FAILED
+            level, message = (ERROR if failed else INFO), f"image {event.outcome}"
+            known = {
+                "image": event.image,
+                "attempts": event.attempts,
+                "elapsed": float(event.elapsed),
+                "size": event.size,
+                "digest": event.digest,
+                "error": event.error,
+                "class": event.error_class,
+                "reason": event.reason,
+            }
+        case ImagesListed():
+            level, message = (WARNING if event.error else INFO), f"images the runtime holds {event.when} the pulls"
+            known = {"count": len(event.images), "images": event.images, "error": event.error}
+        case Notice():
+            level, message, known = WARNING, event.message, {}
+        case RunFinished():
+            level, message = (ERROR if event.failed else INFO), f"run {event.end}"
+            known = {
+                "run": event.run_id,
+                "succeeded": event.succeeded,
+                "present": event.present,
+                "failed": event.failed,
+                "elapsed": float(event.elapsed),
+            }
+            return level, message, known
+        case _:
+            level, message, known = INFO, type(event).__name__, {}
+    return level, message, {key: value for key, value in known.items() if value not in ("", 0, ())}
+
+
+def to_logfmt(at: float, line: Line) -> str:
+    """`time=… level=… msg=… key=value …`; durations in Go's style, lists with commas between."""
+    level, message, known = line
+    pairs: list[tuple[str, str]] = [("time", _time(at)), ("level", level), ("msg", message)]
+    for key, value in known.items():
+        match value:
+            case float():
+                text = format_duration(round(value, 3))
+            case tuple():
+                text = ",".join(value)
+            case _:
+                text = str(value)
+        pairs.append((key, text))
+    return " ".join(f"{key}={_quote(text)}" for key, text in pairs)
+
+
+def to_json(at: float, line: Line) -> str:
+    """The same as a JSON object; durations are numbers, seconds."""
+    level, message, known = line
+    return msgspec.json.encode({"time": _time(at), "level": level, "msg": message, **known}).decode()
+
+
+def log_to(stream: TextIO | None = None, style: LogFormat = LogFormat.LOGFMT) -> Reader:
+    """A reader that writes to the stream, standard error by default. A stream that is gone is not written to again."""
+    write_line: Callable[[float, Line], str] = to_json if style is LogFormat.JSON else to_logfmt
+    out: TextIO | None = stream or sys.stderr
+
+    def tell(event: Event) -> None:
+        nonlocal out
+        if out is None:
+            return
+        try:
+            out.write(write_line(event.at, log_line(event)) + "\n")
+            out.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or it is closed
+            out = None
+
+    return tell
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _quote(text: str) -> str:
+    """As the text is where that is unambiguous, else as a JSON string: one line in any case."""
+    if text and text.isascii() and text.isprintable() and not any(mark in text for mark in ' "='):
+        return text
+    return msgspec.json.encode(text).decode()

@@ -1,0 +1,71 @@
+"""What flags mean, and how all that is wrong with them is said at once."""
+
+import pytest
+
+from nodeprefetch.errors import UsageError
+from nodeprefetch.flags import FetchFlags, fetch_settings
+from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.settings import FetchSettings, PullPolicy
+
+
+@pytest.fixture(autouse=True)
+def _node(monkeypatch):
+    monkeypatch.setenv("NODE_NAME", "n1")
+    monkeypatch.delenv("INSTANCE_NAME", raising=False)
+
+
+def test_the_defaults_are_those_of_the_older_tool():
+    policy = RetryPolicy(initial_timeout=30, max_timeout=300, initial_delay=1, max_delay=600)
+
+    assert FetchSettings(retry=policy, overall_timeout=1200, image_list_timeout=60, node="n1") == fetch_settings(
+        FetchFlags()
+    )
+
+
+def test_every_flag_reaches_its_setting(monkeypatch):
+    monkeypatch.setenv("INSTANCE_NAME", "big-images")
+    flags = FetchFlags(
+        cri_socket="/run/x.sock",
+        runtime_wait="0",
+        initial_pull_attempt_timeout="1s",
+        max_pull_attempt_timeout="2s",
+        initial_pull_attempt_delay="0",
+        max_pull_attempt_delay="4s",
+        overall_timeout="1h",
+        image_list_timeout="300ms",
+        max_parallel_pulls=4,
+        pull_policy="Always",
+        retry_missing=True,
+        debug=True,
+    )
+
+    assert FetchSettings(
+        cri_socket="/run/x.sock",
+        runtime_wait=0,
+        retry=RetryPolicy(initial_timeout=1, max_timeout=2, initial_delay=0, max_delay=4),
+        overall_timeout=3600,
+        image_list_timeout=0.3,
+        max_parallel_pulls=4,
+        pull_policy=PullPolicy.ALWAYS,
+        retry_missing=True,
+        debug=True,
+        node="n1",
+        instance="big-images",
+    ) == fetch_settings(flags)
+
+
+def test_everything_wrong_is_said_at_once_by_the_flags_name():
+    flags = FetchFlags(overall_timeout="0", runtime_wait="soon", max_pull_attempt_delay="-1s", max_parallel_pulls=-1)
+
+    with pytest.raises(UsageError) as caught:
+        fetch_settings(flags)
+
+    assert ["--runtime-wait", "--max-pull-attempt-delay", "--overall-timeout", "--max-parallel-pulls"] == [
+        problem.partition(":")[0] for problem in caught.value.problems
+    ]
+
+
+def test_without_node_name_the_host_is_the_node(monkeypatch):
+    monkeypatch.delenv("NODE_NAME")
+
+    assert fetch_settings(FetchFlags()).node

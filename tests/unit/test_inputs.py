@@ -1,0 +1,76 @@
+"""Image lists and secrets, read and checked before anything is done."""
+
+import io
+import sys
+
+import pytest
+
+from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.inputs import read_credentials, read_images
+
+
+def test_lists_come_first_then_arguments_each_image_once(tmp_path):
+    (tmp_path / "one").write_text("b:1\nnginx:1\n")
+    (tmp_path / "two").write_text("c:1 # the third\ndocker.io/library/nginx:1\n")
+
+    images = read_images([str(tmp_path / "one"), str(tmp_path / "two")], ["a:1", "b:1"])
+
+    assert ["b:1", "nginx:1", "c:1", "a:1"] == [image.text for image in images]
+
+
+def test_a_dash_is_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a:1\r\n")))
+
+    assert ["a:1"] == [image.text for image in read_images(["-"], [])]
+
+
+def test_all_that_is_wrong_in_all_lists_is_said_at_once(tmp_path):
+    (tmp_path / "one").write_text("ok:1\nBAD\n")
+
+    with pytest.raises(UsageError) as caught:
+        read_images([str(tmp_path / "one"), str(tmp_path / "none"), str(tmp_path)], ["also bad"])
+
+    one, none, folder, argument = caught.value.problems
+    assert one.startswith(f"{tmp_path}/one:2: ")
+    assert f"{tmp_path}/none: cannot be read: No such file or directory" == none
+    assert f"{tmp_path}: cannot be read: Is a directory" == folder
+    assert argument.startswith("argument 1: ")
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n"])
+def test_a_list_without_an_image_is_an_error(tmp_path, text):
+    (tmp_path / "list").write_text(text)
+
+    with pytest.raises(UsageError, match="there is no image in it"):
+        read_images([str(tmp_path / "list")], [])
+
+
+def test_no_image_at_all_is_an_error():
+    with pytest.raises(UsageError, match="no images given"):
+        read_images([], [])
+
+
+async def test_without_a_file_there_are_no_credentials():
+    assert [] == list(await read_credentials(None).credentials_for(ImageRef.parse("a:1")))
+
+
+def test_a_file_of_secrets_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_credentials(str(tmp_path / "none"))
+
+
+def test_problems_of_several_parts_are_raised_together():
+    problems = Problems()
+    with problems.collected():
+        raise UsageError(["one", "two"])
+    problems.add("three")
+
+    with pytest.raises(UsageError) as caught:
+        problems.raise_if_any()
+
+    assert ("one", "two", "three") == caught.value.problems
+
+
+def test_no_problems_raise_nothing():
+    Problems().raise_if_any()

@@ -1,0 +1,156 @@
+"""One line an event, in logfmt and in JSON."""
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodeprefetch.events import (
+    AttemptFinished,
+    AttemptStarted,
+    Event,
+    ImageFinished,
+    ImagesListed,
+    Notice,
+    Outcome,
+    RetryPlanned,
+    RunEnd,
+    RunFinished,
+    RunStarted,
+    RuntimeLost,
+    RuntimeReturned,
+)
+from nodeprefetch.report.log import log_to
+from nodeprefetch.settings import LogFormat, PullPolicy
+
+AT = 1_700_000_000.25
+TIME = "2023-11-14T22:13:20.250Z"
+
+
+def lines(*events: Event, style: LogFormat = LogFormat.LOGFMT) -> list[str]:
+    stream = io.StringIO()
+    tell = log_to(stream, style)
+    for event in events:
+        tell(event)
+    return stream.getvalue().splitlines()
+
+
+ATTEMPT = {"attempt_id": "x", "image": "a:1", "attempt": 2, "limit": 60.0}
+OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed": 91.5}
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            RunStarted(
+                run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=("a", "b"), at=AT
+            ),
+            'level=INFO msg="run started" run=r node=n1 version=1 runtime="containerd 2" socket=/s images=2',
+        ),
+        (
+            AttemptStarted(**ATTEMPT, credential="docker-config /x quay.io", at=AT),
+            'level=INFO msg=pulling image=a:1 attempt=2 limit=1m credential="docker-config /x quay.io"',
+        ),
+        (
+            AttemptFinished(**ATTEMPT, started_at=AT, duration=1.23456, size=7, digest="sha256:0", at=AT),
+            "level=INFO msg=pulled image=a:1 attempt=2 limit=1m elapsed=1.235s size=7 digest=sha256:0",
+        ),
+        (
+            AttemptFinished(
+                **ATTEMPT, started_at=AT, duration=60, error="cut", error_class="passing", reason="timeout", at=AT
+            ),
+            "level=WARN msg=\"attempt failed\" image=a:1 attempt=2 limit=1m elapsed=1m error=cut class=passing reason=timeout",
+        ),
+        (
+            RetryPlanned(image="a:1", delay=0.5, at=AT),
+            'level=INFO msg="waiting before the next attempt" image=a:1 delay=500ms',
+        ),
+        (
+            RuntimeLost(error="gone", at=AT),
+            'level=WARN msg="the runtime is gone, pulls wait for it" error=gone',
+        ),
+        (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="the runtime answers again" after=3s'),
+        (
+            ImageFinished(**OUTCOME, outcome=Outcome.SUCCEEDED, at=AT),
+            'level=INFO msg="image succeeded" image=a:1 attempts=2 elapsed=1m31.5s',
+        ),
+        (
+            ImageFinished(**OUTCOME, outcome=Outcome.FAILED, error="no", error_class="permanent", reason="x", at=AT),
+            'level=ERROR msg="image failed" image=a:1 attempts=2 elapsed=1m31.5s error=no class=permanent reason=x',
+        ),
+        (
+            ImagesListed(when="before", images=("a", "b"), at=AT),
+            'level=INFO msg="images the runtime holds before the pulls" count=2 images=a,b',
+        ),
+        (
+            ImagesListed(when="after", images=(), error="gone", at=AT),
+            'level=WARN msg="images the runtime holds after the pulls" error=gone',
+        ),
+        (Notice(message="take care", at=AT), 'level=WARN msg="take care"'),
+        (
+            RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2, at=AT),
+            'level=INFO msg="run finished" run=r succeeded=1 present=0 failed=0 elapsed=2s',
+        ),
+        (
+            RunFinished(run_id="r", end=RunEnd.STOPPED, succeeded=0, present=0, failed=1, elapsed=2, at=AT),
+            'level=ERROR msg="run stopped" run=r succeeded=0 present=0 failed=1 elapsed=2s',
+        ),
+    ],
+)
+def test_every_event_has_its_line(event, line):
+    assert [f"time={TIME} {line}"] == lines(event)
+
+
+def test_json_says_the_same_with_durations_in_seconds():
+    event = AttemptFinished(**ATTEMPT, started_at=AT, duration=1.5, error="no\nway", error_class="passing", at=AT)
+
+    (line,) = lines(event, style=LogFormat.JSON)
+
+    expected = {"time": TIME, "level": "WARN", "msg": "attempt failed", "image": "a:1", "attempt": 2, "limit": 60.0}
+    assert {**expected, "elapsed": 1.5, "error": "no\nway", "class": "passing"} == json.loads(line)
+
+
+@given(st.text())
+def test_whatever_is_told_is_one_line_of_printable_characters(text):
+    for style in LogFormat:
+        stream = io.StringIO()
+        log_to(stream, style)(Notice(message=text))
+        written = stream.getvalue()
+        assert written.endswith("\n")
+        assert "\n" not in written[:-1]
+        assert "\x1b" not in written
+
+
+@pytest.mark.parametrize("text", ["a b", 'say "x"', "a=b", "", "ä", "a\tb"])
+def test_a_value_that_is_no_plain_word_is_quoted_as_json(text):
+    (line,) = lines(RuntimeLost(error=text or " ", at=AT))
+
+    assert (text or " ") == json.loads(line.split(" error=")[1])
+
+
+class GonePipe(io.StringIO):
+    writes = 0
+
+    def write(self, _text):
+        self.writes += 1
+        raise BrokenPipeError
+
+
+def test_a_stream_nobody_reads_any_more_is_left_alone():
+    stream = GonePipe()
+    tell = log_to(stream)
+
+    tell(Notice(message="one"))
+    tell(Notice(message="two"))
+
+    assert 1 == stream.writes
+
+
+def test_an_event_the_log_does_not_know_is_named():
+    class Surprise(Event, frozen=True, kw_only=True, tag="surprise"):
+        pass
+
+    assert [f"time={TIME} level=INFO msg=Surprise"] == lines(Surprise(at=AT))

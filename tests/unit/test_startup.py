@@ -1,0 +1,139 @@
+"""What each command loads: start-up time and memory are made of it. A new name here is a decision, not an accident."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+TO_PARSE = {
+    "nodeprefetch",
+    "nodeprefetch.__main__",
+    "nodeprefetch.cli",
+    "nodeprefetch.credentials",
+    "nodeprefetch.credentials.auth",
+    "nodeprefetch.credentials.dockerconfig",
+    "nodeprefetch.credentials.keyring",
+    "nodeprefetch.credentials.source",
+    "nodeprefetch.duration",
+    "nodeprefetch.errors",
+    "nodeprefetch.flags",
+    "nodeprefetch.imagelist",
+    "nodeprefetch.imageref",
+    "nodeprefetch.inputs",
+    "nodeprefetch.schedule",
+    "nodeprefetch.settings",
+}
+
+
+def loaded(*arguments: str, stop: str | None = None) -> set[str]:
+    """The modules that a command imports; one that does not end is stopped once it has said `stop`."""
+    lines = []
+    with subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "nodeprefetch", *arguments],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")},
+    ) as process:
+        for line in process.stderr:
+            lines.append(line)
+            if stop is not None and stop in line:
+                process.terminate()
+    found = re.findall(r"^import time:.*\| +([\w.]+)$", "".join(lines), re.MULTILINE)
+    return {"nodeprefetch.__main__", *found}
+
+
+def of_ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.partition(".")[0] == "nodeprefetch"}
+
+
+def of_others(modules: set[str]) -> set[str]:
+    """Packages that are neither ours nor Python's own nor here for development alone."""
+    # betterproto2 loads pydantic where it is installed, as its compiler wants it; copy asks for `org`, for Jython.
+    environment = {
+        "coverage",
+        "sitecustomize",
+        "pydantic",
+        "pydantic_core",
+        "typing_inspection",
+        "annotated_types",
+        "org",
+    }
+    return {
+        package
+        for name in modules
+        if (package := name.partition(".")[0]) not in sys.stdlib_module_names
+        and package not in {"nodeprefetch", *environment}
+        and not package.startswith(("_", "mypyc", "distutils"))
+    }
+
+
+def test_version_loads_nothing():
+    modules = loaded("--version")
+
+    assert {"nodeprefetch", "nodeprefetch.__main__"} == of_ours(modules)
+    assert set() == of_others(modules)
+
+
+def test_sleep_loads_nothing_but_itself():
+    modules = loaded("sleep", stop="Sleeping")
+
+    assert {"nodeprefetch", "nodeprefetch.__main__", "nodeprefetch.sleep"} == of_ours(modules)
+    assert set() == of_others(modules)
+    assert "re" not in modules
+
+
+def test_help_loads_the_parser_and_no_trio():
+    modules = loaded("fetch", "--help")
+
+    assert of_ours(modules) == TO_PARSE
+    assert {
+        "attr",
+        "attrs",
+        "cyclopts",
+        "docstring_parser",
+        "markdown_it",
+        "mdurl",
+        "msgspec",
+        "pygments",
+        "rich",
+        "typing_extensions",
+    } >= (of_others(modules))
+
+
+def test_fetch_loads_what_it_needs():
+    modules = loaded("fetch", "--cri-socket", "/nowhere/x.sock", "--runtime-wait", "0", "a:1")
+
+    assert of_ours(modules) == TO_PARSE | {
+        "nodeprefetch.events",
+        "nodeprefetch.fetch",
+        "nodeprefetch.puller",
+        "nodeprefetch.report",
+        "nodeprefetch.report.log",
+        "nodeprefetch.rpc",
+        "nodeprefetch.runtime",
+    } | {name for name in of_ours(modules) if name.startswith(("nodeprefetch.rpc.", "nodeprefetch.runtime."))}
+    assert {
+        "attr",
+        "attrs",
+        "betterproto2",
+        "cyclopts",
+        "grpclib",
+        "h2",
+        "hpack",
+        "hyperframe",
+        "idna",
+        "msgspec",
+        "outcome",
+        "sniffio",
+        "sortedcontainers",
+        "trio",
+        "typing_extensions",
+    } == of_others(modules)
+
+
+@pytest.mark.parametrize("module", ["asyncio", "rich", "grpclib.client", "http.client", "multiprocessing"])
+def test_fetch_does_not_load_what_is_large_and_not_needed(module):
+    assert module not in loaded("fetch", "--cri-socket", "/nowhere/x.sock", "--runtime-wait", "0", "a:1")
