@@ -7,8 +7,6 @@ from nodeprefetch.errors import (
     NodeprefetchError,
 )
 from nodeprefetch.runtime.faultclass import Fault, FaultClass
-from nodeprefetch.runtime.faulttexts import read_pull_error
-from nodeprefetch.runtime.scrub import scrub
 
 __all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
 
@@ -50,6 +48,9 @@ def classify(code: str, text: str) -> Fault:
         return fault
     if code == "RESOURCE_EXHAUSTED" and text.startswith(_TOO_LARGE):
         return Fault(kind=FaultClass.PERMANENT, reason="message_too_large")
+    # Loaded with the first fault, which most runs never see: compiling the patterns takes 10 ms of a start.
+    from nodeprefetch.runtime.faulttexts import read_pull_error  # noqa: PLC0415
+
     fault = read_pull_error(text)
     if fault is None or (code == "UNAVAILABLE" and fault.reason in {"connection", "timeout"}):
         return _WITHOUT_A_KNOWN_TEXT.get(code, _UNKNOWN)
@@ -70,6 +71,8 @@ class RuntimeFaultError(NodeprefetchError):
     def __init__(
         self, text: str, *, fault: Fault, code: str = "", image: str = "", secrets: Iterable[str] = ()
     ) -> None:
+        from nodeprefetch.runtime.scrub import scrub  # noqa: PLC0415 - as above
+
         super().__init__(scrub(text, secrets) or "the runtime gave no reason")
         self.fault = fault
         self.code = code

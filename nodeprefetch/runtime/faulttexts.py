@@ -47,7 +47,9 @@ class _Zone:
     words: tuple[tuple[re.Pattern[str], Fault], ...]
     """First words that decide."""
     endings: tuple[tuple[re.Pattern[str], Fault], ...] = ()
-    """Last words that decide, only where nothing of a server's can stand in between."""
+    """Last words that decide where no first ones did: only where nothing of a server's can stand in between."""
+    tells_status: bool = False
+    """Whether an HTTP status may come here."""
 
 
 def _table(*rows: tuple[str, Fault]) -> tuple[tuple[re.Pattern[str], Fault], ...]:
@@ -64,13 +66,13 @@ _STATUS = re.compile(
 """An HTTP status as a runtime reports it. What follows the number is the server's."""
 
 _GO_NETWORK = r"(?:write|read) (?:tcp|udp) \S+: "
-_REQUEST = rf"(?:Get|Head|Post|Put) (?:{_QUOTED}): "
+_REQUEST = rf"(?:Get|Head|Post|Put) {_QUOTED}: "
 
 _FILE_WORK = r"(?:write|open|mkdir|link|symlink|rename|mknod|sync|truncate|unpacking failed) (?!tcp |udp )"
 
 _RUNTIME_LINKS = re.compile(
-    rf"(?P<runtime>failed to pull and unpack image {_QUOTED}: "
-    rf"|unable to pull image(?: or OCI artifact: pull image err)?: "
+    rf"(?:Error )?(?:(?P<runtime>failed to pull and unpack image {_QUOTED}: "
+    r"|unable to pull image(?: or OCI artifact: pull image err)?: "
     rf"|failed to get credentials for {_QUOTED}: "
     r"|failed to (?:copy|authorize|do request): "
     r"|httpReadSeeker: failed open: |get image config descriptor: "
@@ -78,14 +80,15 @@ _RUNTIME_LINKS = re.compile(
     r"|unable to retrieve auth token: |pinging container registry \S+: "
     rf"|parsing image configuration: |writing blob: |storing blob to file {_QUOTED}: "
     r"|happened during read: |\(heuristic tuning data: [^)]*\): "
-    r"|adding layer with blob \S+: |choosing an image from manifest list \S+: )"
-    rf"|(?P<resolve>failed to resolve (?:reference {_QUOTED}|image): |initializing source \S+: )"
+    r"|adding layer with blob \S+: |trying to reuse blob \S+ at destination: "
+    r"|choosing an image from manifest list \S+: "
+    rf"|failed to resolve (?:reference {_QUOTED}|image): |initializing source \S+: )"
     r"|(?P<token>failed to fetch (?:oauth|anonymous) token: |Requesting bearer token: )"
-    r"|(?P<registry>reading manifest \S+ in \S+: |fetching blob: )"
+    r"|(?P<registry>reading manifest \S+ in \S+: |fetching blob: |checking whether a blob \S+ exists in \S+: )"
     rf"|(?P<network>{_REQUEST})"
     rf"|(?P<unpack>failed to extract layer )|(?P<file>{_FILE_WORK})"
     # What other versions may put in front: plain words, perhaps with a name in quotes.
-    rf"|(?P<other>[A-Za-z][A-Za-z ]{{2,60}}+(?:{_QUOTED})?: )"
+    rf"|(?P<other>[A-Za-z][A-Za-z ]{{2,60}}+(?:{_QUOTED})?: ))"
 )
 
 _BAD_MANIFEST = _permanent("bad_manifest")
@@ -134,7 +137,6 @@ _NETWORK_WORDS = _table(
     (r"dial \w+: lookup ", _passing("dns")),
     (r"context deadline exceeded|net/http: (?:TLS handshake timeout|timeout awaiting )", _TIMEOUT),
     (r"(?:dial|read|write) \w+ \S+: (?:read: |write: )?i/o timeout", _TIMEOUT),
-    (r"", _CONNECTION),
 )
 
 _STREAM_WORDS = _table(
@@ -162,16 +164,17 @@ _UNPACK_ENDINGS = _table((_DISK_FULL, _NO_SPACE), (_BAD_LAYER, _permanent("bad_l
 
 _NO_LINKS = re.compile(r"(?!)")
 _REQUEST_LINK = re.compile(rf"(?P<network>{_REQUEST}|proxyconnect \w+: )")
-_RUNTIME = _Zone(_RUNTIME_LINKS, (*_RUNTIME_WORDS, *_STREAM_WORDS, *_REGISTRY_WORDS))
+_RUNTIME = _Zone(_RUNTIME_LINKS, (*_RUNTIME_WORDS, *_STREAM_WORDS, *_REGISTRY_WORDS), tells_status=True)
 _ZONES = {
     "runtime": _RUNTIME,
     "other": _RUNTIME,
     "token": _RUNTIME,
-    "resolve": _Zone(_RUNTIME_LINKS, (*_RUNTIME.words, *_table((r"\S+: not found\Z", _NOT_FOUND)))),
     "registry": _Zone(
-        _REQUEST_LINK, (*_REGISTRY_WORDS, *_table((r"invalid character '", _BAD_MANIFEST)), *_STREAM_WORDS)
+        _REQUEST_LINK,
+        (*_REGISTRY_WORDS, *_table((r"invalid character '", _BAD_MANIFEST)), *_STREAM_WORDS),
+        tells_status=True,
     ),
-    "network": _Zone(_REQUEST_LINK, _NETWORK_WORDS),
+    "network": _Zone(_REQUEST_LINK, _NETWORK_WORDS, _table((r"", _CONNECTION))),
     "file": _Zone(_NO_LINKS, (), _table((_DISK_FULL, _NO_SPACE))),
     "unpack": _Zone(_NO_LINKS, (), _UNPACK_ENDINGS),
 }
@@ -190,7 +193,7 @@ def read_pull_error(text: str) -> Fault | None:
     text = text.partition("; artifact err: ")[0].rstrip()
     zone, position, asks_for_token = _RUNTIME, 0, False
     for _ in range(_MOST_LINKS):
-        status = _STATUS.match(text, position)
+        status = _STATUS.match(text, position) if zone.tells_status else None
         if status:
             return _by_status(int(status.group(1)), asks_for_token=asks_for_token)
         for pattern, fault in zone.words:

@@ -5,12 +5,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from types import TracebackType
 from typing import Self
+
+from nodeprefetch.testing.patience import wait_until
 
 _CHUNK = 1 << 16
 _PORTIONS_PER_SECOND = 20
@@ -95,7 +97,7 @@ class FaultProxy:
         then: Passage | None = None,
     ) -> None:
         self.target = target
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._script = list(script)
         self._then = then or Passage.free()
         self._port = 0
@@ -122,8 +124,17 @@ class FaultProxy:
     @property
     def connections(self) -> tuple[Connection, ...]:
         """Every connection accepted so far."""
-        with self._lock:
+        with self._changed:
             return tuple(self._connections)
+
+    def wait_until(self, is_enough: Callable[[tuple[Connection, ...]], bool]) -> tuple[Connection, ...]:
+        """Block this thread until the connections satisfy the condition; they are returned.
+
+        Raises:
+            TimeoutError: they did not within half a minute.
+        """
+        wait_until(self._changed, lambda: is_enough(self.connections), lambda: self.connections)
+        return self.connections
 
     def accept(self) -> None:
         """Take connections; after `refuse`, on the same port as before."""
@@ -147,14 +158,14 @@ class FaultProxy:
 
     def cut(self) -> None:
         """Close all open connections, in order."""
-        with self._lock:
+        with self._changed:
             links = list(self._links.values())
         for link in links:
             link.cut()
 
     def script(self, *passages: Passage, then: Passage | None = None) -> None:
         """From now on, treat connections like this; those that are open go on as they are."""
-        with self._lock:
+        with self._changed:
             self._script = list(passages)
             self._then = then or Passage.free()
 
@@ -164,22 +175,25 @@ class FaultProxy:
                 client, _ = listener.accept()
             except OSError:
                 return
-            with self._lock:
+            with self._changed:
                 passage = self._script.pop(0) if self._script else self._then
                 number = len(self._connections)
                 self._connections.append(Connection(started=time.monotonic()))
+                self._changed.notify_all()
                 self._links[number] = _Link(self, number, client, passage)
 
     def count(self, number: int, *, up: int = 0, down: int = 0) -> None:
         """For the connections: these bytes have been passed on."""
-        with self._lock:
+        with self._changed:
             old = self._connections[number]
             self._connections[number] = replace(old, bytes_up=old.bytes_up + up, bytes_down=old.bytes_down + down)
+            self._changed.notify_all()
 
     def ended(self, number: int) -> None:
         """For the connections: this one is closed."""
-        with self._lock:
+        with self._changed:
             self._connections[number] = replace(self._connections[number], ended=time.monotonic())
+            self._changed.notify_all()
 
 
 class _Link:

@@ -90,7 +90,7 @@ class Desk:
         )
         number = self.log.begin(request)
         if target is None or method not in ("GET", "HEAD", "POST"):
-            return Exchange(self, request, error_answer(HTTPStatus.NOT_FOUND, code="UNSUPPORTED"), Fault.none())
+            return Exchange(self, number, error_answer(HTTPStatus.NOT_FOUND, code="UNSUPPORTED"), Fault.none())
         verdict, answer = self._answer(target, authorization, parameters, request.range)
         is_turned_away = target.stage not in ("ping", "token") and verdict.status != HTTPStatus.OK
         fault = Fault.none() if is_turned_away else self.script.take(target)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-_PATIENCE = 30.0
-"""Seconds after which something that a test waits for is not going to happen."""
+from nodeprefetch.testing.patience import wait_until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +88,12 @@ class RequestLog:
         Raises:
             TimeoutError: they did not within half a minute; the text lists what came instead.
         """
-        with self._changed:
-            if self._changed.wait_for(lambda: is_enough(tuple(self._requests.values())), _PATIENCE):
-                return tuple(self._requests.values())
-            seen = [f"{request.method} {request.path} {request.status}" for request in self._requests.values()]
-        raise TimeoutError(f"What was waited for did not come, but: {seen}")
+        wait_until(
+            self._changed,
+            lambda: is_enough(self.all()),
+            lambda: [f"{request.method} {request.path} {request.status}" for request in self.all()],
+        )
+        return self.all()
 
     def begin(self, request: Request) -> int:
         """For the registry: a request has come; its number."""

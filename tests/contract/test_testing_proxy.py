@@ -3,7 +3,7 @@
 import http.client
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -38,13 +38,6 @@ def fetch(proxy: FaultProxy, *, patience: float = 20) -> bytes:
         connection.close()
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_everything_is_passed_on(proxy: FaultProxy) -> None:
     assert BODY == fetch(proxy)
 
@@ -52,7 +45,7 @@ def test_everything_is_passed_on(proxy: FaultProxy) -> None:
 def test_connections_and_bytes_are_counted(proxy: FaultProxy) -> None:
     fetch(proxy)
     fetch(proxy)
-    wait_until(lambda: all(connection.ended for connection in proxy.connections))
+    proxy.wait_until(lambda connections: all(connection.ended for connection in connections))
 
     assert 2 == len(proxy.connections)
     for connection in proxy.connections:
@@ -83,7 +76,7 @@ def test_a_stalled_connection_stays_open_until_the_client_leaves(
     with pytest.raises(TimeoutError):
         fetch(proxy, patience=0.1)
 
-    wait_until(lambda: proxy.connections[0].ended is not None)
+    proxy.wait_until(lambda connections: connections[0].ended is not None)
     assert passage.after == proxy.connections[0].bytes_down
     assert bool(passage.after) == bool(len(fake_registry.requests))
 
@@ -129,7 +122,7 @@ def test_connections_are_refused_and_accepted_again_on_the_same_port(proxy: Faul
 def test_a_cut_ends_open_connections_in_order(proxy: FaultProxy) -> None:
     proxy.script(Passage.stall())
     with socket.create_connection(proxy.address.split(":"), timeout=20) as client:
-        wait_until(lambda: len(proxy.connections) == 1)
+        proxy.wait_until(lambda connections: len(connections) == 1)
 
         proxy.cut()
 

@@ -98,6 +98,7 @@ def test_what_is_not_there_is_not_found(registry: FakeRegistry, path: str, code:
     status, _, body = get(registry, path)
 
     assert (404, code) == (status, json.loads(body)["errors"][0]["code"])
+    assert [404] == [request.status for request in registry.requests]
 
 
 def test_nothing_can_be_pushed(registry: FakeRegistry) -> None:
@@ -330,7 +331,7 @@ def test_requests_are_recorded(registry: FakeRegistry) -> None:
 
 
 def test_waiting_for_a_request_that_does_not_come_ends(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodeprefetch.testing.registry_log._PATIENCE", 0.01)
+    monkeypatch.setattr("nodeprefetch.testing.patience._PATIENCE", 0.01)
     get(registry, "/v2/")
 
     with pytest.raises(TimeoutError, match="GET /v2/ 200"):

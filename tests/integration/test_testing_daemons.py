@@ -19,6 +19,7 @@ from nodeprefetch.testing.daemons import Containerd, DaemonError, DockerRegistry
 from nodeprefetch.testing.images import Image, Index, make_broken_image, make_foreign_index, make_image, make_index
 from nodeprefetch.testing.publish import PushError, push, write_oci_layout
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from nodeprefetch.testing.tmpfs import mounted_tmpfs
 
 # made with bcrypt at its lowest cost from the password 1
 HTPASSWD = "ann:$2b$04$hE21zvhqAZTyn1OB/Pzfb.SIt8bYmLO/bpg9uYqmBRfjpExmyR4.m\n"
@@ -198,6 +199,24 @@ def test_images_can_be_kept_on_a_file_system_of_their_own(containerd: Containerd
 
 
 @pytest.mark.containerd
+def test_a_small_file_system_fills_up(containerd: Containerd, fake_registry: FakeRegistry, short_path: Path) -> None:
+    large = fake_registry.add("large:1", make_image((30_000_000,), seed="large"))
+    with (
+        mounted_tmpfs(short_path / "disk", size=20_000_000) as disk,
+        Containerd(short_path / "daemon", root=disk) as running,
+        pytest.raises(GRPCError, match="no space left on device"),
+    ):
+        pull(running, large)
+
+    assert str(disk) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_a_file_system_that_cannot_be_mounted_is_an_error(short_path: Path) -> None:
+    with pytest.raises(DaemonError, match="No tmpfs at"), mounted_tmpfs(short_path, size=-1):
+        pass
+
+
+@pytest.mark.containerd
 def test_what_is_left_mounted_is_taken_away(containerd: Containerd, short_path: Path) -> None:
     with Containerd(short_path) as running:
         left = short_path / "root" / "tmpmounts" / "left"
@@ -269,7 +288,10 @@ def test_a_daemon_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time\n"
         "from nodeprefetch.testing.spawn import Daemon\n"
-        "print(Daemon(['sleep', '60'], pathlib.Path(sys.argv[1]), {}).pid, flush=True)\n"
+        "daemon = Daemon(['sleep', '60'], pathlib.Path(sys.argv[1]), {})\n"
+        "comm = pathlib.Path(f'/proc/{daemon.pid}/comm')\n"
+        "daemon.wait_until(lambda: comm.read_text() == 'sleep\\n')\n"
+        "print(daemon.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen(

@@ -219,6 +219,11 @@ def test_a_file_that_cannot_be_used_is_an_error_that_says_why(
     assert problem in str(caught.value)
 
 
+def test_what_must_be_hidden_is_password_and_token() -> None:
+    assert ("p", "t") == AuthConfig(username="u", password="p", identity_token="t").secrets
+    assert () == AuthConfig(username="u").secrets
+
+
 def test_passwords_do_not_show_in_what_is_printed(tmp_path: Path) -> None:
     read = parse_docker_config(config({"username": "u", "password": SECRET, "identitytoken": SECRET}))
 

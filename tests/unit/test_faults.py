@@ -153,6 +153,97 @@ def test_the_number_of_an_http_status_decides_and_not_its_words(status: str, fau
     assert fault == classify("UNKNOWN", f"{text}request to https://x/: {status}")
 
 
+P = 'failed to pull and unpack image "q.io/a:1": '
+R = P + "failed to resolve image: "
+HEAD = R + 'failed to do request: Head "https://q.io/v2/": '
+READING = "initializing source docker://q.io/a:1: reading manifest 1 in q.io/a: "
+LAYER = P + "failed to extract layer sha256:3b: mount callback failed on /m: "
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        # containerd, in states and versions that are not in the table
+        (R + "unexpected status code [manifests v1]: 403 Forbidden", "refused", "denied"),
+        (R + "authorization failed", "refused", "unauthorized"),
+        (R + "no basic auth credentials", "refused", "unauthorized"),
+        (P + "failed to copy: ref layer-sha256:3b locked for 1s: unavailable", "passing", "locked"),
+        (P + 'failed commit on ref "l": unexpected commit size 1, expected 2: x', "passing", "bad_digest"),
+        (P + 'failed commit on ref "l": commit failed: rename /a: no space left on device', "no-space", "no_space"),
+        (P + "failed to copy: write /a: disk quota exceeded", "no-space", "no_space"),
+        (P + "failed to copy: write tcp 1->2: write: broken pipe", "passing", "connection"),
+        (P + "failed to copy: read tcp 1->2: read: i/o timeout", "passing", "timeout"),
+        (P + "failed to copy: stream error: stream ID 1; INTERNAL_ERROR", "passing", "connection"),
+        (P + "failed to copy: http2: server sent GOAWAY", "passing", "connection"),
+        (P + "failed to copy: unexpected EOF", "passing", "connection"),
+        (P + "failed to copy: context canceled", "passing", "timeout"),
+        (P + "snapshot 12 does not exist: not found", "passing", "content_gone"),
+        (LAYER + "gzip: invalid header", "permanent", "bad_layer"),
+        (LAYER + "gzip: invalid checksum: unknown", "permanent", "bad_layer"),
+        (LAYER + "unexpected EOF", "permanent", "bad_layer"),
+        (LAYER + "write /a: disk quota exceeded: unknown", "no-space", "no_space"),
+        (LAYER + "operation not permitted", "passing", "unknown"),
+        (HEAD + "remote error: tls: handshake failure", "permanent", "tls"),
+        (HEAD + "local error: tls: bad record MAC", "passing", "connection"),
+        (
+            HEAD + r'net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x15\x03"',
+            "permanent",
+            "tls",
+        ),
+        (HEAD + "context deadline exceeded", "passing", "timeout"),
+        (HEAD + "net/http: timeout awaiting response headers", "passing", "timeout"),
+        (HEAD + "dial tcp [::1]:443: connect: no route to host", "passing", "connection"),
+        (HEAD + "proxyconnect tcp: dial tcp: lookup proxy: no such host", "passing", "dns"),
+        (HEAD + "proxyconnect tcp: tls: first record does not look like a TLS handshake", "permanent", "tls"),
+        (HEAD + "unexpected status: 403 Forbidden", "passing", "connection"),
+        (HEAD + "no space left on device", "passing", "connection"),  # a proxy's words
+        # CRI-O and what it is made of
+        (READING + 'StatusCode: 503, "<html>401 Unauthorized"', "passing", "server_error"),
+        (READING + "authentication required", "refused", "unauthorized"),
+        (READING + "too many requests", "passing", "rate_limited"),
+        (READING + "repository name not known to registry", "permanent", "not_found"),
+        (READING + "tag invalid: no", "permanent", "client_error"),
+        (READING + "unsupported: denied", "permanent", "client_error"),
+        (READING + "unavailable: try later", "passing", "server_error"),
+        (READING + "unknown: unauthorized: no space left on device", "passing", "unknown"),
+        (READING + "deniedly new: no space left on device", "passing", "unknown"),
+        (READING + "write /a: no space left on device", "passing", "unknown"),
+        (READING + 'Get "https://q.io/": EOF', "passing", "connection"),
+        (READING + "invalid character '<' looking for beginning of value", "permanent", "bad_manifest"),
+        ("Error " + READING + "manifest unknown", "permanent", "not_found"),
+        ("RegistryUnavailable: denied", "passing", "connection"),
+        ("unable to pull image: unknown: unauthorized: no", "passing", "unknown"),
+        (READING + "read tcp 1->2: read: connection reset by peer", "passing", "connection"),
+        ("fetching blob: read tcp 1->2: i/o timeout", "passing", "timeout"),
+        ("Source image rejected: none", "permanent", "signature"),
+        ("unable to pull image: denied: write /a: no space left on device", "refused", "denied"),
+        ("trying to reuse blob sha256:3b at destination: unauthorized", "refused", "unauthorized"),
+        (
+            "trying to reuse blob sha256:3b at destination: checking whether a blob sha256:3b exists in q.io/a: denied",
+            "refused",
+            "denied",
+        ),
+        # Docker behind cri-dockerd
+        ("Error response from daemon: manifest for q.io/a:1 not found: manifest unknown", "permanent", "not_found"),
+        ("Error response from daemon: pull access denied for a, repository does not", "refused", "denied"),
+        ("Error response from daemon: no matching manifest for linux/amd64 in the", "permanent", "no_platform"),
+        ("Error response from daemon: toomanyrequests: You have reached", "passing", "rate_limited"),
+        ('Error response from daemon: Get "https://q.io/v2/": EOF', "passing", "connection"),
+        # wrapped once more by something new
+        ('cannot pull "q.io/a: no": again: ' + READING + "denied", "refused", "denied"),
+        ("cannot pull q.io/a: " + READING + "denied", "passing", "unknown"),
+    ],
+)
+def test_what_the_pieces_are_known_to_say_is_understood(text: str, kind: str, reason: str) -> None:
+    fault = classify("UNKNOWN", text)
+
+    assert (kind, reason) == (fault.kind.value, fault.reason)
+
+
+def test_a_chain_without_end_is_given_up() -> None:
+    assert "unknown" == classify("UNKNOWN", "failed to copy: " * 60 + "unexpected EOF").reason
+
+
 def test_a_file_in_a_layer_cannot_feign_a_full_disk() -> None:
     text = fill(
         'failed to pull and unpack image "{ref}": failed to extract layer {digest}: mount callback failed on /m: '

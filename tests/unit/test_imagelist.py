@@ -62,6 +62,7 @@ def test_only_a_newline_ends_a_line(separator: str) -> None:
     ("data", "problem"),
     [
         (b"nginx\na\xffb", "l:2: not UTF-8 (byte 0xff): save it as UTF-8"),
+        (b"\0", "l:1: a NUL byte: this is no text file"),
         (b"nginx\n\na\0b", "l:3: a NUL byte: this is no text file"),
         ("nginx".encode("utf-16"), "l: encoded as UTF-16: save it as UTF-8"),
         (b"#" * (MAX_LIST_BYTES + 1), "l: longer than 1048576 bytes: this is no image list"),

@@ -25,7 +25,9 @@ PART_RULE = (
 
 names = st.builds(
     "{}{}{}".format,
-    st.sampled_from(["", "docker.io/", "index.docker.io/", "quay.io/", "REG/", "a.b:5/", "localhost/", "[::1]:80/"]),
+    st.sampled_from(
+        ["org/", "docker.io/", "index.docker.io/", "quay.io/", "REG/", "a.b:5/", "localhost/", "[::1]:80/"]
+    ),
     st.from_regex(r"[a-z0-9]{1,4}((__|-{1,3}|\.|_|/)[a-z0-9]{1,4}){0,4}", fullmatch=True),
     st.sampled_from(["", ":1", ":Tag_1.x-y", "@" + DIGEST, ":1@" + DIGEST, "@sha512:" + "0" * 128]),
 )
@@ -153,4 +155,5 @@ def test_a_long_name_takes_no_time(piece: str) -> None:
 
 def test_what_is_quoted_is_short_and_visible() -> None:
     assert '"a\\x00\\u202eb"' == quote("a\0\u202eb")
+    assert '"' + "x" * 120 + '"' == quote("x" * 120)
     assert '"' + "x" * 120 + '…"' == quote("x" * 1000)

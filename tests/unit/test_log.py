@@ -62,7 +62,10 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             AttemptFinished(
                 **ATTEMPT, started_at=AT, duration=60, error="cut", error_class="passing", reason="timeout", at=AT
             ),
-            "level=WARN msg=\"attempt failed\" image=a:1 attempt=2 limit=1m elapsed=1m error=cut class=passing reason=timeout",
+            (
+                'level=WARN msg="attempt failed" image=a:1 attempt=2 limit=1m elapsed=1m error=cut '
+                "class=passing reason=timeout"
+            ),
         ),
         (
             RetryPlanned(image="a:1", delay=0.5, at=AT),

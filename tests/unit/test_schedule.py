@@ -29,11 +29,18 @@ def test_a_maximum_below_the_first_value_wins() -> None:
 
 def test_without_a_pause_there_is_never_one() -> None:
     assert [0, 0, 0] == [r.max_delay for r in islice(RetryPolicy(initial_delay=0).rounds(), 3)]
+    assert [0, 0, 0] == [r.max_delay for r in islice(RetryPolicy(max_delay=0).rounds(), 3)]
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("initial_timeout", 0), ("max_timeout", -1), ("initial_delay", -1), ("max_delay", float("nan"))],
+    [
+        ("initial_timeout", 0),
+        ("max_timeout", 0),
+        ("max_timeout", -1),
+        ("initial_delay", -1),
+        ("max_delay", float("nan")),
+    ],
 )
 def test_limits_must_be_positive_and_pauses_not_negative(field: str, value: float) -> None:
     with pytest.raises(ValueError, match="must"):

@@ -76,6 +76,7 @@ def test_no_secret_survives_inside_base64(
         ("from GET request to https://h/t?a=b: 401", "from GET request to https://h/t?…: 401"),
         ('Head "https://joe:pa55@h:5000/v2/": EOF', 'Head "https://***@h:5000/v2/": EOF'),
         ("docker://quay.io/a@sha256:12 is kept", "docker://quay.io/a@sha256:12 is kept"),
+        ("https://@h/", "https://@h/"),
         ("https://h/#frag", "https://h/?…"),
         ('invalid decoded auth: "joe_pa55"', 'invalid decoded auth: "***"'),
         ('x: invalid decoded auth: "jo\\"e" y', 'x: invalid decoded auth: "***" y'),
@@ -99,6 +100,14 @@ def test_no_secret_survives_inside_base64(
 )
 def test_what_is_secret_by_its_place_is_masked_and_nothing_else(text: str, shown: str) -> None:
     assert shown == scrub(text)
+
+
+@pytest.mark.parametrize("secret", ['"quoted"', "back\\slash", "<&>x", "ümläut", "new\nline"])
+def test_an_escaped_secret_is_masked_as_a_whole(secret: str) -> None:
+    """As Go and JSON quote it, with all characters or ASCII alone, and with those escaped that HTML knows."""
+    for quoted in (json.dumps(secret), json.dumps(secret, ensure_ascii=False)):
+        for html in (quoted, quoted.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")):
+            assert 'say "***"' == scrub(f"say {html}", [secret])
 
 
 def test_a_long_text_loses_its_middle() -> None:
