@@ -23,9 +23,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
             return None
         pyfuncitem.obj.hypothesis.inner_test = _synchronous(inner)
         return None
-    arguments: dict[str, Any] = {
-        name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames
-    }
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     _synchronous(pyfuncitem.obj)(**arguments)
     return True
 

@@ -80,15 +80,23 @@ class Channel:
 
     async def _connect(self) -> Connection:
         async with self._connecting:
-            if self._closed:
-                raise ConnectionLostError(f"the channel to {self._target} is closed")
+            self._check_open()
             self._connections = [one for one in self._connections if not one.finished.is_set()]
             if not self._connections or not self._connections[-1].session.usable:
                 transport = await self._target.connect()
+                try:
+                    self._check_open()
+                except ConnectionLostError:
+                    await trio.aclose_forcefully(transport)
+                    raise
                 connection = Connection(transport, peer=str(self._target), max_message=self._max_message)
                 self._connections.append(connection)
                 self._nursery.start_soon(connection.run)
             return self._connections[-1]
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionLostError(f"the channel to {self._target} is closed")
 
     async def aclose(self) -> None:
         """Close all connections. Not interrupted by cancellation; half a second at most."""

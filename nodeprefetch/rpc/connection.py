@@ -41,6 +41,7 @@ class Connection:
         self._peer = peer
         self._scope = trio.CancelScope(shield=True)
         self._closing = False
+        self._broken: Exception | None = None
         self._to_write = trio.Event()
         self._tasks: trio.Nursery | None = None
         self._waiting: list[Callable[[], Awaitable[None]]] = []
@@ -56,7 +57,8 @@ class Connection:
                     await self._write()
                     tasks.cancel_scope.cancel()
         finally:
-            self.session.fail(ConnectionLostError, f"the connection to {self._peer} was closed")
+            end = "broke" if self._broken else "was closed"
+            self.session.fail(ConnectionLostError, f"the connection to {self._peer} {end}", self._broken)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
             self.finished.set()
@@ -90,8 +92,10 @@ class Connection:
                 try:
                     await self._transport.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                    self.session.fail(ConnectionLostError, f"the connection to {self._peer} broke", exc)
-                    return
+                    # The answers that the server gave before it hung up may still have to be read.
+                    self._broken = exc
+                    self.close_soon()
+                    await trio.sleep_forever()
             elif self._closing:
                 return
             else:

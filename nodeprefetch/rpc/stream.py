@@ -1,7 +1,7 @@
 """One call: messages out, messages in, and how it ended."""
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import Generic, Protocol, Self, TypeVar
 
 import trio
@@ -158,6 +158,10 @@ class Stream(Generic[Reply]):
         if self._given:
             await trio.lowlevel.checkpoint()
             return None
+        return await self.recv_reply()
+
+    async def recv_reply(self) -> Reply:
+        """The one message of a unary answer, with the errors of `recv_message`."""
         message = await self._next()
         if message is None:
             raise ProtocolViolationError("the server said OK without sending a message")
@@ -166,10 +170,16 @@ class Stream(Generic[Reply]):
         self._given = True
         return message
 
-    async def __aiter__(self) -> AsyncIterator[Reply]:
+    def __aiter__(self) -> Self:
         """All messages to come; the errors of `recv_message`."""
-        while (message := await self.recv_message()) is not None:
-            yield message
+        return self
+
+    async def __anext__(self) -> Reply:
+        """The next message, or the end."""
+        message = await self.recv_message()
+        if message is None:
+            raise StopAsyncIteration
+        return message
 
     async def _next(self) -> Reply | None:
         await trio.lowlevel.checkpoint()

@@ -1,16 +1,27 @@
-"""The base class of generated stubs: the four shapes of a call, on Trio."""
+"""The base class of generated stubs: the four shapes of a call, on Trio.
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+A call that is answered by a stream is a block, not an asynchronous generator: what is left early must end at once,
+and a generator would hold its call open until it is collected.
+
+    async with stub.subscribe(request) as events:
+        async for event in events:
+            ...
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from grpclib.const import Cardinality
 
-from nodeprefetch.errors import ProtocolViolationError
 from nodeprefetch.rpc.channel import Channel
 from nodeprefetch.rpc.metadata import MetadataLike
-from nodeprefetch.rpc.stream import Message
+from nodeprefetch.rpc.stream import Message, Stream
 
 Reply = TypeVar("Reply", bound=Message)
+Replies = AbstractAsyncContextManager[Stream[Reply]]
+"""What a call gives that is answered by a stream."""
+
 MessageSource = Iterable[Message] | AsyncIterable[Message]
 
 
@@ -41,8 +52,9 @@ class ServiceStub:
             route, Cardinality.UNARY_UNARY, type(request), response_type, metadata=self._metadata(metadata)
         ) as stream:
             await stream.send_message(request, end=True)
-            return _one(await stream.recv_message())
+            return await stream.recv_reply()
 
+    @asynccontextmanager
     async def _unary_stream(
         self,
         route: str,
@@ -50,13 +62,12 @@ class ServiceStub:
         response_type: type[Reply],
         *,
         metadata: MetadataLike | None = None,
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Stream[Reply]]:
         async with self.channel.request(
             route, Cardinality.UNARY_STREAM, type(request), response_type, metadata=self._metadata(metadata)
         ) as stream:
             await stream.send_message(request, end=True)
-            async for message in stream:
-                yield message
+            yield stream
 
     async def _stream_unary(
         self,
@@ -71,8 +82,9 @@ class ServiceStub:
             route, Cardinality.STREAM_UNARY, request_type, response_type, metadata=self._metadata(metadata)
         ) as stream:
             stream.send_from(request_iterator)
-            return _one(await stream.recv_message())
+            return await stream.recv_reply()
 
+    @asynccontextmanager
     async def _stream_stream(
         self,
         route: str,
@@ -81,16 +93,9 @@ class ServiceStub:
         response_type: type[Reply],
         *,
         metadata: MetadataLike | None = None,
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncGenerator[Stream[Reply]]:
         async with self.channel.request(
             route, Cardinality.STREAM_STREAM, request_type, response_type, metadata=self._metadata(metadata)
         ) as stream:
             stream.send_from(request_iterator)
-            async for message in stream:
-                yield message
-
-
-def _one(message: Reply | None) -> Reply:
-    if message is None:
-        raise ProtocolViolationError("the server ended the call without an answer")
-    return message
+            yield stream

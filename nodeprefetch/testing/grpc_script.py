@@ -118,6 +118,8 @@ class ScriptedServer:
 
     def __init__(self, settings: dict[SettingCodes, int] | None = None, *, lockstep: bool = False) -> None:
         self.listening = True
+        self.delay = trio.lowlevel.checkpoint
+        """Awaited by `connect` before it returns."""
         self._settings = settings or {}
         self._make_pair = trio.testing.lockstep_stream_pair if lockstep else trio.testing.memory_stream_pair
         self._send, self._receive = trio.open_memory_channel[ScriptedConnection](100)
@@ -127,11 +129,11 @@ class ScriptedServer:
 
     async def connect(self) -> trio.abc.Stream:
         """The client's end of a new connection."""
-        await trio.lowlevel.checkpoint()
         if not self.listening:
             raise NotConnectedError("not listening") from ConnectionRefusedError()
         client, server = self._make_pair()
         self._send.send_nowait(ScriptedConnection(server, self._settings))
+        await self.delay()
         return client
 
     async def accept(self) -> ScriptedConnection:

@@ -35,8 +35,20 @@ def test_a_port_has_these_forms(address, host, port):
 
 @pytest.mark.parametrize(
     "address",
-    ["", "localhost", "localhost:", "host:99999", "https://a:1", "http://a:1/path", "unix:", "unix:///", "/a\0b"]
-    + ["http://user@a:1", "http://[::1", "unix://" + "/a" * 60],
+    [
+        "",
+        "localhost",
+        "localhost:",
+        "host:99999",
+        "https://a:1",
+        "http://a:1/path",
+        "unix:",
+        "unix:///",
+        "/a\x00b",
+        "http://user@a:1",
+        "http://[::1",
+        "unix://" + "/a" * 60,
+    ],
 )
 def test_anything_else_is_refused_by_name(address):
     with pytest.raises(UsageError) as caught:

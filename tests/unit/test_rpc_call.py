@@ -398,6 +398,39 @@ async def test_a_large_message_goes_through_a_tiny_window() -> None:
     assert max(sizes) <= 7
 
 
+async def test_a_reset_ends_the_sending_with_its_error() -> None:
+    server = ScriptedServer({SettingCodes.INITIAL_WINDOW_SIZE: 7})
+    async with server.channel() as channel, trio.open_nursery() as nursery:
+        connection = await settled(server, channel)
+
+        async def serve() -> None:
+            stream_id = await connection.request()
+            await connection.expect(events.DataReceived, stream_id)
+            connection.http2.reset_stream(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+            await connection.flush()
+
+        nursery.start_soon(serve)
+        async with open_streaming(channel) as stream:
+            with pytest.raises(StreamResetError, match="ENHANCE_YOUR_CALM"):
+                await stream.send_message(RawMessage(bytes(100)))
+
+
+async def test_a_reset_ends_the_sending_beside_and_the_answer_has_its_error() -> None:
+    server = ScriptedServer({SettingCodes.INITIAL_WINDOW_SIZE: 7})
+    async with server.channel() as channel, trio.open_nursery() as nursery:
+        connection = await settled(server, channel)
+
+        async def serve() -> None:
+            stream_id = await connection.request()
+            await connection.expect(events.DataReceived, stream_id)
+            connection.http2.reset_stream(stream_id, ErrorCodes.ENHANCE_YOUR_CALM)
+            await connection.flush()
+
+        nursery.start_soon(serve)
+        with pytest.raises(StreamResetError, match="ENHANCE_YOUR_CALM"):
+            await ServiceStub(channel)._stream_unary("/t.T/Call", [RawMessage(bytes(100))] * 2, RawMessage, RawMessage)
+
+
 async def test_half_a_message_cancelled_cancels_the_call(autojump_clock: MockClock) -> None:
     server = ScriptedServer({SettingCodes.INITIAL_WINDOW_SIZE: 7})
     async with server.channel() as channel, AsyncExitStack() as stack:
@@ -447,8 +480,32 @@ async def test_messages_that_came_before_an_error_are_given_out_first() -> None:
                 await attempt()
 
 
+async def test_an_answer_that_has_come_counts_though_the_connection_is_gone() -> None:
+    server = ScriptedServer()
+    async with server.channel() as channel, open_streaming(channel) as stream:
+        connection = await server.accept()
+        await connection.answer(await connection.request(), b"x")
+        await connection.transport.send_eof()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert [b"x"] == [message.data async for message in stream]
+
+
+async def test_leaving_a_call_ends_the_sending_beside() -> None:
+    server = ScriptedServer()
+    send, receive = trio.open_memory_channel[RawMessage](0)
+    async with server.channel() as channel, send:
+        async with ServiceStub(channel)._stream_stream("/t.T/Call", receive, RawMessage, RawMessage):
+            await trio.testing.wait_all_tasks_blocked()
+            assert 1 == receive.statistics().tasks_waiting_receive
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert 0 == receive.statistics().tasks_waiting_receive
+
+
 async def test_a_slow_reader_holds_one_window_of_bytes_and_stops_nobody_else(autojump_clock: MockClock) -> None:
-    """The server fills the slow call's window of 1 MiB; another call still gets its 3 MiB."""
+    """The server fills the slow call's window of 1 MiB; another call still gets its 9 MiB, more than
+    the connection's window ever is."""
     server = ScriptedServer()
     async with server.channel() as channel, open_streaming(channel) as slow:
         connection = await server.accept()
@@ -463,17 +520,17 @@ async def test_a_slow_reader_holds_one_window_of_bytes_and_stops_nobody_else(aut
             async def serve_quick() -> None:
                 quick_id = await connection.request()
                 await connection.send_head(quick_id)
-                left = 3 * 1024 * 1024
+                left = 9 * 1024 * 1024
                 while left:
                     left -= await fill(connection, quick_id, left)
                     if left:
-                        await connection.expect(events.WindowUpdated, quick_id)
+                        await connection.expect(events.WindowUpdated)
                 await connection.send_status(quick_id)
 
             nursery.start_soon(serve_quick)
             async with open_streaming(channel) as quick:
                 await quick.end()
-                assert 3 * 64 == len([message async for message in quick])
+                assert 9 * 64 == len([message async for message in quick])
 
         for _ in range(40):
             await slow.recv_message()

@@ -61,8 +61,17 @@ def test_bytes_are_base64_without_padding():
 
 @pytest.mark.parametrize(
     "pair",
-    [(":path", "x"), ("grpc-timeout", "1S"), ("te", "x"), ("a b", "x"), ("", "x"), ("a", "ü"), ("a", "x\n")]
-    + [("a", b"x"), ("a-bin", "x")],
+    [
+        (":path", "x"),
+        ("grpc-timeout", "1S"),
+        ("te", "x"),
+        ("a b", "x"),
+        ("", "x"),
+        ("a", "ü"),
+        ("a", "x\n"),
+        ("a", b"x"),
+        ("a-bin", "x"),
+    ],
 )
 def test_metadata_that_cannot_be_sent_is_refused(pair):
     with pytest.raises(ValueError, match="metadata"):
