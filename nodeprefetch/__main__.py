@@ -1,10 +1,12 @@
 """Where the program starts. What needs to be small or quick is done here, before anything large is imported."""
 
+import os
 import sys
 
 
 def main() -> None:
     """The console script. Exits with the code of the command."""
+    _open_standard_streams()
     match sys.argv[1:]:
         case ["sleep"]:
             from nodeprefetch.sleep import sleep  # noqa: PLC0415
@@ -18,7 +20,29 @@ def main() -> None:
         case arguments:
             from nodeprefetch.cli import run  # noqa: PLC0415
 
-            sys.exit(run(arguments))
+            code = run(arguments)
+            _let_go_of_standard_streams()
+            sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Some start programs without them. Then Python has None in their place, and a socket may get their numbers."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - the last of the three
+            pass
+        os.close(number)
+        sys.stdin = sys.stdin or os.fdopen(0, "r")
+        sys.stdout = sys.stdout or os.fdopen(1, "w")
+        sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
+def _let_go_of_standard_streams() -> None:
+    """What somebody who left did not read must not change the exit code: Python would make it 120 at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

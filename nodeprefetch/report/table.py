@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import IO, Any, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -160,10 +161,30 @@ class RunTable:
         return self._rows.setdefault(image, Row(image, since=self._clock()))
 
 
+class _Screen:
+    """The console's file as long as somebody is at its other end: a terminal that was closed does not end the run."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
 @contextmanager
 def live_table(console: Console) -> Iterator[Reader]:
     """A reader that keeps a table on the console up to date, and leaves its last state there."""
     state = RunTable()
+    console.file = cast("IO[str]", _Screen(console.file))
 
     def draw() -> RenderableType:
         return state.draw(console.height if console.is_terminal and state.ended is None else 1_000_000)

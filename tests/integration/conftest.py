@@ -1,0 +1,56 @@
+"""What integration tests run the program with."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from nodeprefetch.testing.containerd import Containerd
+from nodeprefetch.testing.spawn import find_program
+from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `nodeprefetch ARGUMENTS…`; see `Program` for the rest. What still runs in the end is killed."""
+    running: list[Program] = []
+
+    def start_program(*arguments: str, **how: object) -> Program:
+        program = Program(arguments, **how)  # type: ignore[arg-type]
+        running.append(program)
+        return program
+
+    yield start_program
+    for program in running:
+        program.kill()
+
+
+@pytest.fixture
+def start_fetch(start: Start) -> StartFetch:
+    """Starts a quick `fetch`: `start_fetch(containerd, *images, debug=True)`. Without a containerd it looks for one."""
+
+    def start_it(
+        containerd: Containerd | None, *images: str, how: dict[str, object] | None = None, **options: object
+    ) -> Program:
+        return start(*fetch_arguments(containerd, images, options), **(how or {}))
+
+    return start_it
+
+
+@pytest.fixture
+def run_fetch(start_fetch: StartFetch) -> RunFetch:
+    """As `start_fetch`, and waits for its end."""
+
+    def run_it(containerd: Containerd | None, *images: str, **options: object) -> Ended:
+        return start_fetch(containerd, *images, **options).end()
+
+    return run_it
+
+
+@pytest.fixture
+def without_privileges() -> tuple[str, ...]:
+    """What to start a program with so that file permissions hold for it, though it is root's."""
+    setpriv = find_program("setpriv")
+    if os.geteuid() != 0 or setpriv is None:
+        pytest.skip("needs root, and setpriv")
+    return (setpriv, "--bounding-set=-all", "--inh-caps=-all", "--")
