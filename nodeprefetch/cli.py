@@ -6,8 +6,9 @@ What needs Trio is imported by the commands that run it: `--help` stays quick.
 import os
 import signal
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,11 +17,20 @@ from cyclopts.config import Env
 
 from nodeprefetch import __version__
 from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError
-from nodeprefetch.flags import ENVIRONMENT_PREFIX, ExplainFlags, FetchFlags, Images, fetch_settings
-from nodeprefetch.inputs import read_credentials, read_images
+from nodeprefetch.flags import (
+    ENVIRONMENT_PREFIX,
+    CredentialFlags,
+    ExplainFlags,
+    FetchFlags,
+    Images,
+    PluginFlags,
+    fetch_settings,
+)
+from nodeprefetch.inputs import plugin_options, plugin_order, read_images
 from nodeprefetch.settings import LogFormat, PullPolicy
 
 if TYPE_CHECKING:
+    from nodeprefetch.credentials.plugins import Plugin
     from nodeprefetch.events import Reader
 
 OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, SIGNAL_BASE = 0, 1, 2, 3, 128
@@ -37,11 +47,12 @@ app = App(
     print_error=False,
     help_on_error=False,
 )
-app.register_install_completion_command(add_to_startup=False)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command. Returns its exit code: 0 done, 1 an image is missing, 2 usage, 3 no runtime, 128+n signal n."""
+    if not arguments or arguments[0] not in {"fetch", "explain"}:
+        _offer_completion()
     code = OK
     try:
         result = app(arguments)
@@ -52,6 +63,10 @@ def run(arguments: Sequence[str]) -> int:
         code = _fail(USAGE, group)
     except* RuntimeUnavailableError as group:
         code = _fail(NO_RUNTIME, group)
+    except* KeyboardInterrupt:  # where no signals are waited for
+        code = SIGNAL_BASE + signal.SIGINT
+    except* BrokenPipeError:  # who reads our output has seen enough
+        code = SIGNAL_BASE + signal.SIGPIPE
     return code
 
 
@@ -59,36 +74,39 @@ def run(arguments: Sequence[str]) -> int:
 def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
     """Pull every image of the lists onto this node."""
     problems = Problems()
+    from nodeprefetch.events import Notices  # noqa: PLC0415
+
+    notices = Notices()
     with problems.collected():
         settings = fetch_settings(flags)
     with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
-        credentials = read_credentials(flags.docker_config)
+        plugins = _plugins(flags, notices.add)
     problems.raise_if_any()
 
     import trio  # noqa: PLC0415
 
-    from nodeprefetch.events import Notice  # noqa: PLC0415
+    from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
     from nodeprefetch.fetch import Report  # noqa: PLC0415
     from nodeprefetch.fetch import fetch as fetch_images  # noqa: PLC0415
     from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
 
     async def main() -> Report:
         with (
-            trio.open_signal_receiver(*STOP_SIGNALS) as signals,
+            _stop_signals() as signals,
             _reader(LogFormat(flags.log_format) if flags.log_format else None) as tell,
         ):
-            for warning in credentials.warnings:
-                tell(Notice(message=warning))
-            return await fetch_images(
-                refs,
-                settings,
-                connect=connect_to(settings.cri_socket, wait=settings.runtime_wait),
-                credentials=credentials,
-                tell=tell,
-                signals=_end_at_the_second(signals),
-            )
+            notices.pass_to(tell)
+            async with open_chain(plugins, notices.add) as credentials:
+                return await fetch_images(
+                    refs,
+                    settings,
+                    connect=connect_to(settings.cri_socket, wait=settings.runtime_wait),
+                    credentials=credentials,
+                    tell=tell,
+                    signals=signals,
+                )
 
     report = trio.run(main)
     if report.signal is not None:
@@ -106,27 +124,46 @@ def explain(
     with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
-        credentials = read_credentials(flags.docker_config)
+        plugins = _plugins(flags, _warn)
     problems.raise_if_any()
 
     import trio  # noqa: PLC0415
 
     from nodeprefetch import explain as explaining  # noqa: PLC0415
+    from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
+    from nodeprefetch.credentials.plugins import only_local  # noqa: PLC0415
+    from nodeprefetch.credentials.provider import is_local  # noqa: PLC0415
     from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
 
     async def main() -> list[explaining.Explanation]:
-        return await explaining.explain(
-            refs,
-            policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
-            credentials=credentials,
-            connect=connect_to(flags.cri_socket, wait=0),
-        )
+        asked = plugins if flags.ask_plugins else only_local(plugins)
+        async with open_chain(asked, _warn) as credentials:
+            return await explaining.explain(
+                refs,
+                policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
+                credentials=credentials,
+                providers=[
+                    (name, provider)
+                    for plugin in plugins
+                    for name, provider in plugin.providers
+                    if not is_local(provider)
+                ],
+                connect=connect_to(flags.cri_socket, wait=0),
+            )
 
-    for warning in credentials.warnings:
-        sys.stderr.write(f"nodeprefetch: {warning}\n")
     found = trio.run(main)
     text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
     sys.stdout.write(text + "\n")
+    return OK
+
+
+@app.command
+def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - frozen
+    """List the credential plugins that are installed, and whether they are configured."""
+    from nodeprefetch.credentials.listing import to_json, to_table  # noqa: PLC0415
+
+    found = _plugins(flags, _warn)
+    sys.stdout.write((to_json(found) if flags.output == "json" else to_table(found)) + "\n")
     return OK
 
 
@@ -147,6 +184,22 @@ def completion(
     return OK
 
 
+@cache
+def _offer_completion() -> None:
+    """`--install-completion`. Loading what it needs takes 6 ms, which are not those of a pull."""
+    app.register_install_completion_command(add_to_startup=False)
+
+
+def _plugins(flags: CredentialFlags, warn: Callable[[str], None]) -> "tuple[Plugin, ...]":
+    from nodeprefetch.credentials.plugins import load_plugins  # noqa: PLC0415
+
+    return load_plugins(plugin_options(flags), environment=os.environ, warn=warn, order=plugin_order(flags))
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"nodeprefetch: {text}\n")
+
+
 @contextmanager
 def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
     """The live table for who watches on a terminal, the log for everybody else."""
@@ -163,16 +216,28 @@ def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
         yield log_to(sys.stderr, log_format or LogFormat.LOGFMT)
 
 
-async def _end_at_the_second(signals: AsyncIterable[int]) -> AsyncIterator[int]:
-    """The first signal ends the run in order; from then on the next one ends the process where it stands."""
+@contextmanager
+def _stop_signals() -> Iterator[AsyncIterable[int]]:
+    """The first signal ends the run in order: it is a value to wait for. The next ends the process where it stands.
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        os._exit(SIGNAL_BASE + number)
+    The second is met in the signal handler itself: Trio does not come to it where a write to standard error blocks.
+    """
+    import trio  # noqa: PLC0415
 
-    async for number in signals:
+    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
+        to_trio = signal.getsignal(STOP_SIGNALS[0])
+        assert callable(to_trio)  # noqa: S101 - the one of the receiver
+        received: list[int] = []
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if received:
+                os._exit(SIGNAL_BASE + number)
+            received.append(number)
+            to_trio(number, frame)
+
         for each in STOP_SIGNALS:
-            signal.signal(each, end)
-        yield number
+            signal.signal(each, handle)
+        yield signals
 
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:

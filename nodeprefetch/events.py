@@ -115,6 +115,17 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     """Digest of the manifest or index pulled; empty when not known."""
 
 
+class CredentialsMatched(Event, frozen=True, kw_only=True, tag="credentials_matched"):
+    """Which credentials match an image, for `--debug`; told at the end of a round of attempts."""
+
+    image: str
+    credentials: tuple[str, ...]
+    """Source, key, kind and user name of each, in the order of sources. Never a secret."""
+
+    complete: bool
+    """False: some source did not answer."""
+
+
 class RetryPlanned(Event, frozen=True, kw_only=True, tag="retry_planned"):
     """The image waits before its next attempt."""
 
@@ -200,3 +211,25 @@ class Telling:
         """Tell it to all."""
         for reader in self._readers:
             reader(event)
+
+
+class Notices:
+    """Takes what people should know, from any thread, and keeps it until there is a reader."""
+
+    def __init__(self) -> None:
+        self._kept: list[str] = []
+        self._tell: Reader | None = None
+
+    def add(self, text: str) -> None:
+        """One more."""
+        if self._tell is None:
+            self._kept.append(text)
+        else:
+            self._tell(Notice(message=text))
+
+    def pass_to(self, tell: Reader) -> None:
+        """From now on a reader hears them; what was kept, at once."""
+        self._tell = tell
+        for text in self._kept:
+            tell(Notice(message=text))
+        self._kept.clear()

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
-from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.credentials.provider import AnyProvider, wants
+from nodeprefetch.credentials.source import CredentialSource, Verdict
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.runtime.discovery import Connect
@@ -22,7 +23,11 @@ class UsableCredential(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     key: str
+    """What matched the image."""
+
     username: str
+    kind: str
+    """`password` or `identity token`."""
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +56,27 @@ async def explain(
     *,
     policy: PullPolicy | None,
     credentials: CredentialSource,
+    providers: Sequence[tuple[str, AnyProvider]],
     connect: Connect,
 ) -> list[Explanation]:
-    """One explanation for each image, in order. A runtime that is not there leaves `present` open."""
+    """One explanation for each image, in order.
+
+    Args:
+        images: what would be pulled.
+        policy: what overrides the policy of each image.
+        credentials: asked for each image.
+        providers: name and provider of those that are only told to match, or not.
+        connect: finds the runtime; without one, `present` stays open.
+    """
     inventory = await _inventory(connect)
+    usable: dict[str, tuple[UsableCredential, ...]] = {}
+
+    async def look_up(image: ImageRef) -> None:
+        usable[image.text] = await _usable(image, credentials)
+
+    async with trio.open_nursery() as nursery:
+        for image in images:
+            nursery.start_soon(look_up, image)
     return [
         Explanation(
             image=image.text,
@@ -62,13 +84,23 @@ async def explain(
             registry=image.registry,
             pull_policy=pull_policy(image, policy),
             present=None if inventory is None else inventory.find(image) is not None,
-            credentials=tuple(
-                UsableCredential(source=one.source, key=one.key, username=one.auth.username)
-                for one in await credentials.credentials_for(image)
-            ),
+            credentials=usable[image.text],
+            providers=tuple(name for name, provider in providers if wants(provider, image)),
         )
         for image in images
     ]
+
+
+async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[UsableCredential, ...]:
+    """All credentials for an image, as if each were refused."""
+    found = []
+    with credentials.look_up(image) as lookup:
+        while (one := await lookup.next()) is not None:
+            lookup.tell(one, Verdict.UNDECIDED)
+            found.append(
+                UsableCredential(source=one.source, key=one.key, username=one.auth.username, kind=one.auth.kind)
+            )
+    return tuple(found)
 
 
 async def _inventory(connect: Connect) -> Inventory | None:
@@ -93,7 +125,10 @@ def to_table(explanations: Sequence[Explanation]) -> str:
     present = {True: "yes", False: "no", None: "?"}
     rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
     for one in explanations:
-        logins = ", ".join(f"{each.username or '(token)'} ({each.source} {each.key})" for each in one.credentials)
+        logins = ", ".join(
+            f"{each.source} {each.key} ({each.kind}{f' of {each.username}' if each.username else ''})"
+            for each in one.credentials
+        )
         rows.append((one.image, one.normalized, one.pull_policy, present[one.present], logins or "anonymous"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(

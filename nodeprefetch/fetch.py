@@ -7,12 +7,13 @@ timeout or a signal); one task for each image.
 import math
 import random
 import uuid
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
 
 from nodeprefetch import __version__
+from nodeprefetch.attempt import Surroundings
 from nodeprefetch.credentials.source import CredentialSource
 from nodeprefetch.duration import format_duration
 from nodeprefetch.events import (
@@ -26,7 +27,7 @@ from nodeprefetch.events import (
     RunStarted,
 )
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch.puller import Jitter, Pull, Surroundings
+from nodeprefetch.puller import Pull
 from nodeprefetch.runtime.discovery import Connect, Runtime
 from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
@@ -64,7 +65,7 @@ async def fetch(
     credentials: CredentialSource,
     tell: Reader,
     signals: AsyncIterable[int] | None = None,
-    jitter: Jitter = random.random,
+    jitter: Callable[[], float] = random.random,
 ) -> Report:
     """Pull every image onto this node, and tell what happens while it does.
 
@@ -108,7 +109,7 @@ class _Run:
     settings: FetchSettings
     credentials: CredentialSource
     tell: Reader
-    jitter: Jitter
+    jitter: Callable[[], float]
     started: float = field(default_factory=trio.current_time)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     runtime: Runtime | None = None
@@ -142,6 +143,7 @@ class _Run:
             gate=gate,
             tell=self.tell,
             retry_missing=self.settings.retry_missing,
+            debug=self.settings.debug,
             jitter=self.jitter,
         )
         async with trio.open_nursery() as pulls:

@@ -21,6 +21,10 @@ def _flag(text: str, metavar: str | None = None) -> Parameter:
     return Parameter(help=text, metavar=metavar, negative="")
 
 
+def _many(text: str, metavar: str) -> Parameter:
+    return Parameter(help=text, metavar=metavar, negative="", show_default=False)
+
+
 def _switch(text: str) -> Parameter:
     return Parameter(help=text, negative="", show_default=False)
 
@@ -32,8 +36,34 @@ def _duration(text: str) -> Parameter:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ImageFlags:
-    """Which images, and with whose credentials."""
+class CredentialFlags:
+    """What credential plugins are told."""
+
+    docker_config: Annotated[
+        tuple[str, ...],
+        _many("File of type dockerconfigjson, or directory of mounted Secrets, with pull secrets. Repeatable.", "PATH"),
+    ] = ()
+    image_credential_provider_config: Annotated[
+        str | None, _flag("Configuration of the kubelet's credential providers: a file or a directory.", "PATH")
+    ] = None
+    image_credential_provider_bin_dir: Annotated[
+        str | None, _flag("Directory of the kubelet's credential provider programs.", "DIR")
+    ] = None
+    credential_option: Annotated[
+        tuple[str, ...], _many("Option of a credential plugin. Repeatable.", "NAME.KEY=VALUE")
+    ] = ()
+    credential_order: Annotated[
+        str | None,
+        _flag(
+            "Credential plugins that are used first, separated by commas; pull secrets are last by default.", "NAMES"
+        ),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ImageFlags(CredentialFlags):
+    """Which images, and of which runtime."""
 
     image_list_file: Annotated[
         tuple[str, ...],
@@ -45,7 +75,6 @@ class ImageFlags:
             show_default=False,
         ),
     ] = ()
-    docker_config: Annotated[str | None, _flag("File of type dockerconfigjson with pull secrets.", "FILE")] = None
     pull_policy: Annotated[
         Literal["IfNotPresent", "Always"] | None,
         _flag("Pull policy for all images; without it Always for the tag latest, IfNotPresent for all others."),
@@ -72,7 +101,7 @@ class FetchFlags(ImageFlags):
     ] = "1s"
     max_pull_attempt_delay: Annotated[str, _duration("What that wait grows to.")] = "10m"
     image_list_timeout: Annotated[str, _duration("Limit of listing the images that are there.")] = "1m"
-    max_parallel_pulls: Annotated[int, _flag("How many images are pulled at the same moment; 0: all.", "N")] = 0
+    max_parallel_pulls: Annotated[int, _flag("How many images are pulled at the same moment; 0: all.", "N")] = 8
     retry_missing: Annotated[
         bool, _switch("Try again when a registry does not know an image: it may still be pushed.")
     ] = False
@@ -88,6 +117,15 @@ class FetchFlags(ImageFlags):
 @dataclass(frozen=True, kw_only=True)
 class ExplainFlags(ImageFlags):
     """How to tell it."""
+
+    ask_plugins: Annotated[bool, _switch("Also ask credential plugins that run programs or ask servers.")] = False
+    output: Annotated[Literal["table", "json"], _flag("How to print it.")] = "table"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PluginFlags(CredentialFlags):
+    """How to list them."""
 
     output: Annotated[Literal["table", "json"], _flag("How to print it.")] = "table"
 

@@ -1,13 +1,22 @@
-"""What a run is given besides flags: image lists and secrets, read and checked before anything is done."""
+"""What a run is given besides settings: image lists, and what credential plugins are told."""
 
+import re
 import sys
 from collections.abc import Sequence
 
-from nodeprefetch.credentials.dockerconfig import DockerConfig
-from nodeprefetch.credentials.source import DockerConfigSource, load_docker_config
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imagelist import MAX_LIST_BYTES, ImageList, decode_image_list, merge, parse_image_arguments, unique
+from nodeprefetch.flags import CredentialFlags
+from nodeprefetch.imagelist import (
+    MAX_LIST_BYTES,
+    ImageList,
+    decode_image_list,
+    merge,
+    parse_image_arguments,
+    unique,
+)
 from nodeprefetch.imageref import ImageRef
+
+_OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
 def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRef, ...]:
@@ -26,6 +35,42 @@ def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRe
     return unique(images.refs)
 
 
+def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What each credential plugin is told: `--credential-option`, and the flags that stand for one.
+
+    Raises:
+        UsageError: with every option that is not NAME.KEY=VALUE. Values may be secrets and are not repeated.
+    """
+    options: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def add(plugin: str, key: str, *values: str) -> None:
+        if values:
+            of_plugin = options.setdefault(plugin, {})
+            of_plugin[key] = (*of_plugin.get(key, ()), *values)
+
+    add("pull-secrets", "config", *flags.docker_config)
+    if flags.image_credential_provider_config:
+        add("kubelet", "config", flags.image_credential_provider_config)
+    if flags.image_credential_provider_bin_dir:
+        add("kubelet", "bin-dir", flags.image_credential_provider_bin_dir)
+    problems = []
+    for number, text in enumerate(flags.credential_option, start=1):
+        option = _OPTION.fullmatch(text)
+        if option is None:
+            problems.append(f"--credential-option number {number} is not NAME.KEY=VALUE")
+        else:
+            add(option["plugin"], option["key"], option["value"])
+    if problems:
+        raise UsageError(problems)
+    return options
+
+
+def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
+    """The plugins that come first."""
+    names = (flags.credential_order or "").split(",")
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
 def _read_list(file: str) -> ImageList:
     try:
         if file == "-":
@@ -34,14 +79,3 @@ def _read_list(file: str) -> ImageList:
             return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
     except OSError as error:
         return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))
-
-
-def read_credentials(docker_config: str | None) -> DockerConfigSource:
-    """The credentials of the file; a source that knows none where no file is named.
-
-    Raises:
-        UsageError: the file cannot be used at all.
-    """
-    if not docker_config:
-        return DockerConfigSource("no credentials", DockerConfig())
-    return load_docker_config(docker_config)

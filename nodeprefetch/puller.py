@@ -1,50 +1,27 @@
 """One image: its credentials in turn, round after round, until it is present, has failed for good, or is cut."""
 
-import random
-import time
-import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
 
+from nodeprefetch.attempt import Attempt, StaleCredentialError, Surroundings, manifest_digest
 from nodeprefetch.credentials.auth import AuthConfig, Credential
-from nodeprefetch.credentials.source import CredentialSource
-from nodeprefetch.duration import format_duration
-from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, Reader, RetryPlanned
+from nodeprefetch.credentials.source import Lookup, Verdict
+from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.runtime.service import ImageRecord, ImageService
-from nodeprefetch.schedule import RetryPolicy, full_jitter
+from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.schedule import full_jitter
 from nodeprefetch.settings import PullPolicy
 
 STATUS_LIMIT = 5.0
-"""Seconds that asking for size and digest may take: they are told where they are known, and not waited for."""
+"""Seconds for asking whether one image is present, where the runtime could not list all."""
 
-Jitter = Callable[[], float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
-    """What all pulls of a run share."""
-
-    service: ImageService
-    inventory: Inventory | None
-    """What the runtime holds; None where it could not say, and each image has to be asked for."""
-
-    credentials: CredentialSource
-    retry: RetryPolicy
-    slots: trio.CapacityLimiter
-    """A pull holds a slot during an attempt, never while it waits for its next one."""
-
-    gate: RuntimeGate
-    tell: Reader
-    retry_missing: bool = False
-    jitter: Jitter = random.random
-    """A random number from 0 to 1."""
+RETRIES_WHEN_UNSURE = 3
+"""How often "not found" is doubted while a source of credentials fails: some registries say it to strangers."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,6 +42,7 @@ class Pull:
     result: ImageFinished | None = None
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
+    _knows_all_credentials: bool = True
 
     async def run(self, around: Surroundings) -> None:
         """Until the image is present or an error says that trying again cannot help."""
@@ -116,7 +94,11 @@ class Pull:
         if around.inventory is not None:
             self.record = around.inventory.find(self.image)
         else:
-            await self._ask_status(around)
+            with trio.move_on_after(STATUS_LIMIT):
+                try:
+                    self.record = await around.service.image_status(self.image.pull_ref)
+                except RuntimeFaultError:
+                    return False  # the pull will say what is wrong
         if self.record is not None:
             self.image_id = self.record.id
         return self.record is not None
@@ -129,10 +111,14 @@ class Pull:
     def _is_final(self, fault: Fault, around: Surroundings) -> bool:
         if fault.missing and around.retry_missing:
             return False
+        self._repeats[fault.reason] += 1
+        repeats = self._repeats[fault.reason]
+        if (fault.kind is FaultClass.REFUSED or fault.missing) and not self._knows_all_credentials:
+            # A source that gave no answer may know the credential that is let in.
+            return fault.missing and repeats > RETRIES_WHEN_UNSURE
         if fault.kind in {FaultClass.PERMANENT, FaultClass.REFUSED}:
             return True
-        self._repeats[fault.reason] += 1
-        return fault.retries is not None and self._repeats[fault.reason] > fault.retries
+        return fault.retries is not None and repeats > fault.retries
 
     async def _rest(self, longest: float, around: Surroundings) -> None:
         delay = full_jitter(longest, around.jitter)
@@ -141,117 +127,81 @@ class Pull:
         await trio.sleep(delay)
 
     async def _round(self, limit: float, around: Surroundings) -> bool:
+        while True:
+            try:
+                return await self._credentials_in_turn(limit, around)
+            except StaleCredentialError:
+                continue  # it waited too long for its slot: credentials are looked up anew
+
+    async def _credentials_in_turn(self, limit: float, around: Surroundings) -> bool:
         """Every credential once; True when one brought the image.
 
-        A refusal goes on to the next credential at once, and that one is not asked again. A registry may also hide
-        what one may not see behind "not found", so that too goes on while there are others.
+        A refusal goes on to the next credential at once, and that one is not used again. A registry may also hide
+        what one may not see behind "not found", so that too goes on while there are others. Without any credential
+        there is one anonymous attempt.
         """
-        found = await around.credentials.credentials_for(self.image)
-        untried: list[Credential | None] = [one for one in found if one.auth not in self._refused]
-        if not found:
-            untried = [None]
         missing: RuntimeFaultError | None = None
-        for credential in untried:
-            try:
-                await self._attempt(credential, limit, around)
-            except RuntimeFaultError as error:
-                self.error = error
-                if error.fault.kind is FaultClass.REFUSED and credential is not None:
-                    self._refused.add(credential.auth)
-                elif error.fault.missing:
-                    missing = error
-                elif error.fault.kind is not FaultClass.REFUSED:
-                    return False
-            else:
-                return True
+        with self._look_up(around) as lookup:
+            first = credential = await lookup.next()
+            while credential is not None or first is None:
+                error = await self._try(credential, lookup, limit, around)
+                if self.outcome is Outcome.SUCCEEDED:
+                    return True
+                if error is not None:
+                    self.error = error
+                    if error.fault.missing:
+                        missing = error
+                    elif error.fault.kind is not FaultClass.REFUSED:
+                        return False
+                if credential is None:
+                    break
+                credential = await lookup.next()
+            self._knows_all_credentials = lookup.is_complete
         if missing is not None:  # one who was let in says so; that tells more than the others' refusals
             self.error = missing
         return False
 
-    async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings) -> None:
-        """One PullImage call. Raises RuntimeFaultError, also when the limit cut it."""
-        async with around.slots:
-            self.outcome = Outcome.PULLING
-            self.attempts += 1
-            attempt_id = str(uuid.uuid4())
-            name = f"{credential.source} {credential.key}" if credential else ""
-            started, started_at = trio.current_time(), time.time()
-            around.tell(
-                AttemptStarted(
-                    attempt_id=attempt_id, image=self.image.text, attempt=self.attempts, limit=limit, credential=name
-                )
-            )
-
-            def tell_end(*, duration: float, error: str = "", error_class: str = "", reason: str = "") -> None:
-                record = self.record
-                around.tell(
-                    AttemptFinished(
-                        attempt_id=attempt_id,
-                        image=self.image.text,
-                        attempt=self.attempts,
-                        started_at=started_at,
-                        duration=duration,
-                        limit=limit,
-                        credential=name,
-                        error=error,
-                        error_class=error_class,
-                        reason=reason,
-                        image_id=self.image_id,
-                        size=record.size if record else 0,
-                        digest=manifest_digest(self.image, record),
+    @contextmanager
+    def _look_up(self, around: Surroundings) -> Iterator[Lookup]:
+        with around.credentials.look_up(self.image) as lookup:
+            try:
+                yield lookup
+            finally:
+                if around.debug:
+                    matched = tuple(map(str, lookup.matched))
+                    around.tell(
+                        CredentialsMatched(image=self.image.text, credentials=matched, complete=lookup.is_complete)
                     )
-                )
 
-            try:
-                await self._call(credential, limit, around)
-            except RuntimeFaultError as error:
-                tell_end(
-                    duration=trio.current_time() - started,
-                    error=str(error),
-                    error_class=error.fault.kind.value,
-                    reason=error.fault.reason,
-                )
-                raise
-            except trio.Cancelled:
-                tell_end(
-                    duration=trio.current_time() - started,
-                    error="cut by the end of the run",
-                    error_class="cancelled",
-                    reason="cancelled",
-                )
-                raise
-            self.error, self.outcome = None, Outcome.SUCCEEDED
-            duration = trio.current_time() - started
+    async def _try(
+        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings
+    ) -> RuntimeFaultError | None:
+        """One attempt. What went wrong; None also where there was nothing to try."""
+        verdict = Verdict.UNDECIDED
         try:
-            await self._ask_status(around)
+            if credential is None or credential.auth not in self._refused:
+                await self._attempt(credential, limit, around)
+                verdict = Verdict.WORKED
+        except RuntimeFaultError as error:
+            if error.fault.kind is FaultClass.REFUSED and credential is not None:
+                verdict = Verdict.REFUSED
+                self._refused.add(credential.auth)
+            return error
         finally:
-            tell_end(duration=duration)
+            if credential is not None:
+                lookup.tell(credential, verdict)
+        return None
 
-    async def _call(self, credential: Credential | None, limit: float, around: Surroundings) -> None:
-        try:
-            with trio.fail_after(limit):
-                self.image_id = await around.service.pull_image(
-                    self.image.text, credential.auth if credential else None
-                )
-        except trio.TooSlowError as error:
-            raise RuntimeFaultError(
-                f"not done in {format_duration(limit)}, the limit of this attempt: cut",
-                fault=Fault(kind=FaultClass.PASSING, reason="timeout"),
-            ) from error
+    async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings) -> None:
+        attempt = Attempt(image=self.image, number=self.attempts + 1, credential=credential, limit=limit, around=around)
 
-    async def _ask_status(self, around: Surroundings) -> None:
-        with trio.move_on_after(STATUS_LIMIT):
-            try:
-                self.record = await around.service.image_status(self.image.pull_ref)
-            except RuntimeFaultError:
-                return  # the image is there; its size is only nice to know
+        def begun() -> None:
+            self.attempts += 1
+            self.outcome = Outcome.PULLING
 
+        def pulled() -> None:
+            self.error, self.outcome = None, Outcome.SUCCEEDED
+            self.image_id = attempt.image_id
 
-def manifest_digest(image: ImageRef, record: ImageRecord | None) -> str:
-    """The digest under which the runtime holds that image of that repository; empty when it does not say."""
-    if record is None:
-        return ""
-    if image.digest is not None:
-        return image.digest
-    own = [digest for digest in record.repo_digests if digest.startswith(f"{image.lookup_name}@")]
-    return own[0].partition("@")[2] if own else ""
+        await attempt.run(begun=begun, pulled=pulled)
+        self.record = attempt.record

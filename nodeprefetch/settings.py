@@ -53,8 +53,8 @@ class FetchSettings:
     image_list_timeout: float = 60
     """One ListImages call."""
 
-    max_parallel_pulls: int = 0
-    """How many images are pulled at the same moment; 0: all of them."""
+    max_parallel_pulls: int = 8
+    """How many images are pulled at the same moment; 0: all of them. Measured: docs/adr/0013-max-parallel-pulls.md."""
 
     pull_policy: PullPolicy | None = None
     """None: by the image's tag, as in Kubernetes."""

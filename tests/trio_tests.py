@@ -1,7 +1,6 @@
 """A pytest plugin of ours: an `async def` test runs under Trio, on virtual time when it asks for `autojump_clock`."""
 
 import inspect
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -37,6 +36,6 @@ def _synchronous(function: Any) -> Any:
 
 
 @pytest.fixture
-def autojump_clock() -> Iterator[trio.testing.MockClock]:
+def autojump_clock() -> trio.testing.MockClock:
     """Virtual time: when every task sleeps, the clock jumps to the next deadline."""
-    yield trio.testing.MockClock(autojump_threshold=0)
+    return trio.testing.MockClock(autojump_threshold=0)

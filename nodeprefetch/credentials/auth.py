@@ -17,6 +17,11 @@ class AuthConfig:
     """A refresh token for the registry's token endpoint; containerd alone honours it."""
 
     @property
+    def kind(self) -> str:
+        """What kind of secret it is: `password`, `identity token`."""
+        return "identity token" if self.identity_token else "password"
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must never reach a log."""
         return tuple(secret for secret in (self.password, self.identity_token) if secret)
@@ -27,9 +32,16 @@ class Credential:
     """One AuthConfig, and how it was found."""
 
     source: str
-    """Which source it came from, for people: `docker-config PATH`."""
+    """Which source it came from, for people: `pull-secrets`, `kubelet/ecr-credential-provider`."""
 
     key: str
     """The key that matched the image there: `quay.io/team`."""
 
     auth: AuthConfig
+
+    valid_until: float = field(default=float("inf"), compare=False)
+    """Trio's time from which it is not to be used: its provider has to be asked again."""
+
+    def __str__(self) -> str:
+        """For people: `pull-secrets quay.io/team (user me)`."""
+        return f"{self.source} {self.key} ({self.auth.kind}{' of ' + self.auth.username if self.auth.username else ''})"

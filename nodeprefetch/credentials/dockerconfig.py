@@ -14,6 +14,8 @@ from nodeprefetch.imageref import quote
 _TOKEN_USERS = {"<token>", "00000000-0000-0000-0000-000000000000"}
 """What docker, and the Azure registry's tools, write as user where the identity token is what counts."""
 
+_CREDENTIAL_MEMBERS = {"username", "password", "auth", "identitytoken", "registrytoken"}
+
 
 class DockerConfigError(UsageError, ValueError):
     """Raised when a payload as a whole cannot be read. Its text says nothing of what is in it."""
@@ -69,6 +71,26 @@ def parse_legacy_docker_config(data: bytes) -> DockerConfig:
     return _read_entries(_read_object(data))
 
 
+def parse_by_content(data: bytes) -> DockerConfig:
+    """Read either payload, where the name of its file does not say which it is.
+
+    With `auths` in it, it is a `.dockerconfigjson`, whatever else is in it. Without, it is a `.dockercfg` if any of its
+    members looks like a credential, and else a `.dockerconfigjson` without credentials.
+
+    Raises:
+        DockerConfigError: not JSON, or not an object.
+    """
+    config = _read_object(data)
+    has_auths = any(name.lower() == "auths" for name in config)
+    if not has_auths and any(_looks_like_a_credential(value) for value in config.values()):
+        return parse_legacy_docker_config(data)
+    return parse_docker_config(data)
+
+
+def _looks_like_a_credential(value: object) -> bool:
+    return isinstance(value, dict) and any(name.lower() in _CREDENTIAL_MEMBERS for name in value)
+
+
 def _read_object(data: bytes) -> dict[str, object]:
     try:
         config = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
@@ -112,8 +134,11 @@ def _read_auth(value: object) -> AuthConfig:
     if members.get("auth"):
         username, password = _decode_auth(members["auth"])
     identity_token = members.get("identitytoken", "")
-    if identity_token and not password and username in _TOKEN_USERS:
+    has_registry_token = any(name.lower() == "registrytoken" and token for name, token in value.items())
+    if (identity_token or has_registry_token) and not password and username in _TOKEN_USERS:
         username = ""  # a runtime that is given a user name does not look at the token
+    if has_registry_token and not (username or password or identity_token):
+        raise _EntryError("it has a `registrytoken` only, which no container runtime uses")
     return AuthConfig(username=username, password=password, identity_token=identity_token)
 
 

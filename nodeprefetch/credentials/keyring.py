@@ -78,7 +78,7 @@ class Keyring:
     """
 
     def __init__(self, entries: Iterable[KeyringEntry] = ()) -> None:
-        self._patterns: dict[str, KeyPattern] = {}
+        patterns: dict[str, KeyPattern] = {}
         self._entries: dict[str, list[KeyringEntry]] = {}
         unusable: list[str] = []
         for entry in entries:
@@ -87,12 +87,27 @@ class Keyring:
                 unusable.append(entry.key)
                 continue
             pattern = pattern.without_api_version()
-            self._patterns[pattern.text] = pattern
+            patterns[pattern.text] = pattern
             self._entries.setdefault(pattern.text, []).append(entry)
-        # Reverse byte order: a longer path before the path it begins with, a host before a pattern for it.
-        self._order = sorted(self._patterns, key=lambda text: text.encode("utf-8", "replace"), reverse=True)
         self.unusable_keys = tuple(unusable)
         """Keys that are no host with a path: they match nothing."""
+
+        # Reverse byte order: a longer path before the path it begins with, a host before a pattern for it.
+        order = sorted(patterns, key=lambda text: text.encode("utf-8", "replace"), reverse=True)
+        self._by_host: dict[tuple[str, str], list[tuple[int, KeyPattern]]] = {}
+        """Patterns without `*` in the host, each with its place in the order: most keys are such, and most images
+        match few of them."""
+
+        self._with_globs: dict[tuple[int, str], list[tuple[int, KeyPattern]]] = {}
+        """The others, by number of labels and port: what has to be the same."""
+
+        for place, text in enumerate(order):
+            pattern = patterns[text]
+            host, port = _split_port(pattern.host)
+            if "*" in host:
+                self._with_globs.setdefault((host.count("."), port), []).append((place, pattern))
+            else:
+                self._by_host.setdefault((host, port), []).append((place, pattern))
 
     def lookup(self, image: ImageRef | str) -> tuple[KeyringEntry, ...]:
         """All credentials for an image, those under the most specific key first; empty when there is none.
@@ -101,7 +116,10 @@ class Keyring:
             image: the image, or its lookup name: registry and repository, without tag and digest.
         """
         name = image.lookup_name if isinstance(image, ImageRef) else image
-        found = [entry for text in self._order if self._patterns[text].matches(name) for entry in self._entries[text]]
+        host, port = _split_port(name.partition("/")[0])
+        candidates = (*self._by_host.get((host, port), ()), *self._with_globs.get((host.count("."), port), ()))
+        places = [(place, pattern.text) for place, pattern in candidates if pattern.matches(name)]
+        found = [entry for _, text in sorted(places) for entry in self._entries[text]]
         if not found and _is_of_docker_hub(name):
             found = self._entries.get(_DOCKER_HUB_KEY, [])
         return tuple(found)

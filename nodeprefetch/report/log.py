@@ -11,6 +11,7 @@ from nodeprefetch.duration import format_duration
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
+    CredentialsMatched,
     Event,
     ImageFinished,
     ImagesListed,
@@ -67,6 +68,13 @@ def log_line(event: Event) -> Line:
                 "error": event.error,
                 "class": event.error_class,
                 "reason": event.reason,
+            }
+        case CredentialsMatched():
+            level, message = INFO, "credentials that match"
+            known = {
+                "image": event.image,
+                "credentials": event.credentials or ("none",),
+                "complete": "yes" if event.complete else "no",
             }
         case RetryPlanned():
             level, message = INFO, "waiting before the next attempt"

@@ -1,23 +1,20 @@
-"""Pull secrets, and the file of `--docker-config`."""
+"""Pull secrets: what is in the payloads."""
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.credentials.auth import AuthConfig, Credential
+from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.dockerconfig import (
     DockerConfigError,
+    parse_by_content,
     parse_docker_config,
     parse_legacy_docker_config,
 )
-from nodeprefetch.credentials.source import MAX_FILE_BYTES, load_docker_config
-from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
 
 SECRET = "s3cr3t-of-mine"
 
@@ -167,56 +164,40 @@ def test_no_warning_tells_a_secret(secret: str) -> None:
         assert 1 == len(read.warnings)
 
 
-async def test_a_file_gives_the_credentials_that_match_most_specific_first(tmp_path: Path) -> None:
-    file = tmp_path / ".dockerconfigjson"
-    file.write_text(
-        json.dumps(
-            {"auths": {"quay.io": {"username": "a"}, "quay.io/team": {"username": "b"}, "q:x": {"username": "c"}}}
-        )
-    )
-    source = load_docker_config(file)
+@pytest.mark.parametrize("name", ["registrytoken", "RegistryToken"])
+def test_an_entry_with_nothing_but_a_registry_token_is_left_out(name: str) -> None:
+    read = parse_docker_config(config({name: SECRET, "auth": b64("<token>:")}))
 
-    found = await source.credentials_for(ImageRef.parse("quay.io/team/app:1"))
-
-    name = f"docker-config {file}"
-    assert name == source.name
-    assert [
-        Credential(source=name, key="quay.io/team", auth=AuthConfig(username="b")),
-        Credential(source=name, key="quay.io", auth=AuthConfig(username="a")),
-    ] == found
-    assert (f'{name}: "q:x" is left out: no host or host/path',) == source.warnings
-    assert [] == await source.credentials_for(ImageRef.parse("nginx"))
+    assert () == read.entries
+    assert ('"quay.io" is left out: it has a `registrytoken` only, which no container runtime uses',) == read.warnings
 
 
-async def test_a_legacy_file_is_known_by_its_name(tmp_path: Path) -> None:
-    file = tmp_path / ".dockercfg"
-    file.write_text('{"quay.io": {"username": "a"}}')
+def test_a_registry_token_beside_something_better_does_no_harm() -> None:
+    read = parse_docker_config(config({"registrytoken": SECRET, "auth": b64("<token>:"), "identitytoken": "t"}))
 
-    assert 1 == len(await load_docker_config(str(file)).credentials_for(ImageRef.parse("quay.io/a")))
+    assert [AuthConfig(identity_token="t")] == [e.auth for e in read.entries]
+    assert () == read.warnings
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "problem"),
+    ("data", "keys"),
     [
-        ("missing", None, "cannot be read: No such file or directory"),
-        (".", None, "is a directory: name the file in it, such as .dockerconfigjson"),
-        ("nul\0", None, "cannot be read: embedded null byte"),
-        ("bad", b"auths: {}", "not JSON: "),
-        ("long", b" " * (MAX_FILE_BYTES + 1), "longer than 1048576 bytes: this is no pull secret"),
+        ({"auths": {"a.test": {"username": "u"}}, "b.test": {"username": "u"}}, ["a.test"]),
+        ({"AUTHS": None, "b.test": {"username": "u"}}, []),
+        ({"b.test": {"username": "u"}}, ["b.test"]),
+        ({"b.test": {"RegistryToken": "t", "Auth": "dTpw"}}, ["b.test"]),
+        ({"b.test": {"email": "me@b.test"}}, []),
+        ({"credHelpers": {"b.test": "helper"}}, []),
+        ({}, []),
     ],
 )
-def test_a_file_that_cannot_be_used_is_an_error_that_says_why(
-    tmp_path: Path, name: str, content: bytes | None, problem: str
-) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+def test_content_tells_which_payload_it_is(data: Any, keys: list[str]) -> None:
+    assert keys == [e.key for e in parse_by_content(json.dumps(data).encode()).entries]
 
-    with pytest.raises(UsageError) as caught:
-        load_docker_config(tmp_path / name)
 
-    assert 1 == len(caught.value.problems)
-    assert "docker-config " in str(caught.value)
-    assert problem in str(caught.value)
+def test_content_that_is_neither_payload_is_refused() -> None:
+    with pytest.raises(DockerConfigError, match="must be a JSON object, not an array"):
+        parse_by_content(b"[]")
 
 
 def test_what_must_be_hidden_is_password_and_token() -> None:
@@ -224,7 +205,7 @@ def test_what_must_be_hidden_is_password_and_token() -> None:
     assert () == AuthConfig(username="u").secrets
 
 
-def test_passwords_do_not_show_in_what_is_printed(tmp_path: Path) -> None:
+def test_passwords_do_not_show_in_what_is_printed() -> None:
     read = parse_docker_config(config({"username": "u", "password": SECRET, "identitytoken": SECRET}))
 
     assert SECRET not in repr(read)

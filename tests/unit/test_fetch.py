@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from nodeprefetch.credentials.source import Verdict
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
+    CredentialsMatched,
     ImageFinished,
     ImagesListed,
     Notice,
@@ -89,14 +91,25 @@ async def test_a_cut_attempt_says_its_limit(autojump_clock):
     assert "30s" in first.error
 
 
-async def test_all_images_are_pulled_at_once_by_default(autojump_clock):
+async def test_without_a_limit_all_images_are_pulled_at_once(autojump_clock):
     names = [f"image{number}:1" for number in range(50)]
+    service = FakeImageService(pulls={name: [Hang(10, then=IMAGE)] for name in names})
+
+    await FakeRun(service=service, settings=FetchSettings(max_parallel_pulls=0)).fetch(*names)
+
+    assert [0] * 50 == service.call_times
+    assert 10 == trio.current_time()
+
+
+async def test_eight_images_are_pulled_at_once_by_default(autojump_clock):
+    """Twenty images of 10 s each: eight begin at 0, eight at 10, four at 20."""
+    names = [f"image{number}:1" for number in range(20)]
     service = FakeImageService(pulls={name: [Hang(10, then=IMAGE)] for name in names})
 
     await FakeRun(service=service).fetch(*names)
 
-    assert [0] * 50 == service.call_times
-    assert 10 == trio.current_time()
+    assert [0] * 8 + [10] * 8 + [20] * 4 == service.call_times
+    assert 30 == trio.current_time()
 
 
 async def test_no_more_images_than_allowed_are_pulled_at_the_same_moment(autojump_clock):
@@ -459,3 +472,64 @@ async def test_a_list_that_fails_at_the_end_changes_nothing(autojump_clock):
 
     assert () == report.failed
     assert "no answer in 5s" == run.told(ImagesListed)[1].error
+
+
+async def test_what_became_of_each_credential_is_told_to_its_source(autojump_clock):
+    service = FakeImageService(pulls={"quay.io/a:1": [REFUSED, PASSING, IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["stale", "good"]})
+
+    await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert [
+        ("stale", Verdict.REFUSED),
+        ("good", Verdict.UNDECIDED),
+        ("stale", Verdict.UNDECIDED),
+        ("good", Verdict.WORKED),
+    ] == credentials.told
+
+
+async def test_a_refusal_is_not_final_while_some_source_has_not_answered(autojump_clock):
+    service = FakeImageService(pulls={"quay.io/a:1": [REFUSED] * 5 + [IMAGE]})
+    credentials = FakeCredentialSource(is_complete=False)
+
+    report = await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert () == report.failed
+    assert [0, 1, 3, 7, 15, 31] == service.call_times
+
+
+async def test_not_found_is_doubted_a_few_times_while_some_source_has_not_answered(autojump_clock):
+    service = FakeImageService(pulls={"quay.io/a:1": [MISSING]})
+    credentials = FakeCredentialSource(is_complete=False)
+
+    report = await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert 1 == len(report.failed)
+    assert [0, 1, 3, 7] == service.call_times
+
+
+async def test_a_credential_that_expired_while_it_waited_for_a_slot_is_looked_up_anew(autojump_clock):
+    """One slot, taken for 20 s; credentials live for 10 s."""
+    service = FakeImageService(pulls={"quay.io/a:1": [Hang(20, then=IMAGE)], "quay.io/b:1": [Hang(20, then=IMAGE)]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["short-lived"]}, lifetime=10)
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(max_parallel_pulls=1))
+
+    await run.fetch("quay.io/a:1", "quay.io/b:1")
+
+    assert [0, 20] == service.call_times
+    assert 3 == len(credentials.asked)
+
+
+async def test_debug_tells_which_credentials_match(autojump_clock):
+    service = FakeImageService(pulls={"quay.io/a:1": [IMAGE], "b:1": [IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["one", "two"]})
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(debug=True))
+
+    await run.fetch("quay.io/a:1", "b:1")
+
+    matched = {event.image: event.credentials for event in run.told(CredentialsMatched)}
+    assert {
+        "quay.io/a:1": ("fake quay.io (password of one)", "fake quay.io (password of two)"),
+        "b:1": (),
+    } == matched
+    assert "secret-of-one" not in str(run.events)

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.inputs import read_credentials, read_images
+from nodeprefetch.flags import CredentialFlags
+from nodeprefetch.inputs import plugin_options, plugin_order, read_images
 
 
 def test_lists_come_first_then_arguments_each_image_once(tmp_path):
@@ -51,13 +51,39 @@ def test_no_image_at_all_is_an_error():
         read_images([], [])
 
 
-async def test_without_a_file_there_are_no_credentials():
-    assert [] == list(await read_credentials(None).credentials_for(ImageRef.parse("a:1")))
+def test_flags_that_stand_for_an_option_reach_their_plugin():
+    flags = CredentialFlags(
+        docker_config=("/a", "/b"),
+        image_credential_provider_config="/etc/config.yaml",
+        image_credential_provider_bin_dir="/bin",
+        credential_option=("netrc.file=/n", "kubelet.token-file=a=/t"),
+    )
+
+    assert {
+        "pull-secrets": {"config": ("/a", "/b")},
+        "kubelet": {"config": ("/etc/config.yaml",), "bin-dir": ("/bin",), "token-file": ("a=/t",)},
+        "netrc": {"file": ("/n",)},
+    } == plugin_options(flags)
 
 
-def test_a_file_of_secrets_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read"):
-        read_credentials(str(tmp_path / "none"))
+def test_an_option_may_be_repeated():
+    assert {"x": {"k": ("1", "2")}} == plugin_options(CredentialFlags(credential_option=("x.k=1", "x.k=2")))
+
+
+def test_what_is_no_option_is_said_by_its_number_because_it_may_be_a_secret():
+    with pytest.raises(UsageError) as caught:
+        plugin_options(CredentialFlags(credential_option=("x.k=1", "hunter2", "x=hunter2", ".k=hunter2")))
+
+    assert [
+        "--credential-option number 2 is not NAME.KEY=VALUE",
+        "--credential-option number 3 is not NAME.KEY=VALUE",
+        "--credential-option number 4 is not NAME.KEY=VALUE",
+    ] == list(caught.value.problems)
+
+
+def test_the_order_of_plugins_is_a_list_with_commas():
+    assert ("b", "a") == plugin_order(CredentialFlags(credential_order="b, a,,b"))
+    assert () == plugin_order(CredentialFlags())
 
 
 def test_problems_of_several_parts_are_raised_together():

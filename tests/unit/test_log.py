@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
+    CredentialsMatched,
     Event,
     ImageFinished,
     ImagesListed,
@@ -66,6 +67,14 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
                 'level=WARN msg="attempt failed" image=a:1 attempt=2 limit=1m elapsed=1m error=cut '
                 "class=passing reason=timeout"
             ),
+        ),
+        (
+            CredentialsMatched(image="a:1", credentials=("x quay.io (password of me)",), complete=False, at=AT),
+            'level=INFO msg="credentials that match" image=a:1 credentials="x quay.io (password of me)" complete=no',
+        ),
+        (
+            CredentialsMatched(image="a:1", credentials=(), complete=True, at=AT),
+            'level=INFO msg="credentials that match" image=a:1 credentials=none complete=yes',
         ),
         (
             RetryPlanned(image="a:1", delay=0.5, at=AT),

@@ -1,0 +1,167 @@
+"""One pull attempt: a PullImage call with one credential under one limit, and what is told about it."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from nodeprefetch.credentials.auth import Credential
+from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.duration import format_duration
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Reader
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.runtime.service import ImageRecord, ImageService
+from nodeprefetch.schedule import RetryPolicy
+
+STATUS_LIMIT = 5.0
+"""Seconds that asking for size and digest may take: they are told where they are known, and not waited for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What all pulls of a run share."""
+
+    service: ImageService
+    inventory: Inventory | None
+    """What the runtime holds; None where it could not say, and each image has to be asked for."""
+
+    credentials: CredentialSource
+    retry: RetryPolicy
+    slots: trio.CapacityLimiter
+    """A pull holds a slot during an attempt, never while it waits for its next one or for credentials."""
+
+    gate: RuntimeGate
+    tell: Reader
+    retry_missing: bool = False
+    debug: bool = False
+    """Tell which credentials match."""
+
+    jitter: Callable[[], float] = random.random
+    """A random number from 0 to 1."""
+
+
+class StaleCredentialError(Exception):
+    """Raised when a credential's time was over before its attempt had a slot."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Attempt:
+    """One attempt. `run` may be called once."""
+
+    image: ImageRef
+    number: int
+    """1 for the image's first."""
+
+    credential: Credential | None
+    limit: float
+    """Seconds, from when it has its slot."""
+
+    around: Surroundings
+    image_id: str = ""
+    """Of the image pulled."""
+
+    record: ImageRecord | None = None
+    """What the runtime says of that image, where it did."""
+
+    _id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    _started: float = 0
+    _started_at: float = 0
+    _ended: float | None = None
+
+    async def run(self, *, begun: Callable[[], None], pulled: Callable[[], None]) -> None:
+        """Wait for a slot, and pull.
+
+        Args:
+            begun: called when it has its slot.
+            pulled: called when the image is there; after that only its size and digest are asked for.
+
+        Raises:
+            RuntimeFaultError: the runtime said no, or the limit cut it.
+            StaleCredentialError: nothing was done.
+        """
+        async with self.around.slots:
+            if self.credential is not None and trio.current_time() >= self.credential.valid_until:
+                raise StaleCredentialError
+            begun()
+            self._tell_start()
+            try:
+                await self._call()
+            except RuntimeFaultError as error:
+                self._tell_end(str(error), error.fault.kind.value, error.fault.reason)
+                raise
+            except trio.Cancelled:
+                self._tell_end("cut by the end of the run", "cancelled", "cancelled")
+                raise
+            self._ended = trio.current_time()
+        pulled()
+        try:
+            await self._ask_status()
+        finally:
+            self._tell_end()
+
+    async def _call(self) -> None:
+        try:
+            with trio.fail_after(self.limit):
+                self.image_id = await self.around.service.pull_image(
+                    self.image.text, self.credential.auth if self.credential else None
+                )
+        except trio.TooSlowError as error:
+            raise RuntimeFaultError(
+                f"not done in {format_duration(self.limit)}, the limit of this attempt: cut",
+                fault=Fault(kind=FaultClass.PASSING, reason="timeout"),
+            ) from error
+
+    async def _ask_status(self) -> None:
+        with trio.move_on_after(STATUS_LIMIT):
+            try:
+                self.record = await self.around.service.image_status(self.image.pull_ref)
+            except RuntimeFaultError:
+                return  # the image is there; its size is only nice to know
+
+    def _tell_start(self) -> None:
+        self._started, self._started_at = trio.current_time(), time.time()
+        self.around.tell(
+            AttemptStarted(
+                attempt_id=self._id,
+                image=self.image.text,
+                attempt=self.number,
+                limit=self.limit,
+                credential=str(self.credential or ""),
+            )
+        )
+
+    def _tell_end(self, error: str = "", error_class: str = "", reason: str = "") -> None:
+        ended = trio.current_time() if self._ended is None else self._ended
+        self.around.tell(
+            AttemptFinished(
+                attempt_id=self._id,
+                image=self.image.text,
+                attempt=self.number,
+                started_at=self._started_at,
+                duration=ended - self._started,
+                limit=self.limit,
+                credential=str(self.credential or ""),
+                error=error,
+                error_class=error_class,
+                reason=reason,
+                image_id=self.image_id,
+                size=self.record.size if self.record else 0,
+                digest=manifest_digest(self.image, self.record),
+            )
+        )
+
+
+def manifest_digest(image: ImageRef, record: ImageRecord | None) -> str:
+    """The digest under which the runtime holds that image of that repository; empty when it does not say."""
+    if record is None:
+        return ""
+    if image.digest is not None:
+        return image.digest
+    own = [digest for digest in record.repo_digests if digest.startswith(f"{image.lookup_name}@")]
+    return own[0].partition("@")[2] if own else ""

@@ -1,0 +1,163 @@
+"""Which credential plugins are installed, and what they make of their options. A broken one is named and left out."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from nodeprefetch.credentials.provider import (
+    ENTRY_POINT_GROUP,
+    AnyProvider,
+    NotConfigured,
+    PluginContext,
+    ProviderFactory,
+    is_local,
+)
+from nodeprefetch.errors import Problems, UsageError
+
+LAST_BY_DEFAULT = "pull-secrets"
+"""Plugins come first: what they know is about this node, while a pull secret may be from anywhere and any time."""
+
+Options = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""By plugin, by key: values in the order given."""
+
+
+class PluginState(StrEnum):
+    """What became of an installed plugin."""
+
+    CONFIGURED = "configured"
+    NOT_CONFIGURED = "not configured"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plugin:
+    """An installed plugin."""
+
+    name: str
+    distribution: str
+    """What installed it; empty when that is not known."""
+
+    version: str
+    """Of the distribution."""
+
+    state: PluginState
+    why: str = ""
+    """Why it is not used."""
+
+    providers: tuple[tuple[str, AnyProvider], ...] = ()
+    """Name and provider, in the plugin's order."""
+
+
+def load_plugins(
+    options: Options,
+    *,
+    environment: Mapping[str, str],
+    warn: Callable[[str], None],
+    order: Sequence[str] = (),
+    found: Iterable[EntryPoint] | None = None,
+) -> tuple[Plugin, ...]:
+    """All installed plugins, in the order in which they are used.
+
+    Args:
+        options: what they are told.
+        environment: of the process.
+        warn: is told what people should know and does not end the run: a broken plugin, a plugin's own warnings.
+        order: names of plugins that come first; the others follow by name, pull secrets last.
+        found: in place of the entry points that are installed.
+
+    Raises:
+        UsageError: options or an order for plugins that are not installed; options and files that plugins refuse.
+    """
+    candidates = sorted(
+        entry_points(group=ENTRY_POINT_GROUP) if found is None else found,
+        key=lambda one: (one.name, _distribution(one)[0]),
+    )
+    names = list(dict.fromkeys(one.name for one in candidates))
+    problems = Problems()
+    installed = ", ".join(names) or "none"
+    for name in options:
+        if name not in names:
+            problems.add(f"--credential-option {name}.…: there is no such plugin; installed: {installed}")
+    for name in order:
+        if name not in names:
+            problems.add(f"--credential-order: there is no plugin {name}; installed: {installed}")
+    plugins: dict[str, list[Plugin]] = {}
+    for candidate in candidates:
+        made = plugins.setdefault(candidate.name, [])
+        if made:
+            why = f"{made[0].distribution or 'another distribution'} has a plugin of that name too"
+            made.append(_plugin(candidate, PluginState.BROKEN, why=why))
+            warn(f"credential plugin {candidate.name} of {made[-1].distribution} is left out: {why}")
+            continue
+        with problems.collected():
+            context = PluginContext(
+                name=candidate.name,
+                options=options.get(candidate.name, {}),
+                environment=environment,
+                warn=partial(_warn_of, warn, candidate.name),
+            )
+            made.append(_load(candidate, context, warn))
+    problems.raise_if_any()
+    in_order = [*order, *(name for name in names if name not in order and name != LAST_BY_DEFAULT), LAST_BY_DEFAULT]
+    return tuple(plugin for name in dict.fromkeys(in_order) for plugin in plugins.get(name, ()))
+
+
+def only_local(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
+    """The plugins with those of their providers that answer from what they hold."""
+    return tuple(
+        replace(plugin, providers=tuple(pair for pair in plugin.providers if is_local(pair[1]))) for plugin in plugins
+    )
+
+
+def _warn_of(warn: Callable[[str], None], name: str, text: str) -> None:
+    warn(f"{name}: {text}")
+
+
+def _load(candidate: EntryPoint, context: PluginContext, warn: Callable[[str], None]) -> Plugin:
+    try:
+        factory: ProviderFactory = candidate.load()
+        made = factory(context)
+        if isinstance(made, NotConfigured):
+            return _plugin(candidate, PluginState.NOT_CONFIGURED, why=made.why)
+        providers = _providers(context.name, made)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - anyone's code
+        why = f"{type(error).__name__}: {error}" if isinstance(error, ImportError | TypeError) else type(error).__name__
+        warn(f"credential plugin {candidate.name} is left out: it failed to load ({why})")
+        return _plugin(candidate, PluginState.BROKEN, why=why)
+    if not providers:
+        return _plugin(candidate, PluginState.NOT_CONFIGURED, why="none of its providers can be used")
+    return _plugin(candidate, PluginState.CONFIGURED, providers=providers)
+
+
+def _providers(name: str, made: object) -> tuple[tuple[str, AnyProvider], ...]:
+    several = isinstance(made, Sequence)
+    all_made: list[Any] = list(made) if isinstance(made, Sequence) else [made]
+    for one in all_made:
+        if not callable(getattr(one, "get_credentials", None)) or inspect.isclass(one):
+            raise TypeError(f"its factory made {type(one).__name__}, which has no get_credentials")
+    return tuple(
+        (str(getattr(one, "name", "") or (f"{name}/{number}" if several else name)), one)
+        for number, one in enumerate(all_made, start=1)
+    )
+
+
+def _plugin(
+    candidate: EntryPoint, state: PluginState, *, why: str = "", providers: tuple[tuple[str, AnyProvider], ...] = ()
+) -> Plugin:
+    distribution, version = _distribution(candidate)
+    return Plugin(
+        name=candidate.name, distribution=distribution, version=version, state=state, why=why, providers=providers
+    )
+
+
+def _distribution(candidate: EntryPoint) -> tuple[str, str]:
+    """Name and version."""
+    if candidate.dist is None:
+        return "", ""
+    return candidate.dist.name, candidate.dist.version

@@ -1,0 +1,69 @@
+"""The configuration as a file or a directory of files, merged as the kubelet does."""
+
+from pathlib import Path
+
+from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch_kubelet.config import ProviderConfig, parse_config
+
+MAX_FILE_BYTES = 1 << 20
+"""A configuration of all clouds together has not a hundredth of it."""
+
+_SUFFIXES = {".json", ".yaml", ".yml"}
+
+
+def load_config(location: str) -> tuple[ProviderConfig, ...]:
+    """Read a file; or all `*.json`, `*.yaml` and `*.yml` directly in a directory, in the order of their names.
+
+    Raises:
+        UsageError: with all that is wrong in all of the files.
+    """
+    problems = Problems()
+    providers: list[ProviderConfig] = []
+    files = _files(Path(location))
+    for path in files:
+        with problems.collected():
+            providers.extend(parse_config(_read(path), str(path), problems))
+    _refuse_equal_names(providers, problems)
+    problems.raise_if_any()
+    if not providers:
+        raise UsageError([f"{location}: it names no provider"])
+    return tuple(providers)
+
+
+def _files(location: Path) -> list[Path]:
+    try:
+        if not location.is_dir():
+            return [location]
+        # Links count, also those that lead nowhere, which is an error then: the files of a mounted ConfigMap are links.
+        files = [path for path in location.iterdir() if path.suffix in _SUFFIXES and not path.is_dir()]
+    except (OSError, ValueError) as error:
+        raise _unreadable(location, error) from error
+    if not files:
+        raise UsageError([f"{location}: there is no *.json, *.yaml or *.yml in this directory"])
+    return sorted(files, key=lambda path: path.name.encode("utf-8", "surrogateescape"))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(
+            [f"{path}: longer than {MAX_FILE_BYTES} bytes: this is no configuration of credential providers"]
+        )
+    return data
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or error
+    return UsageError([f"{path}: cannot be read: {reason}"])
+
+
+def _refuse_equal_names(providers: list[ProviderConfig], problems: Problems) -> None:
+    first: dict[str, ProviderConfig] = {}
+    for provider in filter(lambda provider: provider.name, providers):
+        other = first.setdefault(provider.name, provider)
+        if other is not provider:
+            problems.add(f"{provider.where}: {other.where} has the same name")

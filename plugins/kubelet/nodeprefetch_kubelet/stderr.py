@@ -1,0 +1,63 @@
+"""What a program wrote on stderr: kept within bounds, and made fit for a log."""
+
+import re
+from collections.abc import Mapping
+
+from nodeprefetch.runtime.scrub import scrub
+from nodeprefetch_kubelet.protocol import passwords_in
+
+MAX_KEPT = 16 << 10
+"""Bytes. What went wrong stands at the end, so the end is kept."""
+
+_SHARED = (re.compile(rb"[^\s\"'\\]{8,}"), re.compile(rb"[^\s\"'\\=:,;|&<>(){}\[\]]{8,}"))
+"""Words, and the parts of `name=value`."""
+_SEARCHED = 64 << 10
+_MOST_PASSWORDS = 100
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|_KEY")
+_PLACE_NAME = re.compile(r"(?:FILE|PATH|DIR|URI|URL|CREDENTIALS|ID|PROFILE|NAME)\Z")
+_SHORTEST_VALUE = 8
+
+
+class Tail:
+    """The end of a stream of bytes."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._is_cut = False
+
+    def add(self, data: bytes | bytearray) -> None:
+        """What came next."""
+        self._data += data
+        if len(self._data) > MAX_KEPT:
+            del self._data[:-MAX_KEPT]
+            self._is_cut = True
+
+    @property
+    def data(self) -> bytes:
+        """Without the first word where the beginning is lost: half of a secret would not be known as one."""
+        if not self._is_cut:
+            return bytes(self._data)
+        parts = self._data.split(maxsplit=1)
+        return bytes(parts[1]) if len(parts) > 1 else b""
+
+
+def readable(stderr: bytes, *, stdout: bytes, env: Mapping[str, str], token: str | None) -> str:
+    """One line for the log, empty if nothing was written.
+
+    Besides what `scrub` knows by its form, masked are: the token; the values of variables whose names speak of
+    secrets; and every word that also stands on stdout, which is where the credentials are.
+    """
+    secrets = [token or ""]
+    secrets += [value for name, value in env.items() if len(value) >= _SHORTEST_VALUE and _is_of_secret(name)]
+    secrets += passwords_in(stdout)[:_MOST_PASSWORDS]
+    return scrub(_without_shared_words(stderr, stdout[:_SEARCHED]).decode("utf-8", "replace"), secrets)
+
+
+def _is_of_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(name.upper())) and not _PLACE_NAME.search(name.upper())
+
+
+def _without_shared_words(stderr: bytes, stdout: bytes) -> bytes:
+    for pattern in _SHARED:
+        stderr = pattern.sub(lambda word: b"***" if word[0] in stdout else word[0], stderr)
+    return stderr

@@ -1,0 +1,32 @@
+"""The credential plugin `pull-secrets`: Kubernetes pull secrets from files, one provider for each `--docker-config`."""
+
+from collections.abc import Sequence
+
+from nodeprefetch.credentials.provider import CredentialProvider, NotConfigured, PluginContext
+from nodeprefetch.errors import Problems
+
+__all__ = ["make_provider"]
+
+
+def make_provider(context: PluginContext) -> Sequence[CredentialProvider] | NotConfigured:
+    """A provider for each value of the option `config`; together they are one keyring, in the order given.
+
+    Raises:
+        UsageError: with everything that cannot be read, in all of them.
+    """
+    problems = Problems()
+    with problems.collected():
+        context.allow_options("config")
+    locations = [location for location in context.options.get("config", ()) if location]
+    if not locations:
+        problems.raise_if_any()
+        return NotConfigured(why="no --docker-config PATH")
+    # Only who is configured pays for what reads files.
+    from nodeprefetch_pull_secrets.provider import PullSecrets  # noqa: PLC0415
+
+    providers: list[CredentialProvider] = []
+    for location in locations:
+        with problems.collected():
+            providers.append(PullSecrets(location, warn=context.warn))
+    problems.raise_if_any()
+    return providers

@@ -1,0 +1,50 @@
+"""Which files a `--docker-config` means: a file, a mounted Secret, or a directory of mounted Secrets."""
+
+from pathlib import Path
+
+from nodeprefetch.errors import Problems, UsageError
+
+PAYLOAD_NAMES = (".dockercfg", ".dockerconfigjson")
+"""The keys of Secrets of the types kubernetes.io/dockercfg and kubernetes.io/dockerconfigjson."""
+
+
+def find_payload_files(location: str) -> tuple[Path, ...]:
+    """The file itself; for a directory the payloads in it, then those one level below, sorted by name.
+
+    A mounted Secret also has `..data` and directories with a date in their name, where its content really lies; they
+    are not looked into.
+
+    Raises:
+        UsageError: it is not there, cannot be read, or is a directory without a payload.
+    """
+    try:
+        root = Path(location)
+        if root.exists() and not root.is_dir():
+            return (root,)
+        members = sorted(root.iterdir())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise unreadable(location, error) from error
+    found = [path for path in members if path.name in PAYLOAD_NAMES]
+    problems = Problems()
+    for member in members:
+        if member.name in PAYLOAD_NAMES or member.name.startswith(".."):
+            continue
+        try:
+            if member.is_dir():
+                found += sorted(path for path in member.iterdir() if path.name in PAYLOAD_NAMES)
+        except OSError as error:
+            problems.add(str(unreadable(member, error)))
+    problems.raise_if_any()
+    if not found:
+        wanted = " nor ".join(PAYLOAD_NAMES)
+        where = "in this directory, nor in a directory in it"
+        hint = "name the file itself if it is called otherwise"
+        raise UsageError([f"docker-config {location}: there is neither {wanted} {where}; {hint}"])
+    return tuple(found)
+
+
+def unreadable(path: str | Path, error: OSError | ValueError) -> UsageError:
+    """What to say of a path that cannot be read."""
+    why = (error.strerror if isinstance(error, OSError) else None) or error
+    shown = str(path) if str(path).isprintable() else repr(str(path))
+    return UsageError([f"docker-config {shown}: cannot be read: {why}"])

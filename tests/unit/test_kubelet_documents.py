@@ -1,0 +1,114 @@
+"""JSON and YAML, read strictly."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nodeprefetch_kubelet.documents import Document, read_document, read_json
+from nodeprefetch_kubelet.errors import DocumentError
+
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=5), inner, max_size=4)),
+    max_leaves=10,
+)
+
+
+def refusal_of(data: bytes) -> str:
+    """What it is refused with, if it is."""
+    try:
+        read_document(data)
+    except DocumentError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, "x", null, true]}', {"a": [1, "x", None, True]}),
+        ("a: [1, x, ~, yes]", {"a": [0, "x", None, True]}),
+        ("a: 2024-01-01", {"a": "2024-01-01"}),
+        ("a: 1:30\nb: 0x_\nc: .inf", {"a": 0, "b": 0, "c": 0}),
+        ("a: '1'\nb: =", {"a": "1", "b": "="}),
+        ("1: x", {"1": "x"}),
+        ("a: &x [b]\nc: *x", {"a": ["b"], "c": ["b"]}),
+        ("\ufeffa: b", {"a": "b"}),
+        ("---\na: b\n", {"a": "b"}),
+        (' {"a": 1}', {"a": 1}),
+        ("[a]", ["a"]),
+    ],
+)
+def test_json_and_yaml_give_plain_values(text: str, value: object) -> None:
+    """Of a number in YAML only its kind is kept."""
+    assert Document(value=value) == read_document(text.encode())
+
+
+def test_what_stands_twice_is_told() -> None:
+    assert ("b", "a") == read_json(b'{"a": 1, "a": {"b": 1, "b": 2}}').duplicates
+    assert ("a (line 2)", "b (line 4)") == read_document(b"a: 1\na:\n  b: 1\n  b: 2").duplicates
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "it is empty"),
+        (b"# nothing", "it is empty"),
+        (b'{"a": }', "not JSON: JSON is malformed: invalid character (byte 6)"),
+        (b'{"a": NaN}', "not JSON: JSON is malformed: invalid character (byte 6)"),
+        (b"{a: b}", "not JSON: JSON is malformed: object keys must be strings (byte 1)"),
+        (b'{"a": ' + b"[" * 100_000, "not JSON that can be read: nested too deeply"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "not JSON: "),
+        (b"a: b: c", "not YAML: mapping values are not allowed here (line 1)"),
+        (b"a: 'x", "not YAML: found unexpected end of stream (line 1)"),
+        (b"a: 1\n---\nb: 1", "not YAML: but found another document (line 2)"),
+        (b"a: \x00", "not YAML: it has characters that are not allowed in it"),
+        (b"a: \xff", "not YAML: not UTF-8"),
+        (b'a: "\\UFFFFFFFF"', "not YAML: an escape or a directive in it is malformed"),
+        (b"[" * 20_000, "not YAML that can be read: nested too deeply"),
+        (b"b: &x {a: 1}\nc:\n  <<: *x", "merge keys (<<, line 3) are not understood: write the members out"),
+        (b"? [a]\n: b", "a key that is no text (line 1)"),
+        (b"a: !x b", 'the tag "!x" (line 1) is not understood'),
+        (b"a: !!set {b}", 'the tag "tag:yaml.org,2002:set" (line 1) is not understood'),
+        (b"a: !!bool maybe", 'the tag "tag:yaml.org,2002:bool" (line 1) is not understood'),
+        (b'a: "\\ud800"', "half of a surrogate pair (line 1)"),
+    ],
+    ids=repr,
+)
+def test_a_text_that_cannot_be_read_is_told_by_its_place(data: bytes, problem: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        read_document(data)
+
+    assert str(caught.value).startswith(problem)
+
+
+def test_an_alias_may_name_what_it_is_in() -> None:
+    value: Any = read_document(b"a: &x\n  b: *x").value
+
+    assert value["a"] is value["a"]["b"]
+
+
+def test_aliases_of_aliases_are_not_written_out() -> None:
+    """Nine levels of nine would be 387 million items."""
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    value: Any = read_document("\n".join(lines).encode()).value
+
+    assert value["a9"][0] is value["a9"][8]
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused_in_our_words(data: bytes) -> None:
+    for prefix in (b"", b"{", b"a: "):
+        assert 1 >= len(refusal_of(prefix + data).splitlines())
+
+
+@given(st.text(alphabet=st.sampled_from("ab01_:-?&*!|>%@\"'\\UxuN{}[], \n\t#.~<="), max_size=40))
+def test_whatever_looks_like_yaml_is_read_or_refused_in_our_words(text: str) -> None:
+    assert 1 >= len(refusal_of(text.encode()).splitlines())
+
+
+@given(values)
+def test_json_is_read_as_it_was_written(value: object) -> None:
+    assert value == read_json(json.dumps(value).encode()).value

@@ -1,0 +1,169 @@
+"""What a credential provider program is asked, and what is made of its answer."""
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nodeprefetch_kubelet.errors import KubeletProviderError
+from nodeprefetch_kubelet.protocol import _Login, decode_response, encode_request, passwords_in
+
+from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.credentials.keyring import KeyringEntry
+from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
+
+V1 = "credentialprovider.kubelet.k8s.io/v1"
+V1BETA1 = "credentialprovider.kubelet.k8s.io/v1beta1"
+SECRET = "s3cr3t-of-mine"
+
+
+def answer(**changes: Any) -> bytes:
+    members = {
+        "apiVersion": V1,
+        "kind": "CredentialProviderResponse",
+        "cacheKeyType": "Registry",
+        "auth": {"quay.io": {"username": "u", "password": SECRET}},
+    } | changes
+    return json.dumps(members).encode()
+
+
+def refusal_of(body: bytes) -> str:
+    """What it is refused with, if it is."""
+    try:
+        decode_response(body, V1, 60)
+    except KubeletProviderError as error:
+        return str(error)
+    return ""
+
+
+def test_a_request_is_in_the_version_of_the_configuration() -> None:
+    expected = {"apiVersion": V1BETA1, "kind": "CredentialProviderRequest", "image": "quay.io/a/b"}
+
+    assert expected == json.loads(encode_request(V1BETA1, "quay.io/a/b"))
+
+
+def test_a_request_carries_the_token_where_there_is_one() -> None:
+    request = json.loads(encode_request(V1, "quay.io/a/b", "t0ken"))
+
+    assert "t0ken" == request["serviceAccountToken"]
+    assert "serviceAccountAnnotations" not in request
+
+
+def test_an_answer_is_credentials_by_key() -> None:
+    auth = {"quay.io/a": {"username": "u1", "password": "p1"}, "*.io": {"password": "p2"}, "x": None, "y": {}}
+
+    assert ProvidedCredentials(
+        entries=(
+            KeyringEntry(key="quay.io/a", auth=AuthConfig(username="u1", password="p1")),
+            KeyringEntry(key="*.io", auth=AuthConfig(password="p2")),
+            KeyringEntry(key="x", auth=AuthConfig()),
+            KeyringEntry(key="y", auth=AuthConfig()),
+        ),
+        cache_key_type=CacheKeyType.REGISTRY,
+        cache_duration=300.0,
+    ) == decode_response(answer(auth=auth, cacheDuration="5m0s"), V1, 60)
+
+
+@pytest.mark.parametrize("auth", [None, {}])
+def test_an_answer_without_credentials_can_be_remembered_too(auth: Any) -> None:
+    assert ProvidedCredentials(cache_key_type=CacheKeyType.REGISTRY, cache_duration=60) == decode_response(
+        answer(auth=auth), V1, 60
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "default", "expected"),
+    [("5m0s", 60, 300), ("0", 60, None), ("0s", 60, None), (None, 60, 60), (None, 0, None), ("1h", 0, 3600)],
+)
+def test_an_answer_without_a_duration_holds_for_the_default_one(said, default, expected) -> None:
+    """A duration of 0 is one: the answer is not to be used again, whatever the default."""
+    assert expected == decode_response(answer(cacheDuration=said), V1, default).cache_duration
+
+
+@pytest.mark.parametrize("text", ["Image", "Registry", "Global"])
+def test_an_answer_says_for_what_it_holds(text: str) -> None:
+    assert text == decode_response(answer(cacheKeyType=text), V1, 0).cache_key_type
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"", "it wrote no answer"),
+        (b" \n", "it wrote no answer"),
+        (SECRET.encode(), "its answer is not JSON: JSON is malformed: invalid character (byte 0)"),
+        (answer() + SECRET.encode(), "its answer is not JSON: JSON is malformed: trailing characters (byte "),
+        (answer()[:-3], "its answer is not JSON: Input data was truncated"),
+        (b"[" * 100_000, "its answer is not JSON that can be read: nested too deeply"),
+        (json.dumps([SECRET]).encode(), "its answer does not fit the protocol: Expected `object`, got `array`"),
+        (answer(kind=SECRET), "its answer has another kind than CredentialProviderResponse"),
+        (answer(kind=None), "its answer lacks the kind CredentialProviderResponse"),
+        (answer(apiVersion=V1BETA1), f"it was asked in {V1} and answered in {V1BETA1}"),
+        (answer(apiVersion=SECRET), f"it was asked in {V1} and answered in another apiVersion"),
+        (answer(apiVersion=None), f"it was asked in {V1} and answered in none"),
+        (answer(cacheKeyType=SECRET), "its answer has another cacheKeyType than Image, Registry, Global"),
+        (answer(cacheKeyType="registry"), "its answer has another cacheKeyType than Image, Registry, Global"),
+        (answer(cacheKeyType=None), "its answer lacks the cacheKeyType: Image, Registry, Global"),
+        (answer(cacheDuration=SECRET), "its answer's cacheDuration is no duration of 0 or more, like 5m0s"),
+        (answer(cacheDuration="-1s"), "its answer's cacheDuration is no duration of 0 or more, like 5m0s"),
+        (
+            answer(cacheDuration=300),
+            "its answer does not fit the protocol: Expected `str | null`, got `int` - at `$.cacheDuration`",
+        ),
+        (answer(**{SECRET: 1}), "its answer has a member that the protocol does not know"),
+        (answer(auth={SECRET: {SECRET: 1}}), "its answer has a member that the protocol does not know"),
+        (
+            answer(auth={SECRET: {"password": 1}}),
+            "its answer does not fit the protocol: Expected `str | null`, got `int` - at `$.auth[...].password`",
+        ),
+        (
+            answer(auth={SECRET: SECRET}),
+            "its answer does not fit the protocol: Expected `object | null`, got `str` - at `$.auth[...]`",
+        ),
+        (answer().replace(b'"u"', b'"u", "username": "v"'), "its answer has a member that stands twice"),
+        (answer().replace(b'"u"', b"\xff"), "its answer is not JSON: JSON is malformed: invalid character (byte "),
+        (
+            answer().replace(b'"u"', b'"\\ud800"'),
+            "its answer is not JSON: JSON is malformed: unexpected end of escaped utf-16 surrogate pair (byte ",
+        ),
+    ],
+    ids=repr,
+)
+def test_an_answer_that_is_none_is_refused_without_a_word_of_it(body: bytes, problem: str) -> None:
+    with pytest.raises(KubeletProviderError) as caught:
+        decode_response(body, V1, 60)
+
+    assert str(caught.value).startswith(problem)
+    assert SECRET not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_our_error(body: bytes) -> None:
+    for data in (body, b"{" + body, answer()[:-1] + body, answer()[:-1] + b"," + body + b"}"):
+        assert 1 >= len(refusal_of(data).splitlines())
+
+
+members = st.sampled_from(["apiVersion", "kind", "cacheKeyType", "cacheDuration", "auth", "username", "password", "x"])
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.sampled_from([V1, "Image", "1m"]), st.text(max_size=8)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(members, inner, max_size=5)),
+    max_leaves=10,
+)
+
+
+@given(anything, anything)
+def test_any_json_is_an_answer_or_our_error(whole: object, auth: object) -> None:
+    for body in (json.dumps(whole).encode(), answer(auth=auth), answer(auth={"quay.io": auth})):
+        assert isinstance(passwords_in(body), list)
+        assert 1 >= len(refusal_of(body).splitlines())
+
+
+def test_passwords_are_found_in_a_refused_answer_too() -> None:
+    assert [SECRET] == passwords_in(answer(kind="x", more=[1]))
+    assert [] == passwords_in(SECRET.encode())
+
+
+def test_an_entry_of_an_answer_shows_no_password() -> None:
+    assert SECRET not in repr(_Login(username="u", password=SECRET))
+    assert SECRET not in repr(decode_response(answer(), V1, 60))
