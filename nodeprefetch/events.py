@@ -193,6 +193,36 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     """Seconds."""
 
 
+AnyEvent = (
+    RunStarted
+    | AttemptStarted
+    | AttemptFinished
+    | CredentialsMatched
+    | RetryPlanned
+    | RuntimeLost
+    | RuntimeReturned
+    | ImageFinished
+    | ImagesListed
+    | Notice
+    | RunFinished
+)
+"""Every event, told apart by its tag: what a decoder is made for."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Events of one run on their way to an aggregator, as msgpack or JSON. A batch may arrive more than once."""
+
+    run_id: str
+    node: str
+    """The node's real name."""
+
+    version: str
+    """Of the program that ran."""
+
+    events: tuple[AnyEvent, ...]
+    instance: str = ""
+
+
 Reader = Callable[[Event], None]
 """Who is told. Called in the order of events, from the one thread of Trio; must not block and not raise."""
 
