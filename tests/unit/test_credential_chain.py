@@ -281,6 +281,21 @@ async def test_an_answer_that_was_just_given_is_not_asked_for_again(autojump_clo
     assert 1 == len(provider.asked)
 
 
+async def test_a_credential_refused_long_after_it_was_asked_for_is_asked_for_again(autojump_clock):
+    """Its image waited half a minute for a slot, in which the registry changed its mind."""
+    provider = Scripted(["old"], cache_duration=3600)
+    async with chain_of(plugin("a", provider)) as chain:
+        with chain.look_up(IMAGE) as lookup:
+            old = await lookup.next()
+            provider.users = ["new"]
+            await trio.sleep(30)
+            lookup.tell(old, Verdict.REFUSED)
+            new = await lookup.next()
+
+    assert auth("new") == new.auth
+    assert [0, 30] == [time for time, _ in provider.asked]
+
+
 async def test_everything_known_to_match_can_be_shown(autojump_clock):
     async with chain_of(plugin("a", Scripted(["one"])), plugin("b", Scripted(["two"]))) as chain:
         with chain.look_up(IMAGE) as lookup:

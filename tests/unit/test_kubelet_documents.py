@@ -75,7 +75,7 @@ def test_what_stands_twice_is_told() -> None:
         (b"a: !!bool maybe", 'the tag "tag:yaml.org,2002:bool" (line 1) is not understood'),
         (b'a: "\\ud800"', "half of a surrogate pair (line 1)"),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:40],
 )
 def test_a_text_that_cannot_be_read_is_told_by_its_place(data: bytes, problem: str) -> None:
     with pytest.raises(DocumentError) as caught:

@@ -1,0 +1,46 @@
+"""A fake container runtime in a process of its own: says when pulls came, on the clock that all processes share.
+
+    fake_runtime.py SOCKET NUMBER-OF-IMAGES-HELD
+
+It says `ready`, and answers each line of standard input by a line with the times of all pulls since the last one.
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.testing.cri_server import FakeCriServer
+
+
+def digest(text: str) -> str:
+    """Something like a digest."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def held(number: int) -> ImageRecord:
+    """An image as runtimes list them."""
+    name = f"registry.example.com:5000/team-{number % 20}/service-{number}"
+    return ImageRecord(
+        id=digest(f"id {number}"),
+        repo_tags=(f"{name}:v1.{number}",),
+        repo_digests=(f"{name}@{digest(name)}",),
+        size=100_000_000 + number,
+    )
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    socket, count = Path(sys.argv[1]), int(sys.argv[2])
+    with FakeCriServer(socket, otherwise=digest("pulled"), images=[held(number) for number in range(count)]) as server:
+        print("ready", flush=True)
+        seen = 0
+        for _ in sys.stdin:
+            pulls = server.pulls
+            print(json.dumps([pull.started for pull in pulls[seen:]]), flush=True)
+            seen = len(pulls)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What is measured inside the program's own environment: prints seconds as JSON to standard error.
+
+in_product.py list|calls|calls-grpclib SOCKET ROUNDS
+"""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import trio
+from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.encoding.base import CodecBase
+
+from nodeprefetch.rpc import cri, open_channel
+from nodeprefetch.runtime.cri import CriImageService
+from nodeprefetch.runtime.inventory import Inventory
+
+AT_ONCE = 200
+
+
+async def measure_list(socket: str, rounds: int) -> dict[str, list[float]]:
+    """ListImages, and what is made of the answer."""
+    call, decode = [], []
+    async with open_channel(socket) as channel:
+        service, images = CriImageService(channel), cri.ImageServiceStub(channel)
+        reply = bytes(await images.list_images(cri.ListImagesRequest()))
+        for _ in range(rounds):
+            began = time.perf_counter()
+            records = await service.list_images()
+            call.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            cri.ListImagesResponse.parse(reply)
+            Inventory(records)
+            decode.append(time.perf_counter() - began)
+    return {"call": call, "decode": decode}
+
+
+async def measure_calls(socket: str, rounds: int) -> dict[str, list[float]]:
+    """200 calls at once on one channel."""
+    seconds = []
+    async with open_channel(socket) as channel:
+        service = CriImageService(channel)
+        await service.version()
+        for _ in range(rounds):
+            began = time.perf_counter()
+            async with trio.open_nursery() as nursery:
+                for _ in range(AT_ONCE):
+                    nursery.start_soon(service.version)
+            seconds.append(time.perf_counter() - began)
+    return {"calls": seconds}
+
+
+class Codec(CodecBase):
+    """Messages of betterproto2 for grpclib."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, _: object) -> bytes:
+        """The bytes of a message."""
+        return bytes(message)
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """The message in the bytes."""
+        return message_type.parse(data)
+
+
+async def measure_grpclib(socket: str, rounds: int) -> dict[str, list[float]]:
+    """The same by grpclib's own client; without stubs, which are generated for our channel."""
+    seconds = []
+    channel = Channel(path=socket, codec=Codec())
+    version = UnaryUnaryMethod(channel, "/runtime.v1.RuntimeService/Version", cri.VersionRequest, cri.VersionResponse)
+    await version(cri.VersionRequest())
+    for _ in range(rounds):
+        began = time.perf_counter()
+        await asyncio.gather(*(version(cri.VersionRequest()) for _ in range(AT_ONCE)))
+        seconds.append(time.perf_counter() - began)
+    channel.close()
+    return {"calls": seconds}
+
+
+def main() -> None:
+    """Measure, and say it."""
+    what, socket, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    match what:
+        case "list":
+            found = trio.run(measure_list, socket, rounds)
+        case "calls":
+            found = trio.run(measure_calls, socket, rounds)
+        case _:
+            found = asyncio.run(measure_grpclib(socket, rounds))
+    sys.stderr.write(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
