@@ -79,3 +79,5 @@ def _read_list(file: str) -> ImageList:
             return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
     except OSError as error:
         return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))
+    except ValueError:
+        return ImageList(problems=(f"{file!r}: cannot be read: a path must not hold a NUL",))

@@ -38,6 +38,11 @@ def test_all_that_is_wrong_in_all_lists_is_said_at_once(tmp_path):
     assert argument.startswith("argument 1: ")
 
 
+def test_a_name_that_no_file_can_have_is_a_problem_too():
+    with pytest.raises(UsageError, match="must not hold a NUL"):
+        read_images(["a\0b"], [])
+
+
 @pytest.mark.parametrize("text", ["", "\n# nothing\n"])
 def test_a_list_without_an_image_is_an_error(tmp_path, text):
     (tmp_path / "list").write_text(text)

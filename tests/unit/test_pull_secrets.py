@@ -190,7 +190,7 @@ def test_everything_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
         f"{where}/long: longer than 1048576 bytes: this is no pull secret",
         f"{where}/text: not JSON: ",
         f"{where}/missing: cannot be read: No such file or directory",
-        f"docker-config '{tmp_path}/nul\\x00': cannot be read: embedded null byte",
+        f"docker-config '{tmp_path}/nul\\x00': cannot be read: a path must not hold a NUL",
     ]
     assert len(expected) == len(caught.value.problems)
     assert all(problem.startswith(text) for text, problem in zip(expected, caught.value.problems, strict=True))

@@ -44,7 +44,7 @@ def find_payload_files(location: str) -> tuple[Path, ...]:
 
 
 def unreadable(path: str | Path, error: OSError | ValueError) -> UsageError:
-    """What to say of a path that cannot be read."""
-    why = (error.strerror if isinstance(error, OSError) else None) or error
-    shown = str(path) if str(path).isprintable() else repr(str(path))
-    return UsageError([f"docker-config {shown}: cannot be read: {why}"])
+    """What to tell about a path that cannot be read."""
+    if isinstance(error, OSError):
+        return UsageError([f"docker-config {path}: cannot be read: {error.strerror or error}"])
+    return UsageError([f"docker-config {str(path)!r}: cannot be read: a path must not hold a NUL"])
