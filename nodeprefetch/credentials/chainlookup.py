@@ -1,6 +1,7 @@
 """The credentials for one image, one after the other, from several sources that may be slow, wrong or stale."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import trio
 
@@ -13,6 +14,9 @@ from nodeprefetch.imageref import ImageRef
 
 SOURCE_PATIENCE = 3.0
 """Seconds for which what later sources know waits for an earlier source that has not answered."""
+
+FRESH = 1.0
+"""Seconds for which an answer is not doubted: what is refused so soon after it was asked for was never right."""
 
 
 class ChainLookup:
@@ -37,7 +41,9 @@ class ChainLookup:
         self._changed = trio.Event()
         self._searches = [trio.CancelScope() for _ in sources]
         self._given: set[AuthConfig] = set()
-        self._refused: set[AuthConfig] = set()
+        self._refused: dict[AuthConfig, float] = {}
+        """And when."""
+
         self._waited_for: set[AuthConfig] = set()
         self._renewed = False
 
@@ -66,7 +72,7 @@ class ChainLookup:
     def tell(self, credential: Credential, verdict: Verdict) -> None:
         """What became of one that was given."""
         if verdict is Verdict.REFUSED:
-            self._refused.add(credential.auth)
+            self._refused[credential.auth] = trio.current_time()
         self._verdicts.tell(self._image.registry, credential.auth, verdict)
 
     async def next(self) -> Credential | None:
@@ -117,14 +123,22 @@ class ChainLookup:
         return await self._verdicts.wait_for_pilot(registry, best.auth)
 
     async def _renew(self) -> bool:
-        """Ask sources again whose remembered answers were refused: they may have expired early. Once."""
+        """Ask sources again whose answers were refused when they were not fresh any more: they may have expired early.
+
+        A remembered answer is none that is fresh, nor is one with which a pull waited long for its slot. Once.
+        """
         self._renewed = True
         renewed = False
         for number, found in enumerate(self._found):
-            if found is None or found.asked_at >= self._began:
+            if found is None:
                 continue
-            if any(one.auth in self._refused for one in found.credentials):
-                self._found[number] = await self._sources[number].find(self._image, asked_after=found.asked_at)
+            refused = [self._refused[one.auth] for one in found.credentials if one.auth in self._refused]
+            was_remembered = found.asked_at < self._began
+            if refused and (was_remembered or max(refused) - found.asked_at > FRESH):
+                again = replace(found, is_complete=False)  # what holds unless it answers in time
+                with trio.move_on_after(SOURCE_PATIENCE):
+                    again = await self._sources[number].find(self._image, asked_after=found.asked_at)
+                self._found[number] = again
                 renewed = True
         return renewed
 

@@ -21,6 +21,8 @@ from nodeprefetch.errors import Problems, UsageError
 LAST_BY_DEFAULT = "pull-secrets"
 """Plugins come first: what they know is about this node, while a pull secret may be from anywhere and any time."""
 
+OUR_DISTRIBUTION = "nodeprefetch"
+
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
 """By plugin, by key: values in the order given."""
 
@@ -38,18 +40,24 @@ class Plugin:
     """An installed plugin."""
 
     name: str
-    distribution: str
-    """What installed it; empty when that is not known."""
-
-    version: str
-    """Of the distribution."""
-
     state: PluginState
     why: str = ""
     """Why it is not used."""
 
     providers: tuple[tuple[str, AnyProvider], ...] = ()
     """Name and provider, in the plugin's order."""
+
+    entry_point: EntryPoint | None = None
+
+    @property
+    def distribution(self) -> str:
+        """What installed it; empty when that is not known. Read when asked for: it takes a millisecond."""
+        return _said_by(self.entry_point, "Name")
+
+    @property
+    def version(self) -> str:
+        """Of the distribution; empty when that is not known."""
+        return _said_by(self.entry_point, "Version")
 
 
 def load_plugins(
@@ -72,11 +80,10 @@ def load_plugins(
     Raises:
         UsageError: options or an order for plugins that are not installed; options and files that plugins refuse.
     """
-    candidates = sorted(
-        entry_points(group=ENTRY_POINT_GROUP) if found is None else found,
-        key=lambda one: (one.name, _distribution(one)[0]),
-    )
-    names = list(dict.fromkeys(one.name for one in candidates))
+    by_name: dict[str, list[EntryPoint]] = {}
+    for one in entry_points(group=ENTRY_POINT_GROUP) if found is None else found:
+        by_name.setdefault(one.name, []).append(one)
+    names = sorted(by_name)
     problems = Problems()
     installed = ", ".join(names) or "none"
     for name in options:
@@ -86,21 +93,22 @@ def load_plugins(
         if name not in names:
             problems.add(f"--credential-order: there is no plugin {name}; installed: {installed}")
     plugins: dict[str, list[Plugin]] = {}
-    for candidate in candidates:
-        made = plugins.setdefault(candidate.name, [])
-        if made:
-            why = f"{made[0].distribution or 'another distribution'} has a plugin of that name too"
-            made.append(_plugin(candidate, PluginState.BROKEN, why=why))
-            warn(f"credential plugin {candidate.name} of {made[-1].distribution} is left out: {why}")
-            continue
+    for name in names:
+        made = plugins.setdefault(name, [])
+        candidate, *others = sorted(by_name[name], key=_ours_first) if len(by_name[name]) > 1 else by_name[name]
         with problems.collected():
             context = PluginContext(
-                name=candidate.name,
-                options=options.get(candidate.name, {}),
-                environment=environment,
-                warn=partial(_warn_of, warn, candidate.name),
+                name=name, options=options.get(name, {}), environment=environment, warn=partial(_warn_of, warn, name)
             )
             made.append(_load(candidate, context, warn))
+        for other in others:
+            left_out = _plugin(
+                other,
+                PluginState.BROKEN,
+                why=f"{_said_by(candidate, 'Name') or 'another distribution'} has a plugin of that name too",
+            )
+            warn(f"credential plugin {name} of {left_out.distribution or '?'} is left out: {left_out.why}")
+            made.append(left_out)
     problems.raise_if_any()
     in_order = [*order, *(name for name in names if name not in order and name != LAST_BY_DEFAULT), LAST_BY_DEFAULT]
     return tuple(plugin for name in dict.fromkeys(in_order) for plugin in plugins.get(name, ()))
@@ -150,14 +158,18 @@ def _providers(name: str, made: object) -> tuple[tuple[str, AnyProvider], ...]:
 def _plugin(
     candidate: EntryPoint, state: PluginState, *, why: str = "", providers: tuple[tuple[str, AnyProvider], ...] = ()
 ) -> Plugin:
-    distribution, version = _distribution(candidate)
-    return Plugin(
-        name=candidate.name, distribution=distribution, version=version, state=state, why=why, providers=providers
-    )
+    return Plugin(name=candidate.name, state=state, why=why, providers=providers, entry_point=candidate)
 
 
-def _distribution(candidate: EntryPoint) -> tuple[str, str]:
-    """Name and version."""
-    if candidate.dist is None:
-        return "", ""
-    return candidate.dist.name, candidate.dist.version
+def _said_by(entry_point: EntryPoint | None, key: str) -> str:
+    """What the metadata of its distribution say; empty where they do not, or are not there."""
+    if entry_point is None or entry_point.dist is None:
+        return ""
+    metadata = entry_point.dist.metadata
+    return metadata[key] if key in metadata else ""  # noqa: SIM401 - its type promises no get
+
+
+def _ours_first(one: EntryPoint) -> tuple[bool, str]:
+    """Nobody's distribution takes the place of a plugin that is part of this program."""
+    name = _said_by(one, "Name")
+    return name != OUR_DISTRIBUTION, name

@@ -67,16 +67,21 @@ class Programs:
 
     Each is a shell script, which is run with its own directory as $HERE. Each start is noted with the process ID in the
     file `NAME.started`, and what it was asked in `NAME.asked`.
+
+    Args:
+        directory: for all that.
+        registry: what they are asked for.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, registry: str) -> None:
         self._directory = directory
+        self._registry = registry
         self._bin_dir = directory / "bin"
         self._bin_dir.mkdir(parents=True)
         self._config = directory / "config.json"
         self._providers: list[dict[str, object]] = []
 
-    def add(self, name: str, script: str = "", *, match: str = "127.0.0.1:*", **members: object) -> None:
+    def add(self, name: str, script: str = "", *, match: str = "", **members: object) -> None:
         """A program; without a script it prints what `answer` wrote for it."""
         lines = ["#!/bin/sh", f"HERE='{self._directory}'", f'echo $$ >> "$HERE/{name}.started"']
         lines += [f'cat >> "$HERE/{name}.asked"', textwrap.dedent(script) or f'cat "$HERE/{name}.json"']
@@ -85,9 +90,14 @@ class Programs:
         program.chmod(0o755)
         self.configure(name, match=match, **members)
 
-    def configure(self, name: str, *, match: str, **members: object) -> None:
+    def configure(self, name: str, *, match: str = "", **members: object) -> None:
         """Only the entry in the configuration."""
-        provider = {"name": name, "matchImages": [match], "defaultCacheDuration": "10m", "apiVersion": V1}
+        provider = {
+            "name": name,
+            "matchImages": [match or self._registry],
+            "defaultCacheDuration": "10m",
+            "apiVersion": V1,
+        }
         self._providers.append(provider | members)
         document = {
             "apiVersion": "kubelet.config.k8s.io/v1",
@@ -96,14 +106,14 @@ class Programs:
         }
         self._config.write_text(json.dumps(document))
 
-    def answer(self, name: str, key: str, username: str, password: str, *, duration: str = "10m") -> None:
+    def answer(self, name: str, username: str, password: str, *, duration: str = "10m") -> None:
         """What the program prints from now on; changed in one step."""
         document = {
             "apiVersion": V1,
             "kind": "CredentialProviderResponse",
             "cacheKeyType": "Registry",
             "cacheDuration": duration,
-            "auth": {key: {"username": username, "password": password}},
+            "auth": {self._registry: {"username": username, "password": password}},
         }
         new = self._directory / f"{name}.new"
         new.write_text(json.dumps(document))

@@ -53,7 +53,7 @@ def auth(user):
 
 def plugin(name, *providers):
     pairs = tuple((f"{name}/{number}" if len(providers) > 1 else name, one) for number, one in enumerate(providers))
-    return Plugin(name=name, distribution="x", version="1", state=PluginState.CONFIGURED, providers=pairs)
+    return Plugin(name=name, state=PluginState.CONFIGURED, providers=pairs)
 
 
 @asynccontextmanager
@@ -314,3 +314,15 @@ async def test_a_look_up_that_is_left_waits_for_nobody(autojump_clock):
             assert not lookup.is_complete
 
     assert 3 == trio.current_time()
+
+
+async def test_a_source_that_hangs_when_it_is_asked_again_is_not_waited_for(autojump_clock):
+    """The refused answer is from 0; asked again at 10, the source hangs: 3 s later there is no more, and it is told so."""
+    provider = Scripted(["old"], cache_duration=3600)
+    async with chain_of(plugin("a", provider)) as chain:
+        await all_of(chain)
+        provider.delay = math.inf
+        await trio.sleep(10)
+
+        assert ([(10, "old")], False) == await all_of(chain, verdict=Verdict.REFUSED)
+        assert 13 == trio.current_time()

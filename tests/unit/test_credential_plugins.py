@@ -2,7 +2,7 @@
 
 import json
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 import pytest
@@ -163,6 +163,19 @@ def test_of_two_plugins_of_one_name_the_second_is_left_out():
 
     assert [PluginState.CONFIGURED, PluginState.BROKEN] == [plugin.state for plugin in loaded]
     assert 1 == len(warnings)
+
+
+def test_nobody_takes_the_place_of_a_plugin_that_is_part_of_this_program():
+    ours = next(one for one in entry_points(group="nodeprefetch.credential_providers") if one.name == "pull-secrets")
+    foreign = EntryPoint(
+        name="pull-secrets", value="plugins_of_this_test:works", group="nodeprefetch.credential_providers"
+    )
+
+    loaded = load_plugins({}, environment={}, warn=lambda _text: None, found=[foreign, ours])
+
+    assert [("nodeprefetch", PluginState.NOT_CONFIGURED), ("", PluginState.BROKEN)] == [
+        (plugin.distribution, plugin.state) for plugin in loaded
+    ]
 
 
 def test_everything_wrong_with_options_order_and_files_is_said_at_once():

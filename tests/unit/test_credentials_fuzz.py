@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nodeprefetch_kubelet.protocol import decode_response
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.dockerconfig import (
@@ -16,10 +17,9 @@ from nodeprefetch.credentials.dockerconfig import (
     parse_docker_config,
     parse_legacy_docker_config,
 )
-from nodeprefetch.credentials.keyring import Keyring, KeyPattern, KeyringEntry
+from nodeprefetch.credentials.keyring import KeyPattern, Keyring, KeyringEntry
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch_kubelet.protocol import decode_response
 
 # Few letters, so that many keys match an image, and several are one.
 labels = st.sampled_from(["*", "a", "a*", "*a", "**", "b"])
@@ -97,7 +97,7 @@ def ends_within(seconds: float) -> Iterator[None]:
 )
 @pytest.mark.parametrize("repeated", [10, 1000, 100_000])
 def test_a_key_is_compared_in_a_time_in_proportion_to_its_length(
-    unit: str, end: str, label: str, label_end: str, repeated: int, expected: bool
+    *, unit: str, end: str, label: str, label_end: str, repeated: int, expected: bool
 ) -> None:
     """200 KB in milliseconds. Where every star is tried against every rest it is 10^10 steps, or 2^100000."""
     with ends_within(5):
