@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import cold, startup, sweep
+from benchmarks import cold, credentials, startup, sweep
 from benchmarks.figures import Figure, table
 from benchmarks.product import Product, install
 from benchmarks.surroundings import Surroundings
@@ -25,6 +25,7 @@ USUAL: dict[str, Benchmark] = {
     "present": startup.present,
     "calls": startup.calls,
     "cold": cold.cold,
+    "credentials": credentials.credentials,
 }
 ON_DEMAND: dict[str, Benchmark] = {
     "sweep-fast": sweep.fast,

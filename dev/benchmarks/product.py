@@ -46,6 +46,11 @@ def install() -> Product:
 
 def _state() -> str:
     digest = hashlib.sha256(sys.version.encode())
-    for path in [_REQUIREMENTS, Path("pyproject.toml"), *sorted(Path("nodeprefetch").rglob("*.py"))]:
+    for path in [
+        _REQUIREMENTS,
+        Path("pyproject.toml"),
+        *sorted(Path().glob("nodeprefetch/**/*.py")),
+        *sorted(Path().glob("plugins/**/*.py")),
+    ]:
         digest.update(str(path).encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

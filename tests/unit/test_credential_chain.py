@@ -317,7 +317,7 @@ async def test_a_look_up_that_is_left_waits_for_nobody(autojump_clock):
 
 
 async def test_a_source_that_hangs_when_it_is_asked_again_is_not_waited_for(autojump_clock):
-    """The refused answer is from 0; asked again at 10, the source hangs: 3 s later there is no more, and it is told so."""
+    """The refused answer is from 0. Asked again at 10, the source hangs: after 3 s there is no more, and it says so."""
     provider = Scripted(["old"], cache_duration=3600)
     async with chain_of(plugin("a", provider)) as chain:
         await all_of(chain)
