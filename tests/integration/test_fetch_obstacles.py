@@ -48,7 +48,7 @@ def test_a_stalled_first_connection_is_got_over(
 def test_limits_double_until_a_slow_image_fits(containerd: Containerd, run_fetch: RunFetch) -> None:
     """3 s of download: cut at 0.5, 1 and 2 s; 4 s are enough, on a slow machine 8.
 
-    Each time from the beginning, as the registry knows no ranges: containerd keeps what it has for a moment after a cut.
+    Each time from the beginning, as the registry knows no ranges: containerd keeps what it has for a moment.
     """
     image = make_image((300_000,), seed="slow")
     with FakeRegistry(ranges=False) as registry:
