@@ -179,6 +179,21 @@ class Notice(Event, frozen=True, kw_only=True, tag="notice"):
     """Something people should know that belongs to no image: what did not work and is not needed."""
 
     message: str
+    is_warning: bool = True
+    """False: good to find in a log, and nothing to look into."""
+
+
+class NodeLabelled(Event, frozen=True, kw_only=True, tag="node_labelled"):
+    """The node's label was written, or was to be. May come after `RunFinished`."""
+
+    key: str
+    """`prefix/name`."""
+
+    value: str = ""
+    """`succeeded` or `failed`; empty when it was taken away, as what it said is no longer so."""
+
+    error: str = ""
+    """Empty when it is written. Free of secrets, one line."""
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
@@ -204,6 +219,7 @@ AnyEvent = (
     | ImageFinished
     | ImagesListed
     | Notice
+    | NodeLabelled
     | RunFinished
 )
 """Every event, told apart by its tag: what a decoder is made for."""
@@ -235,7 +251,15 @@ class Telling:
     """
 
     def __init__(self, *readers: Reader) -> None:
-        self._readers = readers
+        self._readers = list(readers)
+
+    def add(self, reader: Reader) -> None:
+        """Tell this one too, after the others."""
+        self._readers.append(reader)
+
+    def add_first(self, reader: Reader) -> None:
+        """Tell this one too, before the others."""
+        self._readers.insert(0, reader)
 
     def __call__(self, event: Event) -> None:
         """Tell it to all."""
@@ -247,19 +271,26 @@ class Notices:
     """Takes what people should know, from any thread, and keeps it until there is a reader."""
 
     def __init__(self) -> None:
-        self._kept: list[str] = []
+        self._kept: list[Notice] = []
         self._tell: Reader | None = None
 
     def add(self, text: str) -> None:
-        """One more."""
-        if self._tell is None:
-            self._kept.append(text)
-        else:
-            self._tell(Notice(message=text))
+        """One more that people should look into."""
+        self._take(Notice(message=text))
+
+    def mention(self, text: str) -> None:
+        """One more for the record."""
+        self._take(Notice(message=text, is_warning=False))
 
     def pass_to(self, tell: Reader) -> None:
         """From now on a reader hears them; what was kept, at once."""
         self._tell = tell
-        for text in self._kept:
-            tell(Notice(message=text))
+        for notice in self._kept:
+            tell(notice)
         self._kept.clear()
+
+    def _take(self, notice: Notice) -> None:
+        if self._tell is None:
+            self._kept.append(notice)
+        else:
+            self._tell(notice)

@@ -15,6 +15,7 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     ImagesListed,
+    NodeLabelled,
     Notice,
     Outcome,
     Reader,
@@ -100,7 +101,11 @@ def log_line(event: Event) -> Line:
             level, message = (WARNING if event.error else INFO), f"images the runtime holds {event.when} the pulls"
             known = {"count": len(event.images), "images": event.images, "error": event.error}
         case Notice():
-            level, message, known = WARNING, event.message, {}
+            level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
+        case NodeLabelled():
+            done = "node labelled" if event.value else "stale node label taken away"
+            level, message = (WARNING, "node not labelled") if event.error else (INFO, done)
+            known = {"key": event.key, "value": event.value, "error": event.error}
         case RunFinished():
             level, message = (ERROR if event.failed else INFO), f"run {event.end}"
             known = {

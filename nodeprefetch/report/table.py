@@ -110,7 +110,7 @@ class RunTable:
                 names = "".join(f"\n  {image}" for image in event.images)
                 return f"{len(event.images)} names held {event.when} the pulls{names}{event.error}"
             case Notice():
-                return event.message
+                return event.message if event.is_warning else None
             case RunFinished():
                 self.ended = event
             case _:

@@ -14,6 +14,7 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     ImagesListed,
+    NodeLabelled,
     Notice,
     Outcome,
     RetryPlanned,
@@ -102,6 +103,16 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             'level=WARN msg="images the runtime holds after the pulls" error=gone',
         ),
         (Notice(message="take care", at=AT), 'level=WARN msg="take care"'),
+        (Notice(message="by the way", is_warning=False, at=AT), 'level=INFO msg="by the way"'),
+        (
+            NodeLabelled(key="x.io/a", value="failed", at=AT),
+            'level=INFO msg="node labelled" key=x.io/a value=failed',
+        ),
+        (NodeLabelled(key="x.io/a", at=AT), 'level=INFO msg="stale node label taken away" key=x.io/a'),
+        (
+            NodeLabelled(key="x.io/a", value="failed", error="no", at=AT),
+            'level=WARN msg="node not labelled" key=x.io/a value=failed error=no',
+        ),
         (
             RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2, at=AT),
             'level=INFO msg="run finished" run=r succeeded=1 present=0 failed=0 elapsed=2s',

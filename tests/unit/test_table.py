@@ -103,6 +103,7 @@ def test_the_least_interesting_rows_give_way_on_a_low_terminal():
         (RuntimeLost(error="no answer"), "the runtime is gone, pulls wait for it: no answer"),
         (RuntimeReturned(after=2.04), "the runtime answers again after 2s"),
         (Notice(message="take care"), "take care"),
+        (Notice(message="by the way", is_warning=False), None),
         (ImagesListed(when="after", images=("a", "b")), "2 names held after the pulls\n  a\n  b"),
     ],
 )

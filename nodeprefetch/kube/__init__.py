@@ -1,0 +1,34 @@
+"""The Kubernetes API, as far as we need it. Nothing else in the house knows `kubernetes`."""
+
+from nodeprefetch.kube.api import Kube, Node, TokenReview, connect
+from nodeprefetch.kube.errors import (
+    ConflictError,
+    ForbiddenError,
+    KubeConfigError,
+    KubeError,
+    NotFoundError,
+    NotInClusterError,
+    PassingKubeError,
+    ServerFailedError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnreachableError,
+)
+
+__all__ = [
+    "ConflictError",
+    "ForbiddenError",
+    "Kube",
+    "KubeConfigError",
+    "KubeError",
+    "Node",
+    "NotFoundError",
+    "NotInClusterError",
+    "PassingKubeError",
+    "ServerFailedError",
+    "TokenReview",
+    "TooManyRequestsError",
+    "UnauthorizedError",
+    "UnreachableError",
+    "connect",
+]

@@ -1,0 +1,86 @@
+"""Where the aggregator listens: `--metrics-endpoint`, understood."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from nodeprefetch.errors import UsageError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_LONGEST_NAME = 253
+"""Characters of a host name, RFC 1035 section 2.3.4 without the root's dot."""
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
+_EXPECTED = "expected HOST:PORT, http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Endpoint:
+    """An aggregator's address."""
+
+    scheme: str
+    """`http` or `https`."""
+
+    host: str
+    """A name or an address, IPv6 without brackets."""
+
+    port: int
+    prefix: str = ""
+    """Path in front of our routes, `/metrics-of-nodes`; empty when there is none."""
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether what is sent is encrypted."""
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> str:
+        """`HOST:PORT`, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.prefix}"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Understand `HOST:PORT` (plain HTTP, as the older tool) or an http(s) URL.
+
+    Raises:
+        UsageError: it is neither, or holds a user name, a query or a fragment.
+    """
+    given = text.strip()
+    url = given if "://" in given else f"http://{given}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise UsageError([f"{given!r} is no address of an aggregator: {_EXPECTED}"]) from None
+    if "@" in parts.netloc:  # not shown: what stands before it may be a password
+        raise UsageError([f"the address of an aggregator holds no user name: {_EXPECTED}; a token comes from a file"])
+    has_port = port is not None or "://" in given
+    if not (has_port and port != 0 and _is_plain(parts) and parts.scheme in _DEFAULT_PORTS and _is_host(host)):
+        raise UsageError([f"{given!r} is no address of an aggregator: {_EXPECTED}"])
+    return Endpoint(
+        scheme=parts.scheme,
+        host=host,
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        prefix=parts.path.rstrip("/"),
+    )
+
+
+def _is_plain(parts: SplitResult) -> bool:
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):  # a form of address that does not exist yet
+        return False
+    return not parts.query and not parts.fragment and bool(_PREFIX.fullmatch(parts.path.rstrip("/")))
+
+
+def _is_host(host: str) -> bool:
+    if ":" in host:
+        try:
+            return ip_address(host.partition("%")[0]).version == 6  # noqa: PLR2004 (the protocol's name)
+        except ValueError:
+            return False
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)

@@ -1,0 +1,136 @@
+"""The objects of the fake Kubernetes API: what its requests do to nodes, and what reviews of tokens find."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+_NODES = "/api/v1/nodes/"
+_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+_MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
+"""For maps of strings such as labels, the two do the same."""
+
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    415: "UnsupportedMediaType",
+    429: "TooManyRequests",
+}
+
+
+class Answer(NamedTuple):
+    """Status code and JSON body."""
+
+    status: int
+    body: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReviewedToken:
+    """Whose a token is."""
+
+    username: str
+    audiences: tuple[str, ...]
+    """Those it is for."""
+
+    node_name: str = ""
+    is_for_any_audience: bool = False
+    """The server does not look at audiences, and names none in its answer."""
+
+
+@dataclass(slots=True)
+class KubeObjects:
+    """All of them. To be used by one thread at a time."""
+
+    tokens: dict[str, ReviewedToken] = field(default_factory=dict)
+    _nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _version: int = 1000
+
+    def add_node(self, name: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> None:
+        """One more node."""
+        self._nodes[name] = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": dict(labels), "annotations": dict(annotations)},
+        }
+        self.touch(name)
+
+    def touch(self, name: str) -> None:
+        """Somebody else writes to the node."""
+        self._version += 1
+        self._nodes[name]["metadata"]["resourceVersion"] = str(self._version)
+
+    def metadata(self, name: str, which: str) -> dict[str, str]:
+        """Labels or annotations of a node."""
+        return dict(self._nodes[name]["metadata"].get(which, {}))
+
+    def answer(self, method: str, path: str, content_type: str, body: Any) -> Answer:
+        """Do what a request wants."""
+        if path == _REVIEWS and method == "POST":
+            return self._review(body)
+        name = path.removeprefix(_NODES)
+        if not path.startswith(_NODES) or name not in self._nodes:
+            return refusal(404, f'nodes "{name}" not found')
+        if method == "GET":
+            return Answer(200, copy.deepcopy(self._nodes[name]))
+        if method != "PATCH":
+            return refusal(405, "the server does not allow this method on the requested resource")
+        if content_type not in _MERGE_PATCHES:
+            return refusal(415, f"the body of the request was in an unknown format: {content_type}")
+        return self._patch(name, body["metadata"])
+
+    def _patch(self, name: str, change: dict[str, Any]) -> Answer:
+        metadata = self._nodes[name]["metadata"]
+        if change.get("resourceVersion", metadata["resourceVersion"]) != metadata["resourceVersion"]:
+            return refusal(
+                409, f'Operation cannot be fulfilled on nodes "{name}": the object has been modified; please apply'
+            )
+        before = copy.deepcopy(metadata)
+        for which in ("labels", "annotations"):
+            for key, value in (change.get(which) or {}).items():
+                if value is None:
+                    metadata[which].pop(key, None)
+                else:
+                    metadata[which][key] = value
+        if metadata != before:
+            self.touch(name)
+        return Answer(200, copy.deepcopy(self._nodes[name]))
+
+    def _review(self, body: Any) -> Answer:
+        spec = body["spec"]
+        asked = spec.get("audiences") or []
+        found = self.tokens.get(spec["token"])
+        if found is None:
+            status: dict[str, Any] = {"user": {}, "error": f"[invalid bearer token {spec['token']}]"}
+            return Answer(201, {**body, "status": status})
+        user: dict[str, Any] = {"username": found.username, "uid": "u-1", "groups": ["system:authenticated"]}
+        if found.node_name:
+            user["extra"] = {"authentication.kubernetes.io/node-name": [found.node_name]}
+        status = {"authenticated": True, "user": user}
+        if not found.is_for_any_audience:
+            common = [audience for audience in found.audiences if audience in asked]
+            if not common:
+                error = f"token audiences {list(found.audiences)} is invalid for the target audiences {asked}"
+                return Answer(201, {**body, "status": {"user": {}, "error": error}})
+            status["audiences"] = common
+        return Answer(201, {**body, "status": status})
+
+
+def refusal(status: int, message: str) -> Answer:
+    """A `Status` object (meta/v1), as API servers answer what they do not do."""
+    return Answer(
+        status,
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": _REASONS.get(status, "InternalError"),
+            "code": status,
+        },
+    )

@@ -1,0 +1,62 @@
+"""The older tool's aggregator as far as fetchers see it: `/Metrics/Submit`, in a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nodeprefetch.testing.spawn import Daemon
+
+Fields = dict[str, str | int]
+
+
+class OlderAggregator:
+    """That aggregator in the background; up inside its block.
+
+    Args:
+        directory: for its log.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "older-aggregator.log"
+        self._port = 0
+        self._daemon: Daemon | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """What `--metrics-endpoint` is given."""
+        return f"127.0.0.1:{self._port}"
+
+    def up(self) -> None:
+        """Start, at the same port as before if there was one; returns when it listens."""
+        self._log.write_text("")
+        command = [sys.executable, "-m", "nodeprefetch.testing.grpc_metrics_grpcio", str(self._port)]
+        self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
+        self._daemon.wait_until(self._listens)
+
+    def down(self) -> None:
+        """End it by SIGKILL."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon = None
+
+    def results(self) -> list[Fields]:
+        """What it has acknowledged since it was started, without the fields that are zero or empty."""
+        return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
+
+    def _listens(self) -> bool:
+        words = self._log.read_text(errors="replace").split()
+        if "listening" not in words:
+            return False
+        self._port = int(words[words.index("listening") + 1])
+        return True
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.down()

@@ -1,0 +1,336 @@
+"""When the submitter sends what, on virtual time, by a delivery that answers what a script says."""
+
+from collections import deque
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from nodeprefetch import __version__
+from nodeprefetch.events import (
+    AttemptFinished,
+    CredentialsMatched,
+    Event,
+    Notice,
+    RunEnd,
+    RunFinished,
+    RunStarted,
+)
+from nodeprefetch.report import submitter as module
+from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.report.buffer import Buffer
+from nodeprefetch.report.outbox import Outbox
+from nodeprefetch.report.submitter import Submitter
+from nodeprefetch.testing.reporting import reporting
+
+STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",), instance="i1")
+FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=1)
+
+
+class Script:
+    """Deliveries that take so long and answer so; each request's time, protocol and batch."""
+
+    def __init__(self, *answers, takes=0.0):
+        self.answers = deque(answers)
+        self.takes = takes
+        self.times = []
+        self.wires = []
+        self.batches = []
+        self.open = 0
+
+    @asynccontextmanager
+    async def __call__(self, wire):
+        self._wire = wire
+        self.open += 1
+        try:
+            yield self
+        finally:
+            self.open -= 1
+
+    async def deliver(self, batch):
+        self.times.append(trio.current_time())
+        self.wires.append(self._wire.value)
+        self.batches.append(batch)
+        await trio.sleep(self.takes)
+        answer = self.answers.popleft() if self.answers else Accepted()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def events(self):
+        return [event for batch in self.batches for event in batch.events]
+
+
+def submitter(script, said=None, **options):
+    complain = (said if said is not None else []).append
+    return Submitter(
+        "host:1",
+        **{"complain": complain, "node": "n0", "instance": "i0", "jitter": lambda: 1.0, "open_delivery": script}
+        | options,
+    )
+
+
+def attempt(name):
+    return AttemptFinished(attempt_id=name, image="a", attempt=1, started_at=1, duration=1, limit=30)
+
+
+async def test_an_event_goes_at_once_when_nothing_is_under_way_and_else_with_the_next_request(autojump_clock):
+    """A request takes 1 s. STARTED goes at 0, a at 5, and what is told at 5.2 and 5.8 together at 6."""
+    script = Script(takes=1)
+    reporter = submitter(script)
+    async with reporting(reporter, STARTED):
+        for moment, name in ((5, "a"), (5.2, "b"), (5.8, "c")):
+            await trio.sleep(moment - trio.current_time())
+            reporter.tell(attempt(name))
+
+    assert pytest.approx([0, 5, 6]) == script.times
+    assert [1, 1, 2] == [len(batch.events) for batch in script.batches]
+    assert 0 == script.open
+
+
+async def test_a_request_has_a_bounded_number_of_events(autojump_clock):
+    script = Script()
+    async with reporting(submitter(script), STARTED, *map(attempt, map(str, range(1200)))):
+        pass
+
+    assert [500, 500, 201] == [len(batch.events) for batch in script.batches]
+
+
+async def test_events_wait_for_the_run_to_have_a_name(autojump_clock):
+    script = Script()
+    reporter = submitter(script)
+    async with reporting(reporter, Notice(message="early")):
+        await trio.sleep(10)
+        assert [] == script.batches
+        reporter.tell(STARTED)
+        await trio.sleep(10)
+
+    (batch,) = script.batches
+    assert ("r1", "n1", "i1", "1") == (batch.run_id, batch.node, batch.instance, batch.version)
+    assert [Notice, RunStarted] == [type(event) for event in batch.events]
+
+
+async def test_a_run_that_never_started_is_told_of_at_its_end(autojump_clock):
+    script = Script()
+    async with reporting(submitter(script), Notice(message="no runtime"), FINISHED):
+        pass
+
+    (batch,) = script.batches
+    assert ("r1", "n0", "i0", __version__) == (batch.run_id, batch.node, batch.instance, batch.version)
+
+
+async def test_what_nobody_needs_is_not_sent(autojump_clock):
+    script = Script()
+    unneeded = CredentialsMatched(image="a", credentials=(), complete=True)
+    async with reporting(submitter(script), STARTED, unneeded):
+        pass
+
+    assert [STARTED] == script.events
+
+
+async def test_without_events_nothing_is_opened(autojump_clock):
+    script = Script()
+    async with reporting(submitter(script), Notice(message="no run")):
+        pass
+
+    assert [] == script.times
+
+
+async def test_trouble_is_met_with_growing_pauses(autojump_clock):
+    """Pauses of 0.5, 1, 2, 4 after answers that come at once."""
+    script = Script(*[Unavailable("x")] * 4)
+    reporter = submitter(script)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(60)
+
+    assert [0, 0.5, 1.5, 3.5, 7.5] == script.times
+    assert 1 == len({batch.events for batch in script.batches})
+
+
+async def test_a_request_without_an_answer_is_cut_after_ten_seconds(autojump_clock):
+    """Cut at 10, pause 0.5; cut at 20.5, pause 1."""
+    said = []
+    script = Script(takes=1000)
+    async with trio.open_nursery() as nursery:
+        reporter = submitter(script, said)
+        nursery.start_soon(reporter.run)
+        reporter.tell(STARTED)
+        await trio.sleep(22)
+        nursery.cancel_scope.cancel()
+
+    assert [0, 10.5, 21.5] == script.times
+    assert ["metrics: the aggregator at http://host:1 does not take results, trying again: no answer in 10 s"] == said
+    assert 0 == script.open
+
+
+async def test_at_the_end_a_long_pause_is_cut_short(autojump_clock):
+    """Refused at 0, the next try would be at 30; the run ends at 3, and tries follow at 3, 3.25, 3.75."""
+    script = Script(*[Refused("x")] * 3)
+    async with reporting(submitter(script), STARTED):
+        await trio.sleep(3)
+
+    assert [0, 3, 3.25, 3.75] == script.times
+
+
+async def test_finishing_sends_what_is_left_when_the_run_was_cut(autojump_clock):
+    script = Script(takes=5)
+    reporter = submitter(script)
+    reporter.tell(STARTED)
+    with trio.move_on_after(2):
+        await reporter.run()
+    await reporter.finish()
+
+    assert [0, 2] == script.times
+    assert 0 == script.open
+
+
+async def test_the_end_waits_for_all_to_be_acknowledged(autojump_clock):
+    script = Script(takes=3)
+    reporter = submitter(script)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(1)
+        reporter.tell(FINISHED)
+
+    assert [STARTED, FINISHED] == script.events
+    assert 6 == trio.current_time()
+
+
+async def test_what_did_not_arrive_is_said_at_the_end(autojump_clock):
+    said = []
+    reporter = submitter(Script(*[Unavailable("down")] * 99), said)
+    reporter.tell(STARTED)
+    reporter.tell(attempt("a"))
+    reporter.tell(Notice(message="not a result"))
+    with trio.move_on_after(15) as grace:
+        await reporter.finish()
+
+    assert grace.cancelled_caught
+    assert [
+        "metrics: the aggregator at http://host:1 does not take results, trying again: down",
+        "metrics: the aggregator at http://host:1 did not take 2 results within the time given: down",
+    ] == said
+
+
+async def test_results_that_had_to_go_are_counted_once_at_the_end(autojump_clock):
+    said = []
+    script = Script(takes=5)
+    reporter = submitter(script, said)
+    reporter._buffer = Buffer(max_results=10)
+    reporter._outbox = Outbox(reporter._buffer)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(1)
+        for number in range(25):
+            reporter.tell(attempt(str(number)))
+    await reporter.finish()
+
+    assert ["15 oldest"] == [line.partition("the ")[2].partition("the ")[2].partition(" results")[0] for line in said]
+    assert [str(number) for number in range(15, 25)] == [event.attempt_id for event in script.events[1:]]
+
+
+async def test_each_trouble_is_said_once(autojump_clock):
+    said = []
+    script = Script(Unavailable("a"), Unavailable("b"), Refused("c"), Refused("d"), Unavailable("e"))
+    async with reporting(submitter(script, said), STARTED):
+        await trio.sleep(200)
+
+    assert ["trying again: a", "trying again now and then: c"] == [line.partition(", ")[2] for line in said]
+
+
+async def test_a_complaint_that_becomes_an_event_is_delivered_too(autojump_clock):
+    script = Script(Unavailable("a"))
+    reporter = submitter(script, complain=lambda text: reporter.tell(Notice(message=text)))
+    async with reporting(reporter, STARTED):
+        await trio.sleep(5)
+
+    assert [RunStarted, RunStarted, Notice] == [type(event) for event in script.events]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("odd"), ExceptionGroup("several", [ValueError("odd")])])
+async def test_an_error_nobody_thought_of_is_said_and_tried_again(autojump_clock, error):
+    said = []
+    script = Script(error)
+    async with reporting(submitter(script, said), STARTED):
+        pass
+
+    assert 2 == len(script.times)
+    assert "trying again: unexpected: odd" in said[0]
+
+
+async def test_a_part_that_does_not_fit_is_left_out_and_the_rest_arrives(autojump_clock):
+    """Of 4 events the first half is refused twice: STARTED, alone too large, goes."""
+    said = []
+    script = Script(*[Unfit("HTTP status 413")] * 3)
+    async with reporting(submitter(script, said), STARTED, *map(attempt, "abc")):
+        pass
+
+    assert [4, 2, 1, 1, 2] == [len(batch.events) for batch in script.batches]
+    assert "an event (RunStarted) cannot be delivered: HTTP status 413" in said[0]
+
+
+async def test_a_peer_of_the_older_protocol_is_spoken_to_in_it_for_the_rest_of_the_run(autojump_clock):
+    said = []
+    script = Script(Foreign("HTTP status 404"))
+    reporter = submitter(script, said)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(1)
+        reporter.tell(FINISHED)
+
+    assert ["http", "grpc", "grpc"] == script.wires
+    assert [0, 0, 1] == script.times
+    assert ["does not take our stream (HTTP status 404); trying the older gRPC"] == [
+        line.partition("host:1 ")[2] for line in said
+    ]
+
+
+async def test_protocols_alternate_while_none_works(autojump_clock):
+    """Ours, the older one at once, a pause of 0.5; both again, a pause of 1; then ours works."""
+    script = Script(Foreign("x"), Unavailable("y"), Foreign("x"), Unavailable("y"))
+    async with reporting(submitter(script), STARTED):
+        await trio.sleep(10)
+
+    assert ["http", "grpc", "http", "grpc", "http"] == script.wires
+    assert [0, 0, 0.5, 0.5, 1.5] == script.times
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol", "wires"),
+    [
+        ("host:1", "auto", ["http", "grpc"]),
+        ("host:1", "http", ["http", "http"]),
+        ("host:1", "grpc", ["grpc", "grpc"]),
+        ("https://host", "auto", ["http", "http"]),
+        ("http://host/prefix", "auto", ["http", "http"]),
+    ],
+)
+async def test_the_older_protocol_is_tried_only_where_it_can_be_spoken(autojump_clock, endpoint, protocol, wires):
+    script = Script(Foreign("x"))
+    reporter = Submitter(endpoint, complain=lambda _: None, node="n", protocol=protocol, open_delivery=script)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(100)
+
+    assert wires == script.wires
+
+
+async def test_telling_a_hundred_thousand_events_waits_for_nothing(autojump_clock):
+    reporter = submitter(Script(takes=5))
+    for number in range(100_000):
+        reporter.tell(attempt(str(number)))
+
+    assert 0 == trio.current_time()
+    assert 100_000 == reporter._outbox.results
+
+
+def test_a_submitter_shows_its_endpoint_alone():
+    assert "Submitter('http://host:1')" == repr(submitter(Script()))
+
+
+def test_the_limit_of_a_request_is_below_the_grace_given_at_the_end():
+    assert 15 > module.REQUEST_LIMIT
+
+
+def test_an_unknown_event_is_sent():
+    reporter = submitter(Script())
+    reporter.tell(Event())
+
+    assert 1 == len(reporter._buffer)
