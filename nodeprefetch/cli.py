@@ -3,13 +3,11 @@
 What needs Trio is imported by the commands that run it: `--help` stays quick.
 """
 
-import os
 import signal
 import sys
-from collections.abc import AsyncIterable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -19,22 +17,19 @@ from nodeprefetch import __version__
 from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError
 from nodeprefetch.flags import (
     ENVIRONMENT_PREFIX,
-    CredentialFlags,
     ExplainFlags,
     FetchFlags,
     Images,
     PluginFlags,
-    fetch_settings,
 )
-from nodeprefetch.inputs import plugin_options, plugin_order, read_images
+from nodeprefetch.inputs import load_credential_plugins, read_images
 from nodeprefetch.settings import LogFormat, PullPolicy
 
 if TYPE_CHECKING:
-    from nodeprefetch.credentials.plugins import Plugin
     from nodeprefetch.events import Reader
 
 OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, SIGNAL_BASE = 0, 1, 2, 3, 128
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+AGGREGATE_HELP = "Take the results of all nodes, and serve them to people, to curl and to Prometheus."
 
 app = App(
     name="nodeprefetch",
@@ -47,6 +42,10 @@ app = App(
     print_error=False,
     help_on_error=False,
 )
+
+
+# Loaded when it is asked for: fetch has no time for it.
+app.command("nodeprefetch.aggregate:aggregate", name=["aggregate", "aggregate-metrics"], help=AGGREGATE_HELP)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -73,40 +72,21 @@ def run(arguments: Sequence[str]) -> int:
 @app.command
 def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
     """Pull every image of the lists onto this node."""
-    problems = Problems()
-    from nodeprefetch.events import Notices  # noqa: PLC0415
+    from nodeprefetch.session import prepare  # noqa: PLC0415
 
-    notices = Notices()
-    with problems.collected():
-        settings = fetch_settings(flags)
-    with problems.collected():
-        refs = read_images(flags.image_list_file, images)
-    with problems.collected():
-        plugins = _plugins(flags, notices.add)
-    problems.raise_if_any()
+    session = prepare(flags, images)
 
     import trio  # noqa: PLC0415
 
-    from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
     from nodeprefetch.fetch import Report  # noqa: PLC0415
-    from nodeprefetch.fetch import fetch as fetch_images  # noqa: PLC0415
-    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
+    from nodeprefetch.stopsignals import stop_signals  # noqa: PLC0415
 
     async def main() -> Report:
         with (
-            _stop_signals() as signals,
-            _reader(LogFormat(flags.log_format) if flags.log_format else None) as tell,
+            stop_signals() as signals,
+            _reader(LogFormat(flags.log_format) if flags.log_format else None) as reader,
         ):
-            notices.pass_to(tell)
-            async with open_chain(plugins, notices.add) as credentials:
-                return await fetch_images(
-                    refs,
-                    settings,
-                    connect=connect_to(settings.cri_socket, wait=settings.runtime_wait),
-                    credentials=credentials,
-                    tell=tell,
-                    signals=signals,
-                )
+            return await session.run(reader, signals)
 
     report = trio.run(main)
     if report.signal is not None:
@@ -124,7 +104,7 @@ def explain(
     with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
-        plugins = _plugins(flags, _warn)
+        plugins = load_credential_plugins(flags, _warn)
     problems.raise_if_any()
 
     import trio  # noqa: PLC0415
@@ -162,7 +142,7 @@ def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - froze
     """List the credential plugins that are installed, and whether they are configured."""
     from nodeprefetch.credentials.listing import to_json, to_table  # noqa: PLC0415
 
-    found = _plugins(flags, _warn)
+    found = load_credential_plugins(flags, _warn)
     sys.stdout.write((to_json(found) if flags.output == "json" else to_table(found)) + "\n")
     return OK
 
@@ -190,12 +170,6 @@ def _offer_completion() -> None:
     app.register_install_completion_command(add_to_startup=False)
 
 
-def _plugins(flags: CredentialFlags, warn: Callable[[str], None]) -> "tuple[Plugin, ...]":
-    from nodeprefetch.credentials.plugins import load_plugins  # noqa: PLC0415
-
-    return load_plugins(plugin_options(flags), environment=os.environ, warn=warn, order=plugin_order(flags))
-
-
 def _warn(text: str) -> None:
     sys.stderr.write(f"nodeprefetch: {text}\n")
 
@@ -214,30 +188,6 @@ def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
         from nodeprefetch.report.log import log_to  # noqa: PLC0415
 
         yield log_to(sys.stderr, log_format or LogFormat.LOGFMT)
-
-
-@contextmanager
-def _stop_signals() -> Iterator[AsyncIterable[int]]:
-    """The first signal ends the run in order: it is a value to wait for. The next ends the process where it stands.
-
-    The second is met in the signal handler itself: Trio does not come to it where a write to standard error blocks.
-    """
-    import trio  # noqa: PLC0415
-
-    with trio.open_signal_receiver(*STOP_SIGNALS) as signals:
-        to_trio = signal.getsignal(STOP_SIGNALS[0])
-        assert callable(to_trio)  # noqa: S101 - the one of the receiver
-        received: list[int] = []
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            if received:
-                os._exit(SIGNAL_BASE + number)
-            received.append(number)
-            to_trio(number, frame)
-
-        for each in STOP_SIGNALS:
-            signal.signal(each, handle)
-        yield signals
 
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:

@@ -2,13 +2,14 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from nodeprefetch.duration import DurationError, parse_duration
-from nodeprefetch.errors import Problems
+from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.schedule import RetryPolicy
 from nodeprefetch.settings import FetchSettings, PullPolicy
 
@@ -17,7 +18,8 @@ ENVIRONMENT_PREFIX = "NODEPREFETCH_"
 Images = Annotated[str, Parameter(metavar="IMAGE", help="Image references, after those of the lists.")]
 
 
-def _flag(text: str, metavar: str | None = None) -> Parameter:
+def flag(text: str, metavar: str | None = None) -> Parameter:
+    """A flag with a value."""
     return Parameter(help=text, metavar=metavar, negative="")
 
 
@@ -25,7 +27,8 @@ def _many(text: str, metavar: str) -> Parameter:
     return Parameter(help=text, metavar=metavar, negative="", show_default=False)
 
 
-def _switch(text: str) -> Parameter:
+def switch(text: str) -> Parameter:
+    """A flag without one."""
     return Parameter(help=text, negative="", show_default=False)
 
 
@@ -44,19 +47,17 @@ class CredentialFlags:
         _many("File of type dockerconfigjson, or directory of mounted Secrets, with pull secrets. Repeatable.", "PATH"),
     ] = ()
     image_credential_provider_config: Annotated[
-        str | None, _flag("Configuration of the kubelet's credential providers: a file or a directory.", "PATH")
+        str | None, flag("Configuration of the kubelet's credential providers: a file or a directory.", "PATH")
     ] = None
     image_credential_provider_bin_dir: Annotated[
-        str | None, _flag("Directory of the kubelet's credential provider programs.", "DIR")
+        str | None, flag("Directory of the kubelet's credential provider programs.", "DIR")
     ] = None
     credential_option: Annotated[
         tuple[str, ...], _many("Option of a credential plugin. Repeatable.", "NAME.KEY=VALUE")
     ] = ()
     credential_order: Annotated[
         str | None,
-        _flag(
-            "Credential plugins that are used first, separated by commas; pull secrets are last by default.", "NAMES"
-        ),
+        flag("Credential plugins that are used first, separated by commas; pull secrets are last by default.", "NAMES"),
     ] = None
 
 
@@ -77,11 +78,11 @@ class ImageFlags(CredentialFlags):
     ] = ()
     pull_policy: Annotated[
         Literal["IfNotPresent", "Always"] | None,
-        _flag("Pull policy for all images; without it Always for the tag latest, IfNotPresent for all others."),
+        flag("Pull policy for all images; without it Always for the tag latest, IfNotPresent for all others."),
     ] = None
     cri_socket: Annotated[
         str | None,
-        _flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
+        flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
     ] = None
 
 
@@ -101,15 +102,35 @@ class FetchFlags(ImageFlags):
     ] = "1s"
     max_pull_attempt_delay: Annotated[str, _duration("What that wait grows to.")] = "10m"
     image_list_timeout: Annotated[str, _duration("Limit of listing the images that are there.")] = "1m"
-    max_parallel_pulls: Annotated[int, _flag("How many images are pulled at the same moment; 0: all.", "N")] = 8
+    max_parallel_pulls: Annotated[int, flag("How many images are pulled at the same moment; 0: all.", "N")] = 8
     retry_missing: Annotated[
-        bool, _switch("Try again when a registry does not know an image: it may still be pushed.")
+        bool, switch("Try again when a registry does not know an image: it may still be pushed.")
     ] = False
-    allow_failures: Annotated[bool, _switch("Exit with 0 also when an image is not present in the end.")] = False
-    debug: Annotated[bool, _switch("List the images the runtime holds before and after.")] = False
+    allow_failures: Annotated[bool, switch("Exit with 0 also when an image is not present in the end.")] = False
+    node_label_prefix: Annotated[str, flag("Prefix of the label and annotation on the node.", "PREFIX")] = (
+        "nodeprefetch.io"
+    )
+    kubeconfig: Annotated[
+        str | None, flag("How to reach the Kubernetes API for the node's label; without it as a pod does.", "FILE")
+    ] = None
+    metrics_endpoint: Annotated[
+        str | None, flag("Aggregator that takes the results: HOST:PORT or http(s)://HOST[:PORT][/PREFIX].", "URL")
+    ] = None
+    metrics_protocol: Annotated[
+        Literal["auto", "http", "grpc"],
+        flag("What it speaks: ours (http), the older tool's (grpc), or whichever turns out."),
+    ] = "auto"
+    metrics_ca_file: Annotated[
+        str | None, flag("Authorities to trust for https, PEM; without it the system's.", "FILE")
+    ] = None
+    metrics_token_file: Annotated[
+        str | None, flag("Bearer token for the aggregator; read again when it changes.", "FILE")
+    ] = None
+    report_grace: Annotated[str, _duration("How long reporting may take after the run.")] = "15s"
+    debug: Annotated[bool, switch("List the images the runtime holds before and after.")] = False
     log_format: Annotated[
         Literal["logfmt", "json"] | None,
-        _flag("How log lines are written; without it a live table on a terminal, logfmt elsewhere."),
+        flag("How log lines are written; without it a live table on a terminal, logfmt elsewhere."),
     ] = None
 
 
@@ -118,8 +139,8 @@ class FetchFlags(ImageFlags):
 class ExplainFlags(ImageFlags):
     """How to tell it."""
 
-    ask_plugins: Annotated[bool, _switch("Also ask credential plugins that run programs or ask servers.")] = False
-    output: Annotated[Literal["table", "json"], _flag("How to print it.")] = "table"
+    ask_plugins: Annotated[bool, switch("Also ask credential plugins that run programs or ask servers.")] = False
+    output: Annotated[Literal["table", "json"], flag("How to print it.")] = "table"
 
 
 @Parameter(name="*")
@@ -127,7 +148,28 @@ class ExplainFlags(ImageFlags):
 class PluginFlags(CredentialFlags):
     """How to list them."""
 
-    output: Annotated[Literal["table", "json"], _flag("How to print it.")] = "table"
+    output: Annotated[Literal["table", "json"], flag("How to print it.")] = "table"
+
+
+def read_seconds(flags: object, name: str, *, may_be_zero: bool = False) -> float:
+    """The value of a flag that is a duration.
+
+    Raises:
+        UsageError: by the flag's name.
+    """
+    flag = "--" + name.replace("_", "-")
+    try:
+        value = parse_duration(getattr(flags, name))
+    except DurationError as error:
+        raise UsageError([f"{flag}: {error}"]) from error
+    if value == 0 and not may_be_zero:
+        raise UsageError([f"{flag}: has to be more than 0"])
+    return value
+
+
+def node_name(environment: Mapping[str, str]) -> str:
+    """The node's real name where the pod was told it, else the host's."""
+    return environment.get("NODE_NAME") or socket.gethostname()
 
 
 def fetch_settings(flags: FetchFlags) -> FetchSettings:
@@ -139,17 +181,9 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
     problems = Problems()
 
     def seconds(name: str, *, may_be_zero: bool = False) -> float:
-        text: str = getattr(flags, name)
-        flag = "--" + name.replace("_", "-")
-        try:
-            value = parse_duration(text)
-        except DurationError as error:
-            problems.add(f"{flag}: {error}")
-            return 1
-        if value == 0 and not may_be_zero:
-            problems.add(f"{flag}: has to be more than 0")
-            return 1
-        return value
+        with problems.collected():
+            return read_seconds(flags, name, may_be_zero=may_be_zero)
+        return 1  # not used, as there is a problem
 
     settings = FetchSettings(
         cri_socket=flags.cri_socket or None,
@@ -166,7 +200,7 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
         pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
         retry_missing=flags.retry_missing,
         debug=flags.debug,
-        node=os.environ.get("NODE_NAME") or socket.gethostname(),
+        node=node_name(os.environ),
         instance=os.environ.get("INSTANCE_NAME", ""),
     )
     if flags.max_parallel_pulls < 0:

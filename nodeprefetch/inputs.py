@@ -1,8 +1,10 @@
 """What a run is given besides settings: image lists, and what credential plugins are told."""
 
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.flags import CredentialFlags
@@ -15,6 +17,9 @@ from nodeprefetch.imagelist import (
     unique,
 )
 from nodeprefetch.imageref import ImageRef
+
+if TYPE_CHECKING:
+    from nodeprefetch.credentials.plugins import Plugin
 
 _OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 
@@ -63,6 +68,17 @@ def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...
     if problems:
         raise UsageError(problems)
     return options
+
+
+def load_credential_plugins(flags: CredentialFlags, warn: Callable[[str], None]) -> "tuple[Plugin, ...]":
+    """The installed credential plugins, told what the flags say.
+
+    Raises:
+        UsageError: with everything that is wrong with options, order and files.
+    """
+    from nodeprefetch.credentials.plugins import load_plugins  # noqa: PLC0415 - not for --help
+
+    return load_plugins(plugin_options(flags), environment=os.environ, warn=warn, order=plugin_order(flags))
 
 
 def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:

@@ -1,0 +1,145 @@
+"""Forgets what is old or too much, in small steps between which others go on, and moves the log into the database."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import trio
+
+from nodeprefetch.aggregator.schema import FILE
+from nodeprefetch.aggregator.service import Service
+from nodeprefetch.aggregator.settings import AggregatorSettings
+from nodeprefetch.aggregator.store import Store
+
+_EVERY = 1.0
+"""Seconds between two rounds."""
+
+_STEP = 500
+"""Rows deleted at once: a millisecond or two."""
+
+_SLACK = 120
+"""Seconds that a name stays longer than what was said of it, since its hearing is not written each time."""
+
+_LOG_LARGE, _LOG_TOO_LARGE = 4 << 20, 64 << 20
+"""Bytes of the write-ahead log from which it is moved, and from which everybody waits for that."""
+
+
+_OLD_STATES = (
+    "DELETE FROM state WHERE (node, instance, image) IN"
+    " (SELECT node, instance, image FROM state WHERE received < ? LIMIT ?)"
+)
+_OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIMIT ?)"
+
+
+async def keep_in_bounds(service: Service) -> None:
+    """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next."""
+    while True:
+        await trio.sleep(_EVERY)
+        try:
+            await forget(service.store, service.settings, int(time.time()), service.counters.forgotten)
+            if service.settings.data_dir is not None:
+                await _move_log(service.store.database, service.settings.data_dir / FILE)
+        except sqlite3.Error as error:
+            service.store.is_healthy = False
+            service.log(f"old results could not be forgotten: {error}")
+
+
+async def forget(store: Store, settings: AggregatorSettings, now: int, forgotten: "dict[str, int]") -> None:
+    """Forget everything that is to be forgotten now.
+
+    Args:
+        store: in which.
+        settings: how long and how much is kept.
+        now: Unix seconds.
+        forgotten: rows by table are added there.
+
+    Raises:
+        sqlite3.Error: the database cannot be written.
+    """
+    before = now - int(settings.retention)
+    database, records = store.database, store.records
+    while True:
+        excess = records.attempts - settings.results_kept
+        gone = {
+            "attempt": _delete_attempts(database, before, excess),
+            "state": _delete_old(database, _OLD_STATES, before),
+            "run": _delete_old(database, _OLD_RUNS, before),
+        }
+        freed, gone["live"] = _trim_live(database, before, records.live_bytes - settings.bounds.backlog)
+        records.attempts -= gone["attempt"]
+        records.states -= gone["state"]
+        records.live_bytes -= freed
+        for table, rows in gone.items():
+            forgotten[table] = forgotten.get(table, 0) + rows
+        if not any(gone.values()):
+            break
+        store.version += 1
+        await trio.lowlevel.checkpoint()
+    _forget_names(store, before - _SLACK)
+
+
+def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> int:
+    """The oldest come first by their number; when very many are too many, the steps are longer."""
+    if excess > 0:
+        step = min(max(_STEP, excess // 10), excess, 20 * _STEP)
+        oldest = "SELECT seq FROM attempt ORDER BY seq LIMIT ?"
+        return database.execute(f"DELETE FROM attempt WHERE seq IN ({oldest})", (step,)).rowcount  # noqa: S608
+    old = "SELECT seq FROM (SELECT seq, received FROM attempt ORDER BY seq LIMIT ?) WHERE received < ?"
+    return database.execute(f"DELETE FROM attempt WHERE seq IN ({old})", (_STEP, before)).rowcount  # noqa: S608
+
+
+def _delete_old(database: sqlite3.Connection, statement: str, before: int) -> int:
+    return database.execute(statement, (before, _STEP)).rowcount
+
+
+def _trim_live(database: sqlite3.Connection, before: int, excess: int) -> tuple[int, int]:
+    """Returns bytes and rows."""
+    freed, last, rows = 0, 0, 0
+    for number, received, size in database.execute(
+        "SELECT id, received, length(body) FROM live ORDER BY id LIMIT ?", (_STEP,)
+    ).fetchall():
+        if freed >= excess and received >= before:
+            break
+        freed, last, rows = freed + size, number, rows + 1
+    if rows:
+        database.execute("DELETE FROM live WHERE id <= ?", (last,))
+    return freed, rows
+
+
+def _forget_names(store: Store, before: int) -> None:
+    records = store.records
+    if not any(names.has_older(before) for names in (records.nodes, records.images, records.instances)):
+        return
+    database = store.database
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for names in (records.nodes, records.images, records.instances):
+            names.forget(before)
+        database.execute("DELETE FROM tally WHERE image NOT IN (SELECT id FROM image)")
+        database.execute("COMMIT")
+    except sqlite3.Error:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+    finally:
+        records.reload()
+    store.version += 1
+
+
+async def _move_log(database: sqlite3.Connection, path: Path) -> None:
+    """Move the write-ahead log into the database, in a thread: that waits for the disk."""
+    log = path.with_name(path.name + "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > _LOG_LARGE:
+        await trio.to_thread.run_sync(_checkpoint, path)
+    if size > _LOG_TOO_LARGE:  # it is written faster than it is moved: make it begin anew
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.execute("PRAGMA incremental_vacuum(200)").fetchall()
+
+
+def _checkpoint(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    finally:
+        connection.close()

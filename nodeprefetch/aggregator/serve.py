@@ -1,0 +1,93 @@
+"""`aggregate`: opens the database and the ports, serves until stopped, and ends in order."""
+
+import logging
+import ssl
+from collections.abc import AsyncIterable, Callable
+from contextlib import ExitStack
+
+import trio
+
+from nodeprefetch.aggregator.app import make_app
+from nodeprefetch.aggregator.auth import TokenReviewer, make_authenticator
+from nodeprefetch.aggregator.listening import Server, listen
+from nodeprefetch.aggregator.retention import keep_in_bounds
+from nodeprefetch.aggregator.schema import open_database
+from nodeprefetch.aggregator.service import make_service
+from nodeprefetch.aggregator.settings import AggregatorSettings
+from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.tls import open_tls, renew
+from nodeprefetch.errors import Problems
+
+_log = logging.getLogger("nodeprefetch.aggregator")
+_GRACE = 5.0
+"""Seconds for requests under way, once stopped."""
+
+
+async def serve(
+    settings: AggregatorSettings,
+    *,
+    announce: Callable[[str], None],
+    stop: trio.Event | AsyncIterable[int],
+    reviewer: TokenReviewer | None = None,
+) -> int | None:
+    """Serve until stopped.
+
+    Args:
+        settings: how.
+        announce: takes lines for people: first, once connections are accepted, one for each port with its real
+            number, `reading and submission on http://127.0.0.1:8080`, `submission on http://127.0.0.1:8443`.
+        stop: set, or gives a signal's number, when it is time to end.
+        reviewer: asks the API server about tokens; for `--auth kubernetes`.
+
+    Returns:
+        the signal's number, or None.
+
+    Raises:
+        UsageError: the settings cannot be served: a port, a directory, a certificate, a token.
+    """
+    problems = Problems()
+    with ExitStack() as stack:
+        with problems.collected():
+            authenticator = make_authenticator(settings, reviewer)
+        tls: ssl.SSLContext | None = None
+        with problems.collected():
+            tls = open_tls(settings)
+        with problems.collected():
+            reading_socket = stack.enter_context(listen(settings.bind, settings.http_port, settings.bounds))
+        with problems.collected():
+            submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
+        problems.raise_if_any()
+        database = stack.enter_context(open_database(settings.data_dir))
+        service = make_service(settings, Store(database, settings.bounds), authenticator, announce)
+        server = Server(settings.bounds, service.counters, tls)
+        async with trio.open_nursery() as housekeeping:
+            housekeeping.start_soon(service.ingest.run)
+            housekeeping.start_soon(keep_in_bounds, service)
+            if tls is not None:
+                housekeeping.start_soon(renew, tls, settings, announce)
+            async with trio.open_nursery() as serving:
+                serving.start_soon(server.serve, reading_socket, make_app(service, reading=True))
+                serving.start_soon(server.serve, submission_socket, make_app(service, reading=False))
+                scheme = "http" if tls is None else "https"
+                announce(f"reading and submission on {_url(scheme, reading_socket.getsockname())}")
+                announce(f"submission on {_url(scheme, submission_socket.getsockname())}")
+                number = await _stopped(stop)
+                service.ingest.stop()
+                await server.stop()
+                serving.cancel_scope.deadline = trio.current_time() + _GRACE
+            housekeeping.cancel_scope.cancel()
+    return number
+
+
+async def _stopped(stop: trio.Event | AsyncIterable[int]) -> int | None:
+    if isinstance(stop, trio.Event):
+        await stop.wait()
+        return None
+    async for number in stop:
+        return number
+    return None
+
+
+def _url(scheme: str, address: tuple[str, int]) -> str:
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{scheme}://{host}:{address[1]}"

@@ -1,0 +1,55 @@
+"""What the routes share: the store, the way into it, bounds, counters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nodeprefetch.aggregator.auth import Authenticator
+from nodeprefetch.aggregator.counters import Budget, Counters
+from nodeprefetch.aggregator.ingest import Ingest
+from nodeprefetch.aggregator.overview import Overviews
+from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
+from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.wire import Decoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One aggregator."""
+
+    settings: AggregatorSettings
+    store: Store
+    ingest: Ingest
+    overviews: Overviews
+    decoder: Decoder
+    authenticator: Authenticator
+    counters: Counters
+    budget: Budget
+    log: Callable[[str], None]
+    """Takes a line for people."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is too much."""
+        return self.settings.bounds
+
+    def tell(self, line: str) -> None:
+        """A line for `--debug`."""
+        if self.settings.debug:
+            self.log(line)
+
+
+def make_service(
+    settings: AggregatorSettings, store: Store, authenticator: Authenticator, log: Callable[[str], None]
+) -> Service:
+    """A service over an open store; `ingest.run` must be running."""
+    return Service(
+        settings=settings,
+        store=store,
+        ingest=Ingest(store),
+        overviews=Overviews(store),
+        decoder=Decoder(settings.bounds),
+        authenticator=authenticator,
+        counters=Counters(),
+        budget=Budget(settings.bounds.in_flight, settings.bounds.retry_after),
+        log=log,
+    )

@@ -1,0 +1,37 @@
+"""`POST /v1/events`: batches in msgpack or in lines of JSON, stored before they are acknowledged."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nodeprefetch.aggregator.answers import json_answer
+from nodeprefetch.aggregator.body import read_body
+from nodeprefetch.aggregator.recording import Submission
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.service import Service
+
+MSGPACK = frozenset({"application/msgpack", "application/vnd.msgpack", "application/x-msgpack"})
+LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/json"})
+
+
+async def submit(service: Service, request: Request) -> Response:
+    """Take in what is submitted.
+
+    Raises:
+        RefusedError: for one of many reasons; nothing is stored then, or all that was is what a second try brings too.
+        ClientGoneError: before it had sent everything.
+    """
+    caller = await service.authenticator.caller(request.headers.get("authorization", ""))
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in MSGPACK and kind not in LINES:
+        raise RefusedError(415, "unknown_type", "the content type must be application/msgpack or application/x-ndjson")
+    with service.budget.reservation() as held:
+        body = await read_body(request.receive, request.headers, service.bounds, held)
+        batches = [service.decoder.msgpack(body)] if kind in MSGPACK else service.decoder.lines(body)
+        for batch in batches:
+            caller.may_report_for(batch.node)
+        receipt = await service.ingest.submit([Submission(batch=batch) for batch in batches], body)
+    service.counters.requests["http"] += 1
+    service.counters.accepted["http"] += receipt.accepted
+    service.counters.duplicates["http"] += receipt.duplicates
+    service.tell(f"stored {receipt.accepted} events, {receipt.duplicates} known, of {[b.node for b in batches][:5]}")
+    return json_answer({"accepted": receipt.accepted, "duplicates": receipt.duplicates})

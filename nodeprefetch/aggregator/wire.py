@@ -1,0 +1,136 @@
+"""Batches off the wire: the events of `nodeprefetch.events`, with a bound on every string, number and list.
+
+The bounded types are made from the events themselves, so that a new field is bounded without a word here; msgspec
+checks while it decodes, which costs nothing measurable.
+"""
+
+import types
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, cast, get_args, get_origin
+
+import msgspec
+
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.settings import Bounds
+from nodeprefetch.events import AnyEvent, Batch
+
+_IMAGE = {"image", "images"}
+_TEXT = {"error", "message", "credential", "credentials"}
+_NEEDED = {"run_id", "node", "attempt_id", "image"}
+_COUNT = msgspec.Meta(ge=0, le=2**63 - 1)
+_SECONDS = msgspec.Meta(ge=0, le=1e12)  # leaves out NaN and the infinities too
+
+
+class Decoder:
+    """Decodes batches.
+
+    Args:
+        bounds: the largest of everything.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        kinds: dict[str, Any] = {str(kind.__struct_config__.tag): _bounded(kind, bounds) for kind in get_args(AnyEvent)}
+        count = msgspec.Meta(max_length=bounds.events)
+        event: Any = reduce(or_, kinds.values())
+        batch = _bounded(Batch, bounds, events=Annotated[types.GenericAlias(tuple, (event, ...)), count])
+        loose = _bounded(Batch, bounds, events=Annotated[tuple[msgspec.Raw, ...], count])
+        self._kinds = frozenset(kinds)
+        self._msgpack = _Decoders(*(msgspec.msgpack.Decoder(each) for each in (batch, loose, _Kind, event)))
+        self._json = _Decoders(*(msgspec.json.Decoder(each) for each in (batch, loose, _Kind, event)))
+
+    def msgpack(self, body: bytes | bytearray) -> Batch:
+        """One batch.
+
+        Raises:
+            RefusedError: it is none, or goes beyond a bound.
+        """
+        return self._decode(self._msgpack, body)
+
+    def lines(self, body: bytes | bytearray) -> list[Batch]:
+        """Batches of JSON, one a line; empty lines do not count.
+
+        Raises:
+            RefusedError: some line is none, goes beyond a bound, or all together have too many events.
+        """
+        batches = [self._decode(self._json, line) for line in bytes(body).split(b"\n") if line.strip()]
+        if sum(len(batch.events) for batch in batches) > self._bounds.events:
+            raise RefusedError(413, "too_many_events", f"more than {self._bounds.events} events in one request")
+        return batches
+
+    def _decode(self, decoders: "_Decoders", body: bytes | bytearray) -> Batch:
+        try:
+            try:
+                return cast("Batch", decoders.batch.decode(body))  # derived from it
+            except msgspec.ValidationError as error:
+                if not str(error).startswith("Invalid value "):
+                    raise
+                return self._without_unknown(decoders, body)
+        except msgspec.ValidationError as error:
+            if "of length <= " in str(error) and str(error).endswith("at `$.events`"):
+                raise RefusedError(413, "too_many_events", f"not a batch: {error}") from error
+            raise RefusedError(400, "invalid_batch", f"not a batch: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise RefusedError(400, "malformed", f"the body cannot be decoded: {error}") from error
+
+    def _without_unknown(self, decoders: "_Decoders", body: bytes | bytearray) -> Batch:
+        """Pass over events of kinds that a newer fetch may have and we do not know."""
+        batch = decoders.loose.decode(body)
+        known = [raw for raw in batch.events if decoders.kind.decode(raw).event in self._kinds]
+        return cast("Batch", msgspec.structs.replace(batch, events=tuple(map(decoders.event.decode, known))))
+
+
+class _Kind(msgspec.Struct):
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoders:
+    """Those of one format."""
+
+    batch: Any
+    loose: Any
+    """A batch whose events are not looked at."""
+
+    kind: Any
+    event: Any
+
+
+def _bounded(kind: type[msgspec.Struct], bounds: Bounds, **given: Any) -> type[msgspec.Struct]:
+    """A struct derived from this one, with bounds in the types of its fields."""
+    fields: list[tuple[str, Any, Any]] = []
+    for field in msgspec.structs.fields(kind):
+        of_type = given.get(field.name) or _limit(field.name, field.type, bounds)
+        if field.required:
+            fields.append((field.name, of_type, msgspec.NODEFAULT))
+        elif field.default is not msgspec.NODEFAULT:
+            fields.append((field.name, of_type, field.default))
+        else:
+            fields.append((field.name, of_type, msgspec.field(default_factory=cast("Any", field.default_factory))))
+    config = kind.__struct_config__
+    return msgspec.defstruct(
+        kind.__name__,
+        cast("Any", fields),
+        bases=(kind,),
+        frozen=True,
+        kw_only=True,
+        omit_defaults=True,
+        tag=config.tag,
+        tag_field=config.tag_field,
+    )
+
+
+def _limit(name: str, of_type: Any, bounds: Bounds) -> Any:
+    if of_type is str:
+        longest = bounds.image if name in _IMAGE else bounds.text if name in _TEXT else bounds.name
+        return Annotated[str, msgspec.Meta(min_length=1 if name in _NEEDED else 0, max_length=longest)]
+    if of_type is int:
+        return Annotated[int, _COUNT]
+    if of_type is float:
+        return Annotated[float, _SECONDS]
+    if get_origin(of_type) is tuple:
+        inner = _limit(name, get_args(of_type)[0], bounds)
+        return Annotated[types.GenericAlias(tuple, (inner, ...)), msgspec.Meta(max_length=bounds.events)]
+    return of_type

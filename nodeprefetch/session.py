@@ -1,0 +1,135 @@
+"""Everything around a `fetch`: what the user gave, checked as a whole; then plugins, readers and reporters, opened."""
+
+import os
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from nodeprefetch.credentials.chain import open_chain
+from nodeprefetch.credentials.plugins import Plugin
+from nodeprefetch.errors import Problems
+from nodeprefetch.events import Notices, Reader, Telling
+from nodeprefetch.fetch import Report, fetch
+from nodeprefetch.flags import FetchFlags, fetch_settings, node_name, read_seconds
+from nodeprefetch.imageref import ImageRef
+from nodeprefetch.inputs import load_credential_plugins, read_images
+from nodeprefetch.kube import connect
+from nodeprefetch.report.delivery import reporting
+from nodeprefetch.report.labelkey import check_prefix
+from nodeprefetch.report.nodelabel import NodeLabel
+from nodeprefetch.report.reporter import Reporter
+from nodeprefetch.runtime.discovery import connect_to
+from nodeprefetch.settings import FetchSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A run that is ready to begin."""
+
+    settings: FetchSettings
+    images: tuple[ImageRef, ...]
+    plugins: tuple[Plugin, ...]
+    reporters: tuple[Reporter, ...]
+    report_grace: float
+    """Seconds for reporters after the run."""
+
+    tell: Telling
+    """Reaches the reporters, and whoever else is added."""
+
+    notices: Notices
+
+    async def run(self, reader: Reader, signals: AsyncIterable[int]) -> Report:
+        """Pull, report, and return how it ended.
+
+        Args:
+            reader: who watches.
+            signals: the first one stops the run.
+        """
+        self.tell.add_first(reader)
+        self.notices.pass_to(self.tell)
+        async with (
+            reporting(self.reporters, grace=self.report_grace),
+            open_chain(self.plugins, self.notices.add) as credentials,
+        ):
+            return await fetch(
+                self.images,
+                self.settings,
+                connect=connect_to(self.settings.cri_socket, wait=self.settings.runtime_wait),
+                credentials=credentials,
+                tell=self.tell,
+                signals=signals,
+            )
+
+
+def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, str] = os.environ) -> Session:
+    """Check everything the user gave, before anything is done.
+
+    Raises:
+        UsageError: with all that is wrong.
+    """
+    problems = Problems()
+    notices, tell = Notices(), Telling()
+    with problems.collected():
+        settings = fetch_settings(flags)
+    with problems.collected():
+        grace = read_seconds(flags, "report_grace", may_be_zero=True)
+    with problems.collected():
+        refs = read_images(flags.image_list_file, images)
+    with problems.collected():
+        plugins = load_credential_plugins(flags, notices.add)
+    reporters: list[Reporter] = []
+    with problems.collected():
+        reporters += _node_label(flags, notices, tell, environment)
+    with problems.collected():
+        reporters += _submitter(flags, notices, environment)
+    problems.raise_if_any()
+    for reporter in reporters:
+        tell.add(reporter.tell)
+    return Session(
+        settings=settings,
+        images=refs,
+        plugins=plugins,
+        reporters=tuple(reporters),
+        report_grace=grace,
+        tell=tell,
+        notices=notices,
+    )
+
+
+def _node_label(
+    flags: FetchFlags, notices: Notices, tell: Telling, environment: Mapping[str, str]
+) -> Sequence[Reporter]:
+    check_prefix(flags.node_label_prefix)
+    node, instance = environment.get("NODE_NAME", ""), environment.get("INSTANCE_NAME", "")
+    if not node:
+        notices.mention("no node is labelled: NODE_NAME is not set")
+        return []
+    return [
+        NodeLabel(
+            node,
+            instance,
+            prefix=flags.node_label_prefix,
+            connect=partial(connect, flags.kubeconfig),
+            complain=notices.add,
+            tell=tell,
+        )
+    ]
+
+
+def _submitter(flags: FetchFlags, notices: Notices, environment: Mapping[str, str]) -> Sequence[Reporter]:
+    if not flags.metrics_endpoint:
+        return []
+    # Only who has an aggregator pays for what speaks to it.
+    from nodeprefetch.report.submitter import Submitter  # noqa: PLC0415
+
+    return [
+        Submitter(
+            flags.metrics_endpoint,
+            complain=notices.add,
+            node=node_name(environment),
+            instance=environment.get("INSTANCE_NAME", ""),
+            protocol=flags.metrics_protocol,
+            ca_file=flags.metrics_ca_file,
+            token_file=flags.metrics_token_file,
+        )
+    ]

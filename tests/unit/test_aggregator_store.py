@@ -1,0 +1,260 @@
+"""What transactions leave in the database."""
+
+import sqlite3
+
+import pytest
+
+from nodeprefetch.aggregator.overview import Overviews
+from nodeprefetch.aggregator.recording import Receipt, Submission
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.retention import forget
+from nodeprefetch.aggregator.schema import FILE, open_database
+from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
+from nodeprefetch.aggregator.store import Store, StoreError
+from nodeprefetch.errors import UsageError
+from nodeprefetch.events import Notice, Outcome, RunEnd, RunFinished
+from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+
+
+@pytest.fixture
+def database():
+    with open_database(None) as database:
+        yield database
+
+
+def one(store, batch, now=1000, **how):
+    (answer,) = store.write([Submission(batch=batch, **how)], now)
+    return answer
+
+
+def rows(database, select):
+    return database.execute(select).fetchall()
+
+
+def test_events_are_accepted_once(database):
+    store = Store(database, Bounds())
+    finished = RunFinished(run_id="run-1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2.0)
+    batch = batch_of(begun("a:1"), attempt(), ended(), finished)
+
+    assert Receipt(accepted=4, duplicates=0) == one(store, batch)
+    assert Receipt(accepted=0, duplicates=4) == one(store, batch)
+    assert [(1, 1, 1, 1)] == rows(
+        database,
+        "SELECT (SELECT count(*) FROM attempt), (SELECT count(*) FROM state), (SELECT count(*) FROM run),"
+        " (SELECT count(*) FROM live)",
+    )
+
+
+def test_of_a_batch_known_in_part_the_rest_is_news(database):
+    store = Store(database, Bounds())
+    first, second = attempt(), attempt()
+    one(store, batch_of(first))
+
+    assert Receipt(accepted=2, duplicates=1) == one(store, batch_of(first, second, Notice(message="x")))
+    assert 2 == store.records.attempts
+
+
+def test_of_two_attempts_with_one_id_in_a_batch_the_first_is_news(database):
+    store = Store(database, Bounds())
+
+    assert Receipt(accepted=1, duplicates=1) == one(store, batch_of(attempt(attempt_id="x"), attempt(attempt_id="x")))
+    assert [(1,)] == rows(database, "SELECT count(*) FROM attempt")
+
+
+def test_a_node_cannot_speak_for_the_run_of_another(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(begun("a:1"), attempt(attempt_id="x"), ended()))
+
+    answer = one(store, batch_of(begun("a:1", node="node-2"), attempt(attempt_id="x"), ended(), node="node-2"))
+
+    assert Receipt(accepted=3, duplicates=0) == answer
+
+
+def test_a_result_of_the_older_tool_replaces_the_one_with_its_id(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), older=True)
+
+    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id="", node="node-2"), older=True)
+
+    assert Receipt(accepted=0, duplicates=1) == answer
+    assert [("b:1", "node-2")] == rows(
+        database,
+        "SELECT image.name, node.name FROM attempt JOIN image ON image.id = image JOIN node ON node.id = node",
+    )
+
+
+def test_a_new_run_forgets_images_its_list_has_no_more(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(begun("a:1", "b:1"), ended("a:1"), ended("b:1")))
+    one(store, batch_of(begun("b:1", "c:1", run_id="run-2"), run_id="run-2"))
+
+    assert [("b:1", "waiting"), ("c:1", "waiting")] == rows(
+        database, "SELECT name, state FROM state JOIN image ON image.id = image ORDER BY name"
+    )
+    assert 2 == store.records.states
+
+
+@pytest.mark.parametrize(
+    ("bounds", "reason"),
+    [
+        (Bounds(nodes=1), "too_many_nodes"),
+        (Bounds(images=1), "too_many_images"),
+        (Bounds(instances=1), "too_many_instances"),
+        (Bounds(states=1), "too_many_states"),
+    ],
+)
+def test_beyond_a_bound_a_submission_leaves_nothing_and_harms_no_other(database, bounds, reason):
+    store = Store(database, bounds)
+    good, bad = batch_of(attempt("a:1")), batch_of(attempt("b:1"), node="node-2", instance="other", run_id="run-2")
+
+    first, second, third = store.write([Submission(batch=each) for each in (good, bad, batch_of(attempt("a:1")))], 5)
+
+    assert isinstance(second, RefusedError)
+    assert (429, reason, 5) == (second.status, second.reason, second.retry_after)
+    assert [Receipt(accepted=1, duplicates=0)] * 2 == [first, third]
+    assert [("node-1", 2)] == rows(
+        database, "SELECT node.name, count(*) FROM attempt JOIN node ON node.id = node GROUP BY 1"
+    )
+    assert [("a:1",)] == rows(database, "SELECT name FROM image")
+    assert 2 == sum(sum(tally.counts) for _, _, tally in store.records.tallies)
+
+
+def test_a_database_that_cannot_be_written_is_told_and_recovers(tmp_path):
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        database.execute("PRAGMA query_only = 1")
+        with pytest.raises(StoreError, match="could not be stored"):
+            one(store, batch_of(attempt()))
+        unhealthy = store.is_healthy
+        database.execute("PRAGMA query_only = 0")
+
+        assert Receipt(accepted=1, duplicates=0) == one(store, batch_of(attempt()))
+        assert (False, True, 1) == (unhealthy, store.is_healthy, store.records.attempts)
+
+
+def test_everything_is_there_again_after_a_restart(tmp_path):
+    batch = batch_of(begun("a:1"), attempt(), ended())
+    with open_database(tmp_path) as database:
+        one(Store(database, Bounds()), batch)
+
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+
+        assert Receipt(accepted=0, duplicates=3) == one(store, batch)
+        assert (1, 1, 1) == (store.records.attempts, store.records.states, len(list(store.records.tallies)))
+
+
+def test_two_processes_do_not_share_a_directory(tmp_path):
+    with (
+        open_database(tmp_path),
+        pytest.raises(UsageError, match="used by another aggregator"),
+        open_database(tmp_path),
+    ):
+        pass
+
+
+def test_a_directory_that_cannot_be_made_is_wrong_usage(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UsageError, match="cannot be used: File exists"), open_database(tmp_path / "file"):
+        pass
+
+
+def test_a_file_that_is_no_database_is_wrong_usage(tmp_path):
+    (tmp_path / FILE).write_bytes(b"no database" * 100)
+
+    with pytest.raises(UsageError, match="file is not a database"), open_database(tmp_path):
+        pass
+
+
+def test_a_database_of_another_version_is_wrong_usage(tmp_path):
+    other = sqlite3.connect(tmp_path / FILE)
+    other.execute("PRAGMA user_version = 99")
+    other.close()
+
+    with pytest.raises(UsageError, match="is of version 99"), open_database(tmp_path):
+        pass
+
+
+async def test_what_is_old_is_forgotten_and_what_is_new_stays(database):
+    store, settings, forgotten = Store(database, Bounds()), AggregatorSettings(retention=100), {}
+    one(store, batch_of(begun("old:1"), attempt("old:1"), ended("old:1")), now=1000)
+    one(store, batch_of(attempt("new:1"), run_id="run-2", node="node-2", instance="other"), now=2000)
+
+    await forget(store, settings, 2050, forgotten)
+
+    assert {"attempt": 1, "state": 1, "run": 1, "live": 1} == forgotten
+    for table in ("node", "image", "instance", "run", "attempt", "state", "live", "tally"):
+        assert (table, [(1,)]) == (table, rows(database, f"SELECT count(*) FROM {table}"))
+    assert ["new:1"] == [name for (name,) in rows(database, "SELECT name FROM image")]
+    assert (1, 1) == (store.records.attempts, store.records.states)
+
+
+async def test_a_name_that_is_heard_again_stays(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(attempt("a:1")), now=1000)
+    one(store, batch_of(attempt("a:1")), now=2000)
+
+    await forget(store, AggregatorSettings(retention=100), 2050, {})
+
+    assert [("a:1",)] == rows(database, "SELECT name FROM image")
+    assert 1 == store.records.attempts
+
+
+async def test_of_too_many_results_the_oldest_are_forgotten(database):
+    store, settings = Store(database, Bounds()), AggregatorSettings(max_results=3)
+    attempts = [attempt() for _ in range(1200)]
+    one(store, batch_of(*attempts))
+
+    await forget(store, settings, 1000, {})
+
+    assert [(each.attempt_id,) for each in attempts[-3:]] == rows(database, "SELECT attempt_id FROM attempt")
+    assert 1200 == sum(sum(tally.counts) for _, _, tally in store.records.tallies)
+
+
+async def test_the_backlog_of_the_stream_has_a_bound_in_bytes(database):
+    store, settings = Store(database, Bounds()), AggregatorSettings(bounds=Bounds(backlog=1000))
+    for _ in range(20):
+        one(store, batch_of(attempt()))
+
+    await forget(store, settings, 1000, {})
+
+    ((kept, size),) = rows(database, "SELECT count(*), sum(length(body)) FROM live")
+    assert 0 < kept < 20
+    assert size <= 1000
+    assert size == store.records.live_bytes
+
+
+def test_a_tag_that_means_two_digests_is_seen(database):
+    store = Store(database, Bounds())
+    for node, digest in (("node-1", "sha256:1"), ("node-2", "sha256:2"), ("node-3", "sha256:2")):
+        one(store, batch_of(ended("a:1", digest=digest), ended("b:1", digest="sha256:3"), node=node))
+
+    (skew,) = Overviews(store).latest().skew
+
+    assert ("a:1", [("sha256:1", 1, ["node-1"]), ("sha256:2", 2, ["node-2", "node-3"])]) == (
+        skew.image,
+        [(each.digest, each.nodes, each.examples) for each in skew.digests],
+    )
+
+
+def test_a_node_is_as_its_worst_image(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(ended("a:1"), ended("b:1", Outcome.FAILED)))
+    one(store, batch_of(ended("a:1"), ended("b:1", Outcome.PRESENT), node="node-2"))
+    one(store, batch_of(ended("a:1", Outcome.PRESENT), node="node-3"))
+    one(store, batch_of(ended("a:1"), begun("a:1", "b:1", node="node-4"), node="node-4"))
+
+    assert {("main", "failed"): 1, ("main", "succeeded"): 1, ("main", "present"): 1, ("main", "waiting"): 1} == (
+        Overviews(store).latest().nodes
+    )
+
+
+def test_an_overview_is_made_again_only_after_a_change(database):
+    store = Store(database, Bounds())
+    overviews = Overviews(store)
+    before = overviews.latest()
+
+    assert before is overviews.latest()
+    one(store, batch_of(ended()))
+    assert before is not overviews.latest()

@@ -1,0 +1,79 @@
+"""The certificate, and its renewal, on virtual time."""
+
+import ssl
+
+import pytest
+import trio
+import trustme
+
+from nodeprefetch.aggregator.settings import AggregatorSettings
+from nodeprefetch.aggregator.tls import open_tls, renew
+from nodeprefetch.errors import UsageError
+
+AUTHORITY = trustme.CA()
+
+
+def write_pair(directory, name):
+    issued = AUTHORITY.issue_cert(name)
+    issued.private_key_pem.write_to_path(directory / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+
+
+def settings_in(directory):
+    return AggregatorSettings(tls_cert_file=directory / "cert.pem", tls_key_file=directory / "key.pem")
+
+
+def name_served(context):
+    """The name in the certificate that a client is shown."""
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    AUTHORITY.configure_trust(trusting)
+    trusting.check_hostname = False
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = trusting.wrap_bio(to_client, to_server)
+    for _ in range(4):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    return client.getpeercert()["subjectAltName"][0][1]
+
+
+def test_without_files_there_is_no_tls():
+    assert open_tls(AggregatorSettings()) is None
+
+
+def test_one_file_needs_the_other(tmp_path):
+    with pytest.raises(UsageError, match="needed both"):
+        open_tls(AggregatorSettings(tls_cert_file=tmp_path / "cert.pem"))
+
+
+def test_files_that_are_no_good_are_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="cannot be used"):
+        open_tls(settings_in(tmp_path))
+
+
+async def test_a_renewed_certificate_is_served_and_a_half_renewed_one_is_not(tmp_path, autojump_clock):
+    write_pair(tmp_path, "first.example")
+    settings, said, served = settings_in(tmp_path), [], []
+    context = open_tls(settings)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renew, context, settings, said.append)
+        await trio.sleep(11)
+        served.append(name_served(context))
+        (tmp_path / "key.pem").write_text("half")
+        await trio.sleep(5)
+        served.append(name_served(context))
+        (tmp_path / "key.pem").unlink()
+        await trio.sleep(5)
+        served.append(name_served(context))
+        write_pair(tmp_path, "second.example")
+        await trio.sleep(5)
+        served.append(name_served(context))
+        nursery.cancel_scope.cancel()
+
+    assert ["first.example"] * 3 + ["second.example"] == served
+    assert ["the old one stays", "the old one stays", "was renewed"] == [
+        next(word for word in ("the old one stays", "was renewed") if word in line) for line in said
+    ]

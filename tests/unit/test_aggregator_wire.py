@@ -1,0 +1,103 @@
+"""Batches off the wire, and what is beyond a bound."""
+
+import msgspec
+import pytest
+
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.settings import Bounds
+from nodeprefetch.aggregator.wire import Decoder
+from nodeprefetch.events import AttemptFinished, Notice
+from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+
+DECODER = Decoder(Bounds(events=3, name=20, image=30, text=40))
+
+
+def refused(body):
+    with pytest.raises(RefusedError) as caught:
+        DECODER.msgpack(body)
+    return caught.value.status, caught.value.reason
+
+
+def with_event(**fields):
+    event = msgspec.to_builtins(attempt(attempt_id="x")) | fields
+    return msgspec.msgpack.encode(msgspec.to_builtins(batch_of()) | {"events": [event]})
+
+
+def test_a_batch_comes_through_as_it_was():
+    batch = batch_of(begun("a:1"), attempt(attempt_id="x"), ended())
+
+    decoded = DECODER.msgpack(msgspec.msgpack.encode(batch))
+
+    assert msgspec.to_builtins(batch) == msgspec.to_builtins(decoded)
+    assert isinstance(decoded.events[1], AttemptFinished)
+
+
+def test_lines_of_json_are_batches_and_empty_lines_are_none():
+    one, other = batch_of(attempt(attempt_id="x")), batch_of(ended(), node="node-2")
+    body = msgspec.json.encode(one) + b"\n\n" + msgspec.json.encode(other) + b"\r\n"
+
+    assert ["node-1", "node-2"] == [batch.node for batch in DECODER.lines(body)]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"attempt_id": ""},
+        {"attempt_id": "x" * 21},
+        {"image": ""},
+        {"image": "x" * 31},
+        {"error": "x" * 41},
+        {"reason": "x" * 21},
+        {"duration": float("nan")},
+        {"duration": float("inf")},
+        {"at": -1.0},
+        {"size": -1},
+        {"size": 2**63},
+        {"attempt": "1"},
+    ],
+    ids=str,
+)
+def test_a_field_beyond_its_bound_is_refused(fields):
+    assert (400, "invalid_batch") == refused(with_event(**fields))
+
+
+def test_a_batch_needs_its_node():
+    assert (400, "invalid_batch") == refused(msgspec.msgpack.encode(batch_of(node="")))
+
+
+def test_more_events_than_the_bound_are_too_many():
+    assert (413, "too_many_events") == refused(msgspec.msgpack.encode(batch_of(*[ended()] * 4)))
+
+
+def test_lines_have_the_bound_of_events_together():
+    with pytest.raises(RefusedError) as caught:
+        DECODER.lines((msgspec.json.encode(batch_of(*[ended()] * 2)) + b"\n") * 2)
+
+    assert (413, "too_many_events") == (caught.value.status, caught.value.reason)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xc1", b"\xd9\xff", b"\x91" * 5000], ids=repr)
+def test_what_is_no_msgpack_is_malformed(body):
+    assert (400, "malformed") == refused(body) or (400, "invalid_batch") == refused(body)
+
+
+def test_a_list_of_images_is_bounded_too():
+    assert (400, "invalid_batch") == refused(msgspec.msgpack.encode(batch_of(begun("x" * 31))))
+
+
+def test_an_event_of_a_kind_we_do_not_know_is_passed_over():
+    body = msgspec.msgpack.encode(
+        msgspec.to_builtins(batch_of())
+        | {"events": [{"event": "of_the_future", "at": "noon"}, msgspec.to_builtins(Notice(message="hello"))]}
+    )
+
+    assert ["hello"] == [event.message for event in DECODER.msgpack(body).events]
+
+
+def test_beside_an_unknown_event_the_known_ones_keep_their_bounds():
+    body = msgspec.msgpack.encode(
+        msgspec.to_builtins(batch_of())
+        | {"events": [{"event": "of_the_future"}, msgspec.to_builtins(Notice(message="x" * 41))]}
+    )
+
+    assert (400, "invalid_batch") == refused(body)
