@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import trio
 
+from nodeprefetch.columns import columns
 from nodeprefetch.credentials.provider import AnyProvider, wants
 from nodeprefetch.credentials.source import CredentialSource, Verdict
 from nodeprefetch.errors import RuntimeUnavailableError
@@ -130,7 +131,4 @@ def to_table(explanations: Sequence[Explanation]) -> str:
             for each in one.credentials
         )
         rows.append((one.image, one.normalized, one.pull_policy, present[one.present], logins or "anonymous"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return columns(rows)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from nodeprefetch.columns import columns
 from nodeprefetch.credentials.plugins import Plugin
 
 
@@ -34,10 +35,7 @@ def to_table(plugins: Sequence[Plugin]) -> str:
         (one.name, one.distribution or "?", one.version or "?", one.state, one.why or ", ".join(one.providers))
         for one in map(_listed, plugins)
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return columns(rows)
 
 
 def _listed(plugin: Plugin) -> ListedPlugin:
