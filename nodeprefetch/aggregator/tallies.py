@@ -17,6 +17,9 @@ BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 UNKNOWN = "unknown"
 """Class of an error nobody classed: those of the older tool."""
 
+_LARGEST = 2**63 - 1
+"""What SQLite can keep."""
+
 _CLASSES = frozenset({"passing", "permanent", "refused", "no-space", "runtime-gone", "cancelled"})
 
 
@@ -28,7 +31,7 @@ class Tally:
     def __init__(self, seconds: float = 0.0, size: int = 0, counts: bytes = bytes(8 * (len(BUCKETS) + 1))) -> None:
         self.seconds = seconds
         self.bytes = size
-        self.counts = array("Q", counts)
+        self.counts = list(array("Q", counts))
         """By bucket, the last one without an upper bound."""
 
 
@@ -56,13 +59,13 @@ class Tallies:
 
     def add(self, image: int, event: AttemptFinished) -> None:
         """One more attempt."""
-        key = (image, class_of(event))
+        key = (image, class_of(event) if event.error else "")
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally()
         tally.counts[bisect_left(BUCKETS, event.duration)] += 1
         tally.seconds += event.duration
-        tally.bytes = min(tally.bytes + event.size, 2**63 - 1)
+        tally.bytes += event.size
         self._touched.add(key)
 
     def write(self) -> None:
@@ -70,7 +73,7 @@ class Tallies:
         self._database.executemany(
             "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)",
             [
-                (*key, tally.seconds, tally.bytes, tally.counts.tobytes())
+                (*key, tally.seconds, min(tally.bytes, _LARGEST), array("Q", tally.counts).tobytes())
                 for key, tally in ((key, self._tallies[key]) for key in self._touched)
             ],
         )

@@ -3,9 +3,8 @@
 import http.client
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -103,7 +102,8 @@ def running_aggregator(
     try:
         yield RunningAggregator(http_port=_port(lines.get(timeout=20)), grpc_port=_port(lines.get(timeout=20)))
     finally:
-        token.run_sync_soon(stop.set)
+        with suppress(trio.RunFinishedError):  # it did not come to serving
+            token.run_sync_soon(stop.set)
         thread.join(20)
     while not lines.empty():
         if isinstance(error := lines.get(), BaseException):
@@ -135,6 +135,7 @@ def _port(line: str | BaseException) -> int:
     return int(line.rpartition(":")[2])
 
 
-def on_any_port(**settings: Any) -> AggregatorSettings:
+def on_any_port(**given: Any) -> AggregatorSettings:
     """Settings for a test: only on this machine, on free ports unless others are given."""
-    return AggregatorSettings(**({"bind": "127.0.0.1", "http_port": 0, "grpc_port": 0} | settings))
+    settings: dict[str, Any] = {"bind": "127.0.0.1", "http_port": 0, "grpc_port": 0}
+    return AggregatorSettings(**(settings | given))

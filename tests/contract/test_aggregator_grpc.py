@@ -1,7 +1,9 @@
 """The older tool's `Metrics/Submit`, by grpcio and by bare HTTP/2 frames: clients that are not ours."""
 
 import json
+import re
 import socket
+import time
 import uuid
 
 import grpc
@@ -144,7 +146,7 @@ class Raw:
             ":authority": "x",
             "te": "trailers",
             "content-type": "application/grpc",
-        } | {name.replace("_", "-"): value for name, value in headers.items()}
+        } | {re.sub("^-", ":", name.replace("_", "-")): value for name, value in headers.items()}
         self.h2.send_headers(1, list(all_headers.items()))
         self.flush()
 
@@ -243,3 +245,24 @@ def test_data_after_the_answer_breaks_no_more_than_its_connection(aggregator):
     call.socket.close()
 
     assert b"" == submit(aggregator, [result()])
+
+
+def test_a_client_that_leaves_in_the_middle_of_an_answer_holds_no_connection(aggregator):
+    """More than an HTTP/2 window lets through is under way when it leaves."""
+    submit(aggregator, [result(error="x" * 15_000) for _ in range(20)])
+    call = Raw(aggregator.http_port, _method="GET", _path="/metrics")
+    call.h2.end_stream(1)
+    call.flush()
+    call.socket.recv(65536)
+    call.socket.close()
+
+    def connections():
+        text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+        return float(text.partition("\nnodeprefetch_aggregator_connections ")[2].split()[0])
+
+    seen = []
+    while not seen or (seen[-1] != 1 and len(seen) < 100):  # 1: that which asks
+        time.sleep(0.05)
+        seen.append(connections())
+
+    assert 1 == seen[-1]

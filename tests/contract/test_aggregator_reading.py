@@ -66,7 +66,9 @@ def test_the_json_is_that_of_the_older_tool_byte_for_byte(aggregator):
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "BREW"])
 def test_any_method_reads_the_json(aggregator, method):
-    assert (200, b"[]") == (lambda answer: (answer.status, answer.body))(aggregator.ask(method, "/metrics"))
+    answer = aggregator.ask(method, "/metrics")
+
+    assert (200, b"[]") == (answer.status, answer.body)
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html,*/*;q=0.8"])
@@ -229,8 +231,16 @@ def keys(content):
 
 @pytest.mark.parametrize(
     ("query", "expected"),
-    [("", 12), ("?instance=instance-1", 6), ("?node=node-2", 3), ("?image=b:1", 4), ("?state=failed", 4)]
-    + [("?node=node-2&state=failed", 1), ("?node=unknown", 0), ("?instance=instance-0&node=node-1", 0)],
+    [
+        ("", 12),
+        ("?instance=instance-1", 6),
+        ("?node=node-2", 3),
+        ("?image=b:1", 4),
+        ("?state=failed", 4),
+        ("?node=node-2&state=failed", 1),
+        ("?node=unknown", 0),
+        ("?instance=instance-0&node=node-1", 0),
+    ],
 )
 def test_filters_leave_what_they_name(four, query, expected):
     assert expected == len(keys(status(four, query)[2]))

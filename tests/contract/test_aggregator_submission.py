@@ -246,7 +246,7 @@ def test_a_client_that_takes_no_answer_is_given_up():
                 text = running.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
                 return float(text.partition("\nnodeprefetch_aggregator_connections ")[2].split()[0])
 
-            assert 2 == connections()
+            assert eventually(lambda: connections() == 2)
             assert eventually(lambda: connections() == 1)
 
 

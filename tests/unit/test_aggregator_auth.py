@@ -15,7 +15,7 @@ ACCOUNT = "system:serviceaccount:prefetch:fetcher"
 
 @dataclass
 class FakeReview:
-    authenticated: bool
+    authenticated: bool = True
     username: str = ACCOUNT
     node_name: str = ""
 
@@ -33,7 +33,7 @@ class FakeReviewer:
         await trio.sleep(1)
         if self.is_down:
             raise NodeprefetchError("connection refused")
-        return self.known.get(token, FakeReview(False))
+        return self.known.get(token, FakeReview(authenticated=False))
 
 
 def accounts(**known):
@@ -48,14 +48,14 @@ async def refused(authenticator, authorization):
 
 
 async def test_a_token_of_the_account_is_let_in(autojump_clock):
-    authenticator, reviewer = accounts(good=FakeReview(True))
+    authenticator, reviewer = accounts(good=FakeReview())
 
     assert Caller() == await authenticator.caller("Bearer good")
     assert [("good", "aggregator")] == reviewer.asked
 
 
 async def test_a_token_bound_to_a_node_reports_for_that_node_alone(autojump_clock):
-    authenticator, _ = accounts(good=FakeReview(True, node_name="node-1"))
+    authenticator, _ = accounts(good=FakeReview(node_name="node-1"))
     caller = await authenticator.caller("bearer  good")
 
     caller.may_report_for("node-1")
@@ -67,7 +67,7 @@ async def test_a_token_bound_to_a_node_reports_for_that_node_alone(autojump_cloc
 
 @pytest.mark.parametrize("authorization", ["", "good", "Basic good", "Bearer ", "Bearer " + "x" * 20_000])
 async def test_without_a_bearer_token_nobody_is_asked(authorization):
-    authenticator, reviewer = accounts(good=FakeReview(True))
+    authenticator, reviewer = accounts(good=FakeReview())
 
     assert (401, "unauthorized") == await refused(authenticator, authorization)
     assert [] == reviewer.asked
@@ -80,13 +80,13 @@ async def test_a_token_nobody_knows_is_refused(autojump_clock):
 
 
 async def test_another_account_is_refused(autojump_clock):
-    authenticator, _ = accounts(other=FakeReview(True, username="system:serviceaccount:default:default"))
+    authenticator, _ = accounts(other=FakeReview(username="system:serviceaccount:default:default"))
 
     assert (403, "wrong_account") == await refused(authenticator, "Bearer other")
 
 
 async def test_a_yes_is_believed_for_a_minute(autojump_clock):
-    authenticator, reviewer = accounts(good=FakeReview(True))
+    authenticator, reviewer = accounts(good=FakeReview())
     for _ in range(70):
         await authenticator.caller("Bearer good")
         await trio.sleep(1)
@@ -106,7 +106,7 @@ async def test_a_no_is_believed_for_ten_seconds(autojump_clock):
 
 
 async def test_an_api_server_that_is_away_is_told_and_asked_again(autojump_clock):
-    authenticator, reviewer = accounts(good=FakeReview(True))
+    authenticator, reviewer = accounts(good=FakeReview())
     reviewer.is_down = True
     away = await refused(authenticator, "Bearer good")
     reviewer.is_down = False
@@ -117,7 +117,7 @@ async def test_an_api_server_that_is_away_is_told_and_asked_again(autojump_clock
 
 async def test_at_most_ten_questions_are_asked_at_once(autojump_clock):
     """Each takes a second: thirty tokens take three."""
-    authenticator, _ = accounts(**{f"t{number}": FakeReview(True) for number in range(30)})
+    authenticator, _ = accounts(**{f"t{number}": FakeReview() for number in range(30)})
     async with trio.open_nursery() as nursery:
         for number in range(30):
             nursery.start_soon(authenticator.caller, f"Bearer t{number}")
@@ -126,7 +126,7 @@ async def test_at_most_ten_questions_are_asked_at_once(autojump_clock):
 
 
 async def test_no_token_is_kept_in_memory(autojump_clock):
-    authenticator, _ = accounts(good=FakeReview(True))
+    authenticator, _ = accounts(good=FakeReview())
     await authenticator.caller("Bearer good")
 
     assert "good" not in repr(vars(authenticator)["_cache"])

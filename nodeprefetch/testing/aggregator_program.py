@@ -1,0 +1,167 @@
+"""The real `nodeprefetch aggregate` as a process of its own: started, killed, restarted at the same ports, read."""
+
+import http.client
+import json
+import os
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nodeprefetch.testing.aggregator import Answer
+from nodeprefetch.testing.spawn import Daemon
+
+_PORTS = 2
+"""Lines it prints when it serves."""
+
+_PATIENCE = 30.0
+"""Seconds without an answer after which there is none coming."""
+
+
+class AggregatorProgram:
+    """The program in the background, on 127.0.0.1; up inside its block.
+
+    Args:
+        directory: for its log and its database.
+        arguments: more of its command line.
+        command: which of its names it is started by.
+        keeps: its database is a file.
+        ca_file: it speaks TLS, and this file has the authorities to trust for that.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        command: str = "aggregate",
+        keeps: bool = True,
+        ca_file: Path | None = None,
+    ) -> None:
+        self.data_dir = directory / "data"
+        self._log = directory / "aggregator.log"
+        self._arguments = (command, "--bind=127.0.0.1", *([f"--data-dir={self.data_dir}"] if keeps else []), *arguments)
+        self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        self._daemon: Daemon | None = None
+        self.http_port = self.grpc_port = 0
+        """Known when it was up once, and the same from then on."""
+
+    def up(self) -> None:
+        """Start it; returns when it serves."""
+        self._log.write_text("")
+        ports = [f"--http-port={self.http_port}", f"--grpc-port={self.grpc_port}"]
+        ours = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        self._daemon = Daemon(
+            [sys.executable, "-m", "nodeprefetch", *self._arguments, *ports],
+            self._log,
+            {"PYTHONUNBUFFERED": "1", **ours},
+        )
+        self._daemon.wait_until(lambda: len(self._addresses()) == _PORTS)
+        self.http_port, self.grpc_port = (int(line.rpartition(":")[2]) for line in self._addresses())
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        if self._daemon is not None:
+            self._daemon.kill()
+            self._daemon = None
+
+    def stop(self) -> None:
+        """End it in order."""
+        if self._daemon is not None:
+            self._daemon.stop()
+            self._daemon = None
+
+    @property
+    def pid(self) -> int:
+        """Its process ID, while it is up."""
+        if self._daemon is None:
+            raise RuntimeError("it is not up")
+        return self._daemon.pid
+
+    @property
+    def endpoint(self) -> str:
+        """What `--metrics-endpoint` is given: the port for submission, of either protocol."""
+        return f"https://localhost:{self.grpc_port}" if self._tls else f"127.0.0.1:{self.grpc_port}"
+
+    @property
+    def log_text(self) -> str:
+        """All it has written since it was started."""
+        return self._log.read_text(errors="replace")
+
+    def memory(self, which: str) -> int:
+        """Bytes of memory, by the kernel's name: `VmRSS`, `VmHWM`."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith(f"{which}:"))
+        return int(line.split()[1]) * 1024
+
+    def ask(self, path: str, *, token: str = "", **headers: str) -> Answer:
+        """`GET` over a connection of its own, by Python's own client. `_` in a header's name stands for `-`."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            named["Authorization"] = f"Bearer {token}"
+        with closing(self.connect()) as connection:
+            connection.request("GET", path, headers=named)
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(status=response.status, headers=found, body=response.read())
+
+    def results(self) -> list[dict[str, Any]]:
+        """`GET /metrics` as the older tool's readers ask."""
+        found: list[dict[str, Any]] = json.loads(self.ask("/metrics").body)
+        return found
+
+    def status(self, query: str = "") -> dict[str, Any]:
+        """`GET /v1/status`."""
+        found: dict[str, Any] = json.loads(self.ask(f"/v1/status{query}").body)
+        return found
+
+    def states(self, instance: str, node: str) -> dict[str, str]:
+        """Image to state, from the status."""
+        return {
+            image["image"]: image["state"]
+            for found in self.status()["instances"]
+            if found["instance"] == instance
+            for each in found["nodes"]
+            if each["node"] == node
+            for image in each["images"]
+        }
+
+    @contextmanager
+    def following(self) -> Iterator[Iterator[dict[str, Any]]]:
+        """The live stream from now on, message by message: the data, with the ID as `id`."""
+        with closing(self.connect()) as connection:
+            connection.request("GET", "/v1/events")
+            with connection.getresponse() as response:
+                response.readline()  # `retry`: the reader is counted, what comes from now on is heard
+                yield _messages(response)
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection to the port for reading and submission; opened by its first request."""
+        if self._tls is not None:
+            return http.client.HTTPSConnection("localhost", self.http_port, context=self._tls, timeout=_PATIENCE)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=_PATIENCE)
+
+    def _addresses(self) -> Sequence[str]:
+        return [line for line in self.log_text.splitlines(keepends=True) if " on http" in line and line.endswith("\n")]
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        self.stop()
+
+
+def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    fields: dict[str, str] = {}
+    while line := response.readline().decode():
+        if line != "\n":
+            name, _, value = line.rstrip("\n").partition(": ")
+            fields[name] = value
+        elif "data" in fields:
+            yield {"id": fields.get("id"), **json.loads(fields["data"])}
+            fields = {}

@@ -1,0 +1,209 @@
+"""Parts of the aggregator alone, on virtual time: the way into the store, bounds in hand, what all requests pass."""
+
+from contextlib import aclosing
+
+import pytest
+import trio
+import trio.lowlevel
+
+from nodeprefetch.aggregator.asgi import drained
+from nodeprefetch.aggregator.auth import Anyone
+from nodeprefetch.aggregator.body import read_body
+from nodeprefetch.aggregator.counters import Budget
+from nodeprefetch.aggregator.ingest import Ingest
+from nodeprefetch.aggregator.metrics import wants_exposition
+from nodeprefetch.aggregator.recording import Receipt, Submission
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.retention import keep_in_bounds
+from nodeprefetch.aggregator.schema import FILE, open_database
+from nodeprefetch.aggregator.serve import serve
+from nodeprefetch.aggregator.service import make_service
+from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
+from nodeprefetch.aggregator.store import Store
+from nodeprefetch.rpc import Status
+from nodeprefetch.testing.aggregator import on_any_port
+from nodeprefetch.testing.batches import attempt, batch_of
+
+
+class CountingStore(Store):
+    """Remembers how many submissions each transaction had."""
+
+    def write(self, submissions, now):
+        self.groups = [*getattr(self, "groups", []), len(submissions)]
+        return super().write(submissions, now)
+
+
+def submission(**about):
+    return Submission(batch=batch_of(attempt(), **about))
+
+
+async def test_who_waits_together_is_stored_in_one_transaction(autojump_clock):
+    with open_database(None) as database:
+        store = CountingStore(database, Bounds())
+        ingest = Ingest(store)
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as submitting:
+                for _ in range(20):
+                    submitting.start_soon(ingest.submit, [submission()])
+                await trio.sleep(1)
+                nursery.start_soon(ingest.run)
+            nursery.cancel_scope.cancel()
+
+        assert [20] == store.groups
+
+
+async def test_a_transaction_has_a_bound(autojump_clock):
+    large = Submission(batch=batch_of(*[attempt() for _ in range(4000)]))
+    with open_database(None) as database:
+        store = CountingStore(database, Bounds())
+        ingest = Ingest(store)
+        async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as submitting:
+                for _ in range(5):
+                    submitting.start_soon(ingest.submit, [large])
+                await trio.sleep(1)
+                nursery.start_soon(ingest.run)
+            nursery.cancel_scope.cancel()
+
+        assert [2, 2, 1] == store.groups
+
+
+async def test_what_cannot_be_stored_is_not_acknowledged_and_may_come_again(tmp_path, autojump_clock):
+    with open_database(tmp_path) as database:
+        ingest = Ingest(Store(database, Bounds()))
+        one = submission()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ingest.run)
+            database.execute("PRAGMA query_only = 1")
+            with pytest.raises(RefusedError) as caught:
+                await ingest.submit([one], b"body")
+            database.execute("PRAGMA query_only = 0")
+            receipt = await ingest.submit([one], b"body")
+            nursery.cancel_scope.cancel()
+
+    assert (503, "not_stored", 5) == (caught.value.status, caught.value.reason, caught.value.retry_after)
+    assert Status.UNAVAILABLE == caught.value.grpc_status
+    assert Receipt(accepted=1, duplicates=0) == receipt
+
+
+def test_all_requests_together_have_a_bound():
+    budget = Budget(100, 5)
+    with budget.reservation() as one, budget.reservation() as other:
+        one.take(60)
+        with pytest.raises(RefusedError) as caught:
+            other.take(41)
+        other.take(40)
+
+    assert ("busy", Status.UNAVAILABLE, 0) == (caught.value.reason, caught.value.grpc_status, budget.used)
+
+
+async def test_a_compressed_body_is_bounded_as_it_comes():
+    async def receive():
+        return {"type": "http.request", "body": b"\x1f\x8b\x08" + b"\0" * 7, "more_body": True}
+
+    with Budget(10_000, 5).reservation() as held, pytest.raises(RefusedError) as caught:
+        await read_body(receive, {"content-encoding": "gzip"}, Bounds(body=5), held)
+
+    assert 413 == caught.value.status
+
+
+async def test_a_web_socket_is_turned_away():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def unused(*_):
+        raise AssertionError
+
+    await drained(unused)({"type": "websocket"}, unused, send)
+
+    assert [{"type": "websocket.close"}] == sent
+
+
+async def test_a_refused_body_is_taken_in_for_two_seconds_and_no_longer(autojump_clock):
+    """Parts of it come each half a second: four are taken in before the answer ends."""
+    events = []
+
+    async def receive():
+        await trio.sleep(0.5)
+        events.append("part")
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message):
+        events.append(message["type"])
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start"})
+        await send({"type": "http.response.body"})
+
+    await drained(app)({"type": "http"}, receive, send)
+
+    assert 2 == trio.current_time()
+    assert ["http.response.start", *["part"] * 3] == events[:4]
+    assert "http.response.body" == events[-1] or "http.response.body" == events[-2]
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/json", False),
+        ("text/html", False),
+        ("text/plain", True),
+        ("Text/Plain; version=0.0.4", True),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1", True),
+    ],
+)
+def test_the_exposition_is_for_who_names_its_type(accept, expected):
+    assert expected == wants_exposition(accept)
+
+
+async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
+    with open_database(tmp_path) as database:
+        settings = AggregatorSettings(data_dir=tmp_path, max_results=100)
+        store = Store(database, Bounds())
+        service = make_service(settings, store, Anyone(), lambda _: None)
+        for number in range(20):
+            batch = batch_of(*[attempt(f"{number}:1", error="x" * 1000) for _ in range(300)])
+            store.write([Submission(batch=batch)], 2**40)
+        before = (tmp_path / FILE).stat().st_size
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_in_bounds, service)
+            while (tmp_path / FILE).stat().st_size == before:  # noqa: ASYNC110 - by a thread, in real time
+                await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+        assert 100 == store.records.attempts
+        assert 5900 == service.counters.forgotten["attempt"]
+
+
+async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autojump_clock):
+    said = []
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        store.write([submission()], 1)
+        service = make_service(AggregatorSettings(retention=1), store, Anyone(), said.append)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_in_bounds, service)
+            database.execute("PRAGMA query_only = 1")
+            await trio.sleep(1.5)
+            database.execute("PRAGMA query_only = 0")
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+    assert (1, 0) == (len(said), store.records.attempts)
+
+
+async def test_a_signals_number_ends_it_and_comes_back():
+    async def signals():
+        await trio.lowlevel.checkpoint()
+        yield 15
+
+    lines = []
+    async with aclosing(signals()) as stop:
+        assert 15 == await serve(on_any_port(), announce=lines.append, stop=stop)
+    assert ["reading and submission on http://127.0.0.1", "submission on http://127.0.0.1"] == [
+        line.rpartition(":")[0] for line in lines
+    ]
