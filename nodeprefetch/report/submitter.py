@@ -195,8 +195,8 @@ class Submitter(Reporter):
         if dropped:
             self._say("dropped", f"was away for too long: the {dropped} oldest results had to go")
         if left:
-            because = f": {self._trouble}" if self._trouble else ""
-            self._say("left", f"did not take {left} results within the time given{because}")
+            because = self._trouble or "no answer yet"
+            self._say("left", f"did not take {left} results within the time given: {because}")
 
     @asynccontextmanager
     async def _open(self, wire: Wire) -> AsyncGenerator[Delivery]:

@@ -5,6 +5,7 @@ import json
 import os
 import ssl
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -130,7 +131,10 @@ class AggregatorProgram:
 
     @contextmanager
     def following(self) -> Iterator[Iterator[dict[str, Any]]]:
-        """The live stream from now on, message by message: the data, with the ID as `id`."""
+        """The live stream from now on, message by message: the data, with the ID as `id`.
+
+        Its iterator raises TimeoutError when nothing comes for half a minute or somewhat more.
+        """
         with closing(self.connect()) as connection:
             connection.request("GET", "/v1/events")
             with connection.getresponse() as response:
@@ -158,10 +162,14 @@ class AggregatorProgram:
 
 def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     fields: dict[str, str] = {}
+    latest = time.monotonic()
     while line := response.readline().decode():
-        if line != "\n":
+        if line.startswith(":"):  # a sign of life
+            if time.monotonic() - latest > _PATIENCE:
+                raise TimeoutError("no message comes")
+        elif line != "\n":
             name, _, value = line.rstrip("\n").partition(": ")
             fields[name] = value
         elif "data" in fields:
             yield {"id": fields.get("id"), **json.loads(fields["data"])}
-            fields = {}
+            fields, latest = {}, time.monotonic()

@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from nodeprefetch.testing.containerd import Containerd
+from nodeprefetch.testing.fake_kube import FakeKube
 from nodeprefetch.testing.spawn import find_program
 from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
+from tests.integration.reported import LABELS, NODE, ReportingNode
 
 
 @pytest.fixture
@@ -45,6 +48,16 @@ def run_fetch(start_fetch: StartFetch) -> RunFetch:
         return start_fetch(containerd, *images, **options).end()
 
     return run_it
+
+
+@pytest.fixture
+def node(containerd: Containerd, start_fetch: StartFetch, tmp_path: Path) -> Iterator[ReportingNode]:
+    """A node in a cluster of this test alone; its runtime is shared."""
+    with FakeKube() as kube:
+        kube.add_node(NODE, LABELS)
+        yield ReportingNode(
+            containerd=containerd, kube=kube, kubeconfig=kube.write_kubeconfig(tmp_path), start_fetch=start_fetch
+        )
 
 
 @pytest.fixture
