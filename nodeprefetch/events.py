@@ -40,6 +40,9 @@ class RunEnd(StrEnum):
     STOPPED = "stopped"
     """A signal cut it."""
 
+    NO_RUNTIME = "no-runtime"
+    """No container runtime answered, so that nothing could be pulled."""
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
     """What all events have."""

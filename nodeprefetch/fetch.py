@@ -16,6 +16,7 @@ from nodeprefetch import __version__
 from nodeprefetch.attempt import Surroundings
 from nodeprefetch.credentials.source import CredentialSource
 from nodeprefetch.duration import format_duration
+from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
     ImageFinished,
     ImagesListed,
@@ -88,7 +89,11 @@ async def fetch(
         if signals is not None:
             around.start_soon(_stop_at_first, signals, stopped_by, work)
         with work:
-            await run.work(connect, around)
+            try:
+                await run.work(connect, around)
+            except RuntimeUnavailableError as error:
+                run.finish(RunEnd.NO_RUNTIME, cut=str(error))
+                raise
         if settings.debug and not stopped_by:
             await run.tell_images_after()
         around.cancel_scope.cancel()
@@ -149,6 +154,7 @@ class _Run:
         async with trio.open_nursery() as pulls:
             for pull in self.pulls:
                 pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
+                await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
 
     async def _pull(self, pull: Pull, around: Surroundings) -> None:
         await pull.run(around)
@@ -189,19 +195,20 @@ class _Run:
             error = f"no answer in {format_duration(self.settings.image_list_timeout)}"
         self.tell(ImagesListed(when="after", images=names, error=error))
 
-    def finish(self, end: RunEnd, *, signal: int | None = None) -> Report:
+    def finish(self, end: RunEnd, *, signal: int | None = None, cut: str = "") -> Report:
         """Everything has its outcome now: what was cut has failed."""
         elapsed = trio.current_time() - self.started
-        cut = {
-            RunEnd.FINISHED: "",
-            RunEnd.TIMED_OUT: f"cut by the overall timeout of {format_duration(self.settings.overall_timeout)}",
-            RunEnd.STOPPED: f"cut by signal {signal}",
-        }[end]
+        if end is RunEnd.TIMED_OUT:
+            cut = f"cut by the overall timeout of {format_duration(self.settings.overall_timeout)}"
+        elif end is RunEnd.STOPPED:
+            cut = f"cut by signal {signal}"
         results = []
         for pull in self.pulls:
             result = pull.result
             if result is None:
-                result = pull.finished(elapsed=elapsed, cut=cut)
+                result = pull.finished(
+                    elapsed=elapsed, cut=cut, reason_of_cut="no_runtime" if end is RunEnd.NO_RUNTIME else "cancelled"
+                )
                 self.tell(result)
             results.append(result)
         report = Report(images=tuple(results), end=end, signal=signal)

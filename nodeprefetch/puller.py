@@ -66,7 +66,7 @@ class Pull:
                 return
             await self._rest(longest_delay, around)
 
-    def finished(self, *, elapsed: float, cut: str = "") -> ImageFinished:
+    def finished(self, *, elapsed: float, cut: str = "", reason_of_cut: str = "cancelled") -> ImageFinished:
         """The final outcome, as an event. What is not final yet was cut, and has failed."""
         error, error_class, reason = "", "", ""
         if self.error is not None:
@@ -74,7 +74,7 @@ class Pull:
         if not self.outcome.is_final:
             self.outcome = Outcome.FAILED
             error = f"{cut}; the last error was: {error}" if error else cut
-            error_class, reason = error_class or "cancelled", reason or "cancelled"
+            error_class, reason = error_class or "cancelled", reason or reason_of_cut
         self.result = ImageFinished(
             image=self.image.text,
             outcome=self.outcome,

@@ -97,7 +97,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As the label says."""
 
     end: str
-    """`finished`, `timed-out`, `stopped`; `not-started` when the run never came to pulling."""
+    """`finished`, `timed-out`, `stopped`, `no-runtime`; `not-started` when the run told no end."""
 
     images: int
     succeeded: int

@@ -196,7 +196,7 @@ class Submitter(Reporter):
             self._say("dropped", f"was away for too long: the {dropped} oldest results had to go")
         if left:
             because = self._trouble or "no answer yet"
-            self._say("left", f"did not take {left} results within the time given: {because}")
+            self._say("left", f"did not take {left} events within the time given: {because}")
 
     @asynccontextmanager
     async def _open(self, wire: Wire) -> AsyncGenerator[Delivery]:

@@ -132,7 +132,7 @@ async def test_a_peer_that_speaks_no_grpc_is_told_of_and_tried_again():
         with trio.move_on_after(0.5):
             await reporter.finish()
 
-    assert "did not take 2 results" in said[-1]
+    assert "did not take 2 events" in said[-1]
     assert [] == http_only.events
 
 

@@ -217,7 +217,7 @@ async def test_finishing_with_a_dead_aggregator_ends_when_the_caller_says_so():
         await reporter.finish()
 
     assert grace.cancelled_caught
-    assert "did not take 2 results within the time given: cannot connect" in said[-1]
+    assert "did not take 2 events within the time given: cannot connect" in said[-1]
 
 
 async def test_finishing_a_request_without_an_answer_ends_when_the_caller_says_so(aggregator):

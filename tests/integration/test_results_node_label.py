@@ -105,7 +105,7 @@ def test_a_node_without_a_runtime_failed(run_fetch: RunFetch, tmp_path: Path, sh
 
     assert 3 == ended.code
     assert {LABEL: "failed"} == kube.labels(NODE)
-    assert '"end":"not-started"' in kube.annotations(NODE)[SUMMARY]
+    assert '"end":"no-runtime"' in kube.annotations(NODE)[SUMMARY]
 
 
 @pytest.mark.containerd

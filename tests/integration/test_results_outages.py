@@ -179,7 +179,7 @@ def test_a_dead_aggregator_costs_the_grace_and_a_word(
     *before, lost = complaints(ended)
     assert len(before) <= 1
     assert "did not take " in lost
-    assert " results within the time given: " in lost
+    assert " events within the time given: " in lost
     for complaint in (*before, lost):
         assert dead_endpoint in complaint
 

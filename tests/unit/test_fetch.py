@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from nodeprefetch.credentials.source import Verdict
+from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
@@ -533,3 +534,32 @@ async def test_debug_tells_which_credentials_match(autojump_clock):
         "b:1": (),
     } == matched
     assert "secret-of-one" not in str(run.events)
+
+
+async def test_a_run_without_a_runtime_tells_that_every_image_has_failed(autojump_clock):
+    class NoRuntime(FakeRun):
+        async def _connect(self, _nursery):
+            await trio.sleep(10)
+            raise RuntimeUnavailableError("no container runtime answered in 10 s")
+
+    run = NoRuntime(service=FakeImageService())
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run.fetch("a:1", "b:1")
+
+    assert caught.group_contains(RuntimeUnavailableError)
+    assert ["a:1", "b:1"] == [event.image for event in run.told(ImageFinished)]
+    assert ("no container runtime answered in 10 s", "no_runtime") == (
+        run.result("a:1").error,
+        run.result("a:1").reason,
+    )
+    assert (RunEnd.NO_RUNTIME, 2, 10) == (run.events[-1].end, run.events[-1].failed, run.events[-1].elapsed)
+
+
+async def test_images_queue_for_slots_in_the_order_of_the_list(autojump_clock):
+    names = [f"image{number}:1" for number in range(20)]
+    service = FakeImageService(pulls={name: [Hang(1, then=IMAGE)] for name in names})
+
+    await FakeRun(service=service, settings=FetchSettings(max_parallel_pulls=1)).fetch(*names)
+
+    assert names == [call.image for call in service.calls]

@@ -208,7 +208,7 @@ async def test_what_did_not_arrive_is_said_at_the_end(autojump_clock):
     assert grace.cancelled_caught
     assert [
         "metrics: the aggregator at http://host:1 does not take results, trying again: down",
-        "metrics: the aggregator at http://host:1 did not take 2 results within the time given: down",
+        "metrics: the aggregator at http://host:1 did not take 2 events within the time given: down",
     ] == said
 
 
