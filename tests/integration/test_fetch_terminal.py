@@ -175,10 +175,11 @@ def test_logfmt_is_written_where_no_terminal_is(
 
     ended = run_fetch(containerd, name, log_format=None)
 
-    first, *_, last = ended.stderr.splitlines()
+    unlabelled, first, *_, last = ended.stderr.splitlines()
     assert 0 == ended.code
     assert "" == ended.stdout
     assert first.startswith("time=")
+    assert 'level=INFO msg="no node is labelled: NODE_NAME is not set"' in unlabelled
     assert 'level=INFO msg="run started"' in first
     assert 'msg="run finished"' in last
     assert "succeeded=1" in last
