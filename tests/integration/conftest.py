@@ -1,6 +1,7 @@
 """What integration tests run the program with."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from nodeprefetch.testing.fake_kube import FakeKube
 from nodeprefetch.testing.spawn import find_program
 from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
 from tests.integration.reported import LABELS, NODE, ReportingNode
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sigint_as_at_a_terminal() -> None:
+    """A shell ignores SIGINT for what it runs in the background, and so would every program that is started here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
