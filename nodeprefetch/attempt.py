@@ -20,7 +20,7 @@ from nodeprefetch.runtime.service import ImageRecord, ImageService
 from nodeprefetch.schedule import RetryPolicy
 
 STATUS_LIMIT = 5.0
-"""Seconds that asking for size and digest may take: they are told where they are known, and not waited for."""
+"""Seconds that asking for one image may take: what is said is used where it is known, and not waited for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +44,15 @@ class Surroundings:
 
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
+
+    async def ask_status(self, image: ImageRef) -> ImageRecord | None:
+        """What the runtime says of an image; None where it does not hold it, or does not say so in time."""
+        with trio.move_on_after(STATUS_LIMIT):
+            try:
+                return await self.service.image_status(image.pull_ref)
+            except RuntimeFaultError:
+                pass  # it is only nice to know
+        return None
 
 
 class StaleCredentialError(Exception):
@@ -101,7 +110,7 @@ class Attempt:
             self._ended = trio.current_time()
         pulled()
         try:
-            await self._ask_status()
+            self.record = await self.around.ask_status(self.image)
         finally:
             self._tell_end()
 
@@ -116,13 +125,6 @@ class Attempt:
                 f"not done in {format_duration(self.limit)}, the limit of this attempt: cut",
                 fault=Fault(kind=FaultClass.PASSING, reason="timeout"),
             ) from error
-
-    async def _ask_status(self) -> None:
-        with trio.move_on_after(STATUS_LIMIT):
-            try:
-                self.record = await self.around.service.image_status(self.image.pull_ref)
-            except RuntimeFaultError:
-                return  # the image is there; its size is only nice to know
 
     def _tell_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()

@@ -17,9 +17,6 @@ from nodeprefetch.runtime.service import ImageRecord
 from nodeprefetch.schedule import full_jitter
 from nodeprefetch.settings import PullPolicy
 
-STATUS_LIMIT = 5.0
-"""Seconds for asking whether one image is present, where the runtime could not list all."""
-
 RETRIES_WHEN_UNSURE = 3
 """How often "not found" is doubted while a source of credentials fails: some registries say it to strangers."""
 
@@ -94,11 +91,7 @@ class Pull:
         if around.inventory is not None:
             self.record = around.inventory.find(self.image)
         else:
-            with trio.move_on_after(STATUS_LIMIT):
-                try:
-                    self.record = await around.service.image_status(self.image.pull_ref)
-                except RuntimeFaultError:
-                    return False  # the pull will say what is wrong
+            self.record = await around.ask_status(self.image)  # where that fails, the pull will say what is wrong
         if self.record is not None:
             self.image_id = self.record.id
         return self.record is not None
