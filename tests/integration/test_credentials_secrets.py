@@ -52,7 +52,7 @@ class Watched:
 
     def __init__(self, program: Program) -> None:
         self.command_lines: set[str] = set()
-        self.environments: dict[int, str] = {}
+        self.environments: dict[int, set[str]] = {}  # all that were seen: while a process ends, it has none
         self._program = program
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -68,7 +68,7 @@ class Watched:
         while not self._ended.wait(0.005):
             for pid, (command_line, environment) in processes_of(self._program.pid).items():
                 self.command_lines.add(command_line.replace(b"\0", b" ").decode(errors="replace"))
-                self.environments[pid] = environment.decode(errors="replace")
+                self.environments.setdefault(pid, set()).add(environment.decode(errors="replace"))
 
 
 class Everything:
@@ -90,7 +90,7 @@ class Everything:
         ended = watched.end()
         self.said += [ended.stdout, ended.stderr]
         self.command_lines |= watched.command_lines
-        self.environments.append(watched.environments.get(program.pid, ""))
+        self.environments.append("".join(watched.environments.get(program.pid, ())))
 
     def run(self, *arguments: str) -> str:
         """What it said, too."""
