@@ -1,0 +1,115 @@
+"""The arguments in the manifests are ones that our own command line takes, and mean what they are to mean."""
+
+import pytest
+
+from deploy_gen.passedon import _OURS_OF_AGGREGATE, _OURS_OF_FETCH, _OURS_WITH_METRICS, REPORT_GRACE
+from deploy_gen.ports import READING, SUBMISSION
+from nodeprefetch.aggregateflags import AggregateFlags, aggregator_settings
+from nodeprefetch.cli import app
+from nodeprefetch.flags import FetchFlags, fetch_settings, read_seconds
+from nodeprefetch.inputs import plugin_options
+from nodeprefetch.report.endpoint import parse_endpoint
+from nodeprefetch.report.labelkey import check_prefix
+from tests.golden.regenerate import FILES, objects
+
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+all_golden = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def pods(file):
+    found = [each for each in objects(file) if each["kind"] in {"DaemonSet", "Deployment"}]
+    return [(each["metadata"], each["spec"]["template"]["spec"]) for each in found]
+
+
+def parsed(container):
+    """Command and what it is called with. The kubelet makes `$` of `$$`."""
+    arguments = [argument.replace("$$", "$") for argument in container["args"]]
+    command, bound, unknown, *_ = app.parse_args(arguments, print_error=False, exit_on_error=False)
+    assert {} == unknown
+    return command, bound.arguments
+
+
+def containers(file, name):
+    return [
+        (metadata, pod, each)
+        for metadata, pod in pods(file)
+        for each in (*pod.get("initContainers", ()), *pod["containers"])
+        if each["name"] == name
+    ]
+
+
+def is_mounted(path, container):
+    return any(path == m["mountPath"] or path.startswith(m["mountPath"] + "/") for m in container["volumeMounts"])
+
+
+@all_golden
+def test_fetch_takes_its_arguments(file):
+    ((metadata, _, container),) = containers(file, "prefetch")
+
+    _, bound = parsed(container)
+
+    flags = bound["flags"]
+    assert isinstance(flags, FetchFlags)
+    settings = fetch_settings(flags)
+    assert settings.cri_socket
+    assert {"NODE_NAME", "INSTANCE_NAME"} == {each["name"] for each in container["env"]}
+    assert metadata["name"] == container["env"][1]["value"]
+    check_prefix(flags.node_label_prefix)
+    plugin_options(flags)
+    paths = [settings.cri_socket, *flags.image_list_file, *flags.docker_config]
+    paths += [flags.image_credential_provider_config, flags.image_credential_provider_bin_dir, flags.metrics_token_file]
+    assert all(is_mounted(path, container) for path in paths if path)
+
+
+@all_golden
+def test_a_pod_lives_longer_than_its_report_may_take(file):
+    ((_, pod, container),) = containers(file, "prefetch")
+
+    _, bound = parsed(container)
+
+    assert read_seconds(bound["flags"], "report_grace") + 10 <= pod["terminationGracePeriodSeconds"]
+
+
+@all_golden
+def test_sleep_takes_its_arguments(file):
+    ((_, _, container),) = containers(file, "sleep")
+
+    command, bound = parsed(container)
+
+    assert "sleep" == command.__name__
+    assert {} == bound
+
+
+METRICS = [file for file in FILES if containers(file, "aggregator")]
+
+
+@pytest.mark.parametrize("file", METRICS, ids=lambda file: file.stem)
+def test_the_aggregator_takes_its_arguments_and_the_fetch_pods_tokens(file):
+    ((metadata, _, container),) = containers(file, "aggregator")
+    ((fetching, fetch_pod, fetch_container),) = containers(file, "prefetch")
+
+    _, bound = parsed(container)
+
+    assert isinstance(bound["flags"], AggregateFlags)
+    settings = aggregator_settings(bound["flags"])
+    assert "kubernetes" == settings.auth
+    assert f"{metadata['namespace']}:{fetch_pod['serviceAccountName']}" == settings.auth_service_account
+    assert (READING, SUBMISSION) == (settings.http_port, settings.grpc_port)
+    assert {settings.http_port, settings.grpc_port} == {port["containerPort"] for port in container["ports"]}
+    assert is_mounted(str(settings.data_dir), container)
+    (token,) = [volume for volume in fetch_pod["volumes"] if volume["name"] == "metrics-token"]
+    assert settings.auth_audience == token["projected"]["sources"][0]["serviceAccountToken"]["audience"]
+    endpoint = parse_endpoint(parsed(fetch_container)[1]["flags"].metrics_endpoint)
+    assert (f"{fetching['name']}-metrics.{fetching['namespace']}.svc", SUBMISSION) == (endpoint.host, endpoint.port)
+
+
+def test_there_are_manifests_with_an_aggregator():
+    assert 5 <= len(METRICS)
+
+
+def test_flags_that_the_generator_keeps_for_itself_are_flags():
+    def flags(of):
+        return {"--" + name.replace("_", "-") for name in of.__dataclass_fields__}
+
+    assert {*_OURS_OF_FETCH, *_OURS_WITH_METRICS, REPORT_GRACE} <= flags(FetchFlags)
+    assert set(_OURS_OF_AGGREGATE) <= flags(AggregateFlags)

@@ -1,0 +1,31 @@
+"""The manifests are valid by the schemas of the oldest supported and of the newest Kubernetes."""
+
+import copy
+
+import kubernetes_validate
+import pytest
+
+from tests.golden.regenerate import FILES, objects
+
+OLDEST, NEWEST = "1.30", "1.37"
+"""1.30 has ValidatingAdmissionPolicy, and tokens that name their node."""
+
+OPERATORS = {"ServiceMonitor"}
+"""Kinds that are not of Kubernetes itself."""
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_object_is_valid(file, version):
+    found = [each for each in objects(file) if each["kind"] not in OPERATORS]
+
+    assert [version] * len(found) == [kubernetes_validate.validate(each, version, strict=True) for each in found]
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_the_schemas_do_refuse(version):
+    broken = copy.deepcopy(objects(FILES[0])[-1])
+    broken["spec"]["template"]["spec"]["initContainers"][0]["arguments"] = []
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, version, strict=True)

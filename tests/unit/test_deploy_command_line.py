@@ -1,0 +1,185 @@
+"""How the generator is called, and how it ends."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import deploy_gen
+from deploy_gen.__main__ import main
+from deploy_gen.arguments import parse
+from deploy_gen.manifests import manifests
+from deploy_gen.output import render
+from deploy_gen.problems import InputError
+from deploy_gen.reading import read_options
+
+ROOT = Path(deploy_gen.__file__).parent.parent
+
+
+def kinds(text):
+    return [one["kind"] for one in yaml.safe_load_all(text)]
+
+
+def test_a_name_is_enough(capsys):
+    assert 0 == main(["web"])
+
+    out, err = capsys.readouterr()
+    assert ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "DaemonSet"] == kinds(out)
+    assert not err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["web", "--namespace", "foo", "--collect-metrics"],
+        ["--namespace", "foo", "--collect-metrics", "web"],
+        ["--namespace=foo", "web", "--collect-metrics"],
+        ["-namespace=foo", "-collect-metrics", "web"],
+        ["-collect-metrics=true", "web", "-namespace", "foo"],
+        ["--collect-metrics=false", "--collect-metrics=1", "--namespace=bar", "--namespace=foo", "--", "web"],
+    ],
+    ids=" ".join,
+)
+def test_flags_come_in_any_order_and_in_the_spellings_of_go(arguments):
+    options = read_options(parse(arguments))
+
+    assert ("web", "foo", True) == (options.name, options.namespace, options.collect_metrics)
+
+
+def test_a_switch_can_be_said_to_be_off():
+    assert not read_options(parse(["web", "-collect-metrics=false"])).collect_metrics
+
+
+def test_what_is_passed_on_may_look_like_a_flag_of_ours():
+    options = read_options(
+        parse(["web", "--fetch-arg", "--debug", "--fetch-arg", "--metrics-endpoint", "--fetch-arg=x:1"])
+    )
+
+    assert ("--debug", "--metrics-endpoint", "x:1") == options.fetch_args
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_what_is_passed_on_arrives_as_it_was_given(text):
+    """From the command line through YAML to the container, where the kubelet makes `$` of `$$`."""
+    given = ["web", "--fetch-arg", f"x={text}"]
+    options = read_options(parse(given))
+    daemons = list(yaml.safe_load_all(render(manifests(options), "yaml", given)))[-1]
+
+    (container,) = daemons["spec"]["template"]["spec"]["initContainers"]
+    assert f"x={text}" == container["args"][-1].replace("$$", "$")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
+def test_a_list_arrives_as_it_was_given(text):
+    text += "\nnginx\n"
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        options = read_options(parse(["web", f"--images={file.name}"]))
+    documents = list(yaml.safe_load_all(render(manifests(options), "yaml", [])))
+
+    assert [text] == [each["data"]["images.txt"] for each in documents if each["kind"] == "ConfigMap"]
+
+
+def test_everything_that_is_wrong_is_said_at_once(capsys):
+    arguments = ["Web", "other", "--bogus", "--namespace=a.b", "-k8s-flavor", "k8s", "--persist=1Gi", "--output=xml"]
+    arguments += ["--collect-metrics=maybe", "--max-unavailable=0", "--secret"]
+
+    assert 2 == main(arguments)
+
+    out, err = capsys.readouterr()
+    assert not out
+    for part in (
+        "one NAME",
+        "'--bogus'",
+        "--namespace: ",
+        "--k8s-flavor: ",
+        "--persist: ",
+        "--output: ",
+        "maybe",
+        "'0'",
+    ):
+        assert part in err
+    assert "--secret: the value is missing" in err
+    assert all(line.startswith("nodeprefetch-deploy: ") for line in err.splitlines())
+
+
+def test_without_a_name_there_is_nothing_to_print(capsys):
+    assert 2 == main([])
+    assert "NAME is missing" in capsys.readouterr().err
+
+
+def test_a_flag_is_not_taken_for_the_value_of_another():
+    with pytest.raises(InputError, match="--persist: the value is missing") as caught:
+        read_options(parse(["web", "--persist", "--collect-metrics", "--namespace"]))
+
+    assert 2 == len(caught.value.problems)
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "-help"])
+def test_help_tells_of_every_flag(flag, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([flag])
+
+    out = capsys.readouterr().out
+    assert "--restrict-node-access" in out
+    assert "Exit codes" in out
+
+
+def test_json_is_one_object(capsys):
+    assert 0 == main(["web", "--output=JSON"])
+    assert "DaemonSet" == json.loads(capsys.readouterr().out)["items"][-1]["kind"]
+
+
+def test_arguments_are_those_of_the_process_by_default(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["nodeprefetch-deploy", "web"])
+
+    assert 0 == main()
+    assert "# nodeprefetch-deploy web\n" == capsys.readouterr().out.splitlines(keepends=True)[0]
+
+
+def ended(stdout):
+    program = [sys.executable, "-m", "deploy_gen", "web"]
+    done = subprocess.run(program, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as stdout:
+        assert (141, "") == ended(stdout)
+
+
+def test_a_full_disk_is_told():
+    with Path("/dev/full").open("w") as stdout:
+        assert (1, "nodeprefetch-deploy: standard output cannot be written: No space left on device\n") == ended(stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (["--collect-metrics", "--expose=LoadBalancer"], "can read the results"),
+        (["--network-policy", "--host-network"], "do not hold"),
+        (["--collect-metrics", "--service-monitor", "--aggregate-arg=--auth-read"], "needs a token"),
+    ],
+)
+def test_what_is_allowed_but_surprising_is_noted(arguments, note, capsys):
+    assert 0 == main(["web", *arguments])
+    assert note in capsys.readouterr().err
+
+
+def test_a_list_too_long_for_apply_is_noted(tmp_path, capsys):
+    (tmp_path / "list").write_text("nginx\n" * 50_000)
+
+    assert 0 == main(["web", f"--images={tmp_path}/list"])
+    assert "--server-side" in capsys.readouterr().err

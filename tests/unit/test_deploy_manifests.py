@@ -1,0 +1,302 @@
+"""What the manifests promise: the least rights, no sharing, and that everything that is referred to is there."""
+
+import hashlib
+from itertools import combinations
+
+import pytest
+
+from deploy_gen.arguments import parse
+from deploy_gen.manifests import manifests
+from deploy_gen.platforms import FLAVORS
+from deploy_gen.reading import read_options
+from nodeprefetch.report.labelkey import label_key, summary_key
+from tests.golden.regenerate import FILES, objects
+
+API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+all_golden = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def made(*arguments):
+    return manifests(read_options(parse(arguments)))
+
+
+def one(found, kind, name=None):
+    (wanted,) = [each for each in found if each["kind"] == kind and name in {None, each["metadata"]["name"]}]
+    return wanted
+
+
+def pods(found):
+    return [each["spec"]["template"]["spec"] for each in found if each["kind"] in {"DaemonSet", "Deployment"}]
+
+
+def containers(found):
+    return [each for pod in pods(found) for each in (*pod.get("initContainers", ()), *pod["containers"])]
+
+
+def prefetch(found):
+    return one(found, "DaemonSet")["spec"]["template"]["spec"]["initContainers"][0]
+
+
+@all_golden
+def test_no_container_has_more_than_it_needs(file):
+    for container in containers(objects(file)):
+        security = container["securityContext"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert ["ALL"] == security["capabilities"]["drop"]
+        assert security["readOnlyRootFilesystem"] is True
+        assert "privileged" not in security
+        assert (container["name"] == "prefetch") == (security.get("runAsUser") == 0)
+
+
+@all_golden
+def test_tokens_are_where_they_are_used_and_nowhere_else(file):
+    found = objects(file)
+    with_token = [
+        each["name"]
+        for each in containers(found)
+        if any(m["mountPath"] == API_TOKEN for m in each.get("volumeMounts", ()))
+    ]
+
+    assert set(with_token) == {"prefetch"} | {
+        each["name"] for each in containers(found) if each["name"] == "aggregator"
+    }
+    for pod in pods(found):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert {"type": "RuntimeDefault"} == pod["securityContext"]["seccompProfile"]
+    assert all(each["automountServiceAccountToken"] is False for each in found if each["kind"] == "ServiceAccount")
+
+
+@all_golden
+def test_everything_of_the_node_is_mounted_read_only(file):
+    for pod in pods(objects(file)):
+        of_node = {volume["name"] for volume in pod["volumes"] if "hostPath" in volume}
+        mounts = [m for c in (*pod.get("initContainers", ()), *pod["containers"]) for m in c.get("volumeMounts", ())]
+
+        assert of_node <= {m["name"] for m in mounts if m.get("readOnly")}
+        assert {volume["name"] for volume in pod["volumes"]} == {m["name"] for m in mounts}
+        assert all(v["hostPath"]["type"] in {"Directory", "File"} for v in pod["volumes"] if "hostPath" in v)
+
+
+@all_golden
+def test_pods_are_selected_by_their_own_labels(file):
+    found = objects(file)
+    templates = [each["spec"]["template"]["metadata"]["labels"] for each in found if "template" in each.get("spec", {})]
+    for each in found:
+        spec = each.get("spec", {})
+        wanted = {
+            "DaemonSet": lambda spec: spec["selector"]["matchLabels"],
+            "Deployment": lambda spec: spec["selector"]["matchLabels"],
+            "Service": lambda spec: spec["selector"],
+            "NetworkPolicy": lambda spec: spec["podSelector"]["matchLabels"],
+        }.get(each["kind"])
+        if wanted:
+            assert 1 == sum(wanted(spec).items() <= labels.items() for labels in templates)
+
+
+@all_golden
+def test_accounts_that_are_bound_or_used_are_there(file):
+    found = objects(file)
+    namespace = found[0]["metadata"]["namespace"]
+    accounts = {each["metadata"]["name"] for each in found if each["kind"] == "ServiceAccount"}
+    subjects = [subject for each in found for subject in each.get("subjects", ())]
+
+    assert accounts == {pod["serviceAccountName"] for pod in pods(found)}
+    assert accounts >= {subject["name"] for subject in subjects}
+    assert {namespace} == {subject["namespace"] for subject in subjects}
+
+
+def identities(found):
+    return {(e["apiVersion"], e["kind"], e["metadata"].get("namespace"), e["metadata"]["name"]) for e in found}
+
+
+def test_installations_share_nothing():
+    everything = [
+        "--collect-metrics",
+        "--restrict-node-access",
+        "--network-policy",
+        "--persist=1Gi",
+        "--service-monitor",
+    ]
+    names = [
+        ("a", "b-c"),
+        ("a-b", "c"),
+        ("c", "a-b"),
+        ("b-c", "a"),
+        ("a", "b"),
+        ("a", "c"),
+        ("a-metrics", "b"),
+        ("c", "b"),
+    ]
+    dotted = [("a.b", "c"), ("b", "c"), ("a.b-c", "c"), ("a", "b-c"), ("a.node-labeler", "c"), ("a", "c")]
+    found = [identities(made(name, f"--namespace={ns}", *everything)) for name, ns in names if name != "a-metrics"]
+    found_dotted = [
+        identities(made(name, f"--namespace={ns}", "--restrict-node-access", "--network-policy", "--k8s-flavor=ocp"))
+        for name, ns in dotted
+    ]
+
+    assert all(not first & second for first, second in combinations(found, 2))
+    assert all(not first & second for first, second in combinations(found_dotted, 2))
+
+
+@pytest.mark.parametrize("flavor", FLAVORS)
+def test_the_longest_names_fit(flavor):
+    """Objects' names have 253 characters at most, Services' 63, values of labels 63."""
+    found = made(
+        "a" * 55, f"--namespace={'b' * 63}", f"--k8s-flavor={flavor}", "--collect-metrics", "--restrict-node-access"
+    )
+
+    assert all(len(each["metadata"]["name"]) <= 253 for each in found)
+    assert 63 == len(one(found, "Service")["metadata"]["name"])
+    assert all(len(value) <= 63 for each in found for value in each["metadata"]["labels"].values())
+
+
+@pytest.mark.parametrize("name", ["web", "images.4.7", "a" * 55])
+@pytest.mark.parametrize("prefix", ["nodeprefetch.io", "image-prefetcher.stackrox.io"])
+def test_the_restriction_is_of_the_keys_that_fetch_writes(name, prefix):
+    found = made(name, "--restrict-node-access", f"--node-label-prefix={prefix}")
+    expressions = [each["expression"] for each in one(found, "ValidatingAdmissionPolicy")["spec"]["validations"]]
+
+    assert any(f"key == '{label_key(prefix, name)}'" in text for text in expressions)
+    assert any(f"key == '{summary_key(prefix, name)}'" in text for text in expressions)
+    assert f"--node-label-prefix={prefix}" in prefetch(found)["args"]
+
+
+def test_an_edit_of_the_list_rolls_out(tmp_path):
+    digests = []
+    for text in ("nginx:1\n", "nginx:2\n"):
+        (tmp_path / "list").write_text(text)
+        found = made("web", f"--images={tmp_path}/list")
+        digests.append(
+            one(found, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]["nodeprefetch.io/images-sha256"]
+        )
+        assert {"images.txt": text} == one(found, "ConfigMap")["data"]
+
+    assert [hashlib.sha256(text).hexdigest() for text in (b"nginx:1\n", b"nginx:2\n")] == digests
+
+
+@pytest.mark.parametrize(
+    ("cloud", "paths"),
+    [
+        ("GKE", {"/etc/srv/kubernetes/cri_auth_config.yaml": "File", "/home/kubernetes/bin": "Directory"}),
+        ("EKS", {"/etc/eks/image-credential-provider": "Directory"}),
+        (
+            "AKS",
+            {
+                "/var/lib/kubelet/credential-provider-config.yaml": "File",
+                "/var/lib/kubelet/credential-provider": "Directory",
+                "/etc/kubernetes/azure.json": "File",
+            },
+        ),
+    ],
+)
+def test_a_cloud_mounts_what_its_program_needs_at_the_nodes_paths(cloud, paths):
+    found = made("web", f"--use-kubelet-image-credential-integration={cloud}")
+    pod = one(found, "DaemonSet")["spec"]["template"]["spec"]
+    volumes = {v["name"]: v["hostPath"] for v in pod["volumes"] if v["name"].startswith("credential")}
+    mounts = {m["name"]: m["mountPath"] for m in prefetch(found)["volumeMounts"] if m["name"].startswith("credential")}
+
+    assert paths == {path["path"]: path["type"] for path in volumes.values()}
+    assert {name: path["path"] for name, path in volumes.items()} == mounts
+    assert (True, "ClusterFirstWithHostNet") == (pod["hostNetwork"], pod["dnsPolicy"])
+    assert prefetch(found)["image"].endswith("-distro")
+
+
+def test_programs_elsewhere_are_in_the_pods_own_network():
+    paths = ["--image-credential-provider-config=/a/c", "--image-credential-provider-bin-dir=/b/"]
+    found = made("web", *paths)
+
+    assert "hostNetwork" not in one(found, "DaemonSet")["spec"]["template"]["spec"]
+    assert {"/a/c", "/b"} <= {mount["mountPath"] for mount in prefetch(found)["volumeMounts"]}
+
+
+@pytest.mark.parametrize(
+    ("flavor", "directory", "name"),
+    [
+        ("vanilla", "/run/containerd", "containerd.sock"),
+        ("ocp", "/var/run/crio", "crio.sock"),
+        ("k3s", "/run/k3s/containerd", "containerd.sock"),
+        ("rke2", "/run/k3s/containerd", "containerd.sock"),
+        ("microk8s", "/var/snap/microk8s/common/run", "containerd.sock"),
+        ("k0s", "/run/k0s", "containerd.sock"),
+    ],
+)
+def test_the_directory_of_the_flavors_socket_is_mounted(flavor, directory, name):
+    found = made("web", f"--k8s-flavor={flavor}")
+    (volume,) = [v for v in pods(found)[0]["volumes"] if v["name"] == "cri-socket-dir"]
+
+    assert {"path": directory, "type": "Directory"} == volume["hostPath"]
+    assert f"--cri-socket=/run/nodeprefetch/cri/{name}" in prefetch(found)["args"]
+
+
+def test_openshift_gives_users_and_the_constraint_is_asked_for():
+    found = made("web", "--k8s-flavor=OCP", "--collect-metrics")
+
+    assert "runAsUser" not in one(found, "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    assert ["privileged"] == one(found, "Role")["rules"][0]["resourceNames"]
+    assert (
+        "privileged"
+        == one(found, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]["openshift.io/required-scc"]
+    )
+    assert {"type": "spc_t"} == prefetch(found)["securityContext"]["seLinuxOptions"]
+
+
+def test_dollars_reach_the_program():
+    """The kubelet replaces $(NAME), and $$ by $."""
+    assert "a=$$(NODE_NAME)$$$$" == prefetch(made("web", "--fetch-arg=a=$(NODE_NAME)$$"))["args"][-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [([], 30), (["--fetch-arg=--report-grace=1m"], 75), (["--fetch-arg=--report-grace", "--fetch-arg=0"], 15)],
+)
+def test_a_pod_is_given_the_time_that_its_report_may_take(arguments, seconds):
+    assert seconds == pods(made("web", *arguments))[0]["terminationGracePeriodSeconds"]
+
+
+def sources(found):
+    policy = one(found, "NetworkPolicy", "web-metrics")
+    return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
+
+
+def test_the_aggregator_is_open_to_fetch_pods_and_readers_of_its_namespace():
+    found = sources(made("web", "--collect-metrics", "--network-policy"))
+
+    assert "fetch" == found[8443][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+    assert [{"podSelector": {}}] == found[8080]
+
+
+def test_readers_come_from_where_they_were_asked_in():
+    prometheus = sources(made("web", "--collect-metrics", "--network-policy", "--service-monitor"))
+    outside = sources(made("web", "--collect-metrics", "--network-policy", "--expose=loadbalancer"))
+
+    assert [{"namespaceSelector": {}}] == prometheus[8080]
+    assert outside[8080] is None
+    assert outside[8443] is not None
+
+
+def test_fetch_pods_in_the_nodes_network_have_no_policy_and_any_address():
+    found = made("web", "--collect-metrics", "--network-policy", "--host-network")
+
+    assert ["web-metrics"] == [each["metadata"]["name"] for each in found if each["kind"] == "NetworkPolicy"]
+    assert sources(found)[8443] is None
+
+
+def test_tolerations_replace_that_of_all_taints():
+    def tolerations(*arguments):
+        return pods(made("web", *arguments))[0].get("tolerations")
+
+    assert [{"operator": "Exists"}] == tolerations()
+    assert None is tolerations("--no-tolerate-all")
+    assert [
+        {"key": "a.b/c", "operator": "Equal", "value": "d", "effect": "NoSchedule"},
+        {"key": "e", "operator": "Exists"},
+        {"operator": "Exists", "effect": "NoExecute"},
+        {"key": "f", "operator": "Equal", "value": ""},
+    ] == tolerations("--toleration=a.b/c=d:NoSchedule", "--toleration=e", "--toleration=:NoExecute", "--toleration=f=")
+
+
+def test_a_tag_that_cannot_be_a_label_is_left_out_of_the_labels():
+    found = made("web", f"--version={'a' * 64}")
+
+    assert all("app.kubernetes.io/version" not in each["metadata"]["labels"] for each in found)
