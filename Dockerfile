@@ -1,0 +1,60 @@
+# syntax=docker/dockerfile:1
+# The image of nodeprefetch, from the sources: docs/image.md. Targets: `image` (the last), `distro`.
+# dev/image builds it where no registry is at hand.
+
+# The Python that goes into the image; with a compiler, for the platforms that have no wheels of all we need.
+ARG BUILDER=docker.io/library/python:3.13-trixie
+# Of the same release of Debian: its C library is not older than what the builder's programs need.
+ARG DISTRO=docker.io/library/debian:trixie-slim
+
+FROM ${DISTRO} AS distro-base
+
+FROM ${BUILDER} AS build
+# Of pip, for builds that bring their wheels along.
+ARG PIP_NO_INDEX
+ARG PIP_FIND_LINKS
+ARG SOURCE_DATE_EPOCH=0
+ENV PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
+COPY --from=distro-base /usr/lib /distro/usr/lib
+COPY dev/requirements/run.txt /src/dev/requirements/
+RUN python3 -m pip install --quiet --target /installed --require-hashes -r /src/dev/requirements/run.txt
+COPY . /src
+RUN cd /src && PYTHONPATH=/installed python3 -m pip install --quiet --target /installed --no-deps --no-build-isolation . \
+    && python3 -X no_debug_ranges dev/imagebuild/assemble.py --installed /installed --license LICENSE --distro /distro --out /out
+
+FROM ${DISTRO} AS distro
+COPY --from=build /out/distro-libraries/ /
+COPY --from=build /out/python/ /
+COPY --from=build /out/dependencies/ /
+COPY --from=build /out/product/ /
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="nodeprefetch" \
+      org.opencontainers.image.description="Brings container images onto Kubernetes nodes before anyone needs them" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/nodeprefetch/nodeprefetch" \
+      org.opencontainers.image.documentation="https://github.com/nodeprefetch/nodeprefetch/blob/main/docs/image.md" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV LANG=C.UTF-8
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/nodeprefetch"]
+
+FROM scratch AS image
+COPY --from=build /out/system/ /
+COPY --from=build /out/libraries/ /
+COPY --from=build /out/python/ /
+COPY --from=build /out/dependencies/ /
+COPY --from=build /out/product/ /
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="nodeprefetch" \
+      org.opencontainers.image.description="Brings container images onto Kubernetes nodes before anyone needs them" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/nodeprefetch/nodeprefetch" \
+      org.opencontainers.image.documentation="https://github.com/nodeprefetch/nodeprefetch/blob/main/docs/image.md" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/nodeprefetch"]

@@ -1,0 +1,92 @@
+"""Finds the shared libraries that programs need, as the dynamic loader would, and copies them to the same places."""
+
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+C_LIBRARY = re.compile(
+    r"(ld-linux.*|ld64|libc|libm|libdl|libpthread|librt|libutil|libresolv|libnss_\w+|libanl|ld)[.-].*so.*|.*/ld64\.so\..*"
+)
+"""Names of the C library's files, which only work together."""
+
+_ELSEWHERE = Path("/usr/lib")
+"""Where a library goes that the build found by a cache or a path of its own: the loader looks here by itself."""
+
+_LINE = re.compile(r"(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """One shared library."""
+
+    source: Path
+    """Where it is, links resolved."""
+
+    place: Path
+    """Where it is looked for: the name that programs ask for, in a directory with links resolved."""
+
+    @property
+    def name(self) -> str:
+        """As programs ask for it: `libz.so.1`."""
+        return self.place.name
+
+
+def libraries_of(files: Iterable[Path]) -> list[Library]:
+    """What these programs and modules need, and what that needs.
+
+    Raises:
+        FileNotFoundError: a library is not installed.
+    """
+    found: dict[Path, Library] = {}
+    for file in files:
+        if file.is_file() and (file.suffix == ".so" or file.stat().st_mode & stat.S_IXUSR) and _is_elf(file):
+            listed = subprocess.run(["ldd", file], check=True, capture_output=True, text=True).stdout
+            if "not found" in listed:
+                raise FileNotFoundError(f"{file} needs libraries that are not installed:\n{listed}")
+            for line in listed.splitlines():
+                if match := _LINE.search(line):
+                    path = Path(match[1])
+                    place = path.parent.resolve() / path.name
+                    if not place.is_relative_to("/usr/lib") and not place.is_relative_to("/usr/lib64"):
+                        place = _ELSEWHERE / path.name
+                    found[place] = Library(source=path.resolve(), place=place)
+    return [found[place] for place in sorted(found)]
+
+
+def copy_libraries(libraries: Iterable[Library], layer: Path) -> None:
+    """Copy them. The directory is there in the end also when there are none."""
+    layer.mkdir(parents=True, exist_ok=True)
+    for library in libraries:
+        target = layer / library.place.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(library.source, target)
+        target.chmod(0o755)
+
+
+def lacking(libraries: Iterable[Library], root: Path) -> list[Library]:
+    """Those that are not in the distribution below a directory."""
+    return [library for library in libraries if not (root / library.place.relative_to("/")).exists()]
+
+
+def strip(root: Path, pattern: str = "*.so*") -> None:
+    """Take symbols away that only debuggers read: some wheels have more of them than code.
+
+    Args:
+        root: directory to search.
+        pattern: names of the files.
+
+    Raises:
+        FileNotFoundError: there is no `strip` (binutils).
+    """
+    files = [path for path in sorted(root.rglob(pattern)) if path.is_file() and _is_elf(path)]
+    if files:
+        subprocess.run(["strip", "--strip-unneeded", *files], check=True)
+
+
+def _is_elf(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) == b"\x7fELF"
