@@ -137,7 +137,8 @@ def _generic() -> Foreign:
 
 
 def _load_all() -> Foreign:
-    with _loading:
+    """Load all of it, but not the validator of manifests that it uses where that is installed: a second for nothing."""
+    with _loading, _hidden("kubernetes_validate"):
         import_module("kubernetes")
         return _classes()
 
@@ -149,6 +150,19 @@ def _classes() -> Foreign:
         api_error=import_module("kubernetes.client.exceptions").ApiException,
         connection_error=import_module("urllib3.exceptions").HTTPError,
     )
+
+
+@contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """While inside, there is no such module, unless somebody has loaded it already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # as import has it
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

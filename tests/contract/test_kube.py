@@ -364,6 +364,23 @@ def test_the_generic_client_is_loaded_alone_and_leaves_no_half_package(api, tmp_
     assert ["n1", [], True] == run_program(api, tmp_path)
 
 
+def test_a_kubeconfig_does_not_load_the_validator_of_manifests_which_others_find(api, tmp_path):
+    """It takes a second where all that it can use is installed."""
+    program = """
+import sys, trio
+from nodeprefetch.kube import connect
+trio.run(connect, sys.argv[1])
+before = "kubernetes_validate" in sys.modules
+import kubernetes_validate
+print(before, kubernetes_validate.__name__)
+"""
+    kubeconfig = api.write_kubeconfig(tmp_path / "config")
+
+    done = subprocess.run([sys.executable, "-c", program, str(kubeconfig)], check=True, capture_output=True, text=True)
+
+    assert "False kubernetes_validate\n" == done.stdout
+
+
 def test_what_somebody_else_has_loaded_stays(api, tmp_path):
     name, left, _ = run_program(api, tmp_path, before="import kubernetes.client\n")
 
