@@ -28,7 +28,7 @@ from nodeprefetch.kube.errors import (
 )
 
 NODE_NAME_EXTRA = "authentication.kubernetes.io/node-name"
-"""In the extra fields of a user: the node of the pod that a token is bound to, from Kubernetes 1.32 on (KEP 4193)."""
+"""In the extra fields of a user: the node of the pod that a token is bound to, from Kubernetes 1.30 on (KEP 4193)."""
 
 CALL_LIMIT = 30.0
 """Seconds after which a call's thread gives up waiting for bytes, also where the caller has no deadline."""

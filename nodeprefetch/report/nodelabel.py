@@ -29,6 +29,7 @@ from nodeprefetch.kube import (
     NotFoundError,
     NotInClusterError,
     PassingKubeError,
+    ServerFailedError,
     UnauthorizedError,
     UnreachableError,
 )
@@ -40,6 +41,10 @@ RETRY = RetryPolicy(initial_timeout=5, max_timeout=10, initial_delay=0.25, max_d
 
 BACKGROUND_RETRY = RetryPolicy(initial_timeout=10, max_timeout=10, initial_delay=0.5, max_delay=30)
 """The same while pulls run: nobody waits for it, and an API server that is down has a cluster full of nodes calling."""
+
+STARTING = 10.0
+"""Seconds after an API server gave no answer in which its refusals are not believed. One that has just started knows
+neither all rights nor all accounts: it says 403 or 401 to what it allows a moment later."""
 
 _USER = re.compile(r'User "([^"]+)"')
 """In the API server's text when it refuses; without the quotation marks of JSON."""
@@ -209,18 +214,25 @@ class NodeLabel:
         try:
             if self._nodes is None:
                 self._nodes = await self._connect()
+            believed_from = trio.current_time()
             for limit, longest_pause in retry.rounds():
-                problem: PassingKubeError
+                problem: KubeError
                 try:
                     with trio.fail_after(limit):
                         return await call(self._nodes)
                 except trio.TooSlowError:
                     problem = UnreachableError(f"no answer in {format_duration(limit)}")
+                except (ForbiddenError, UnauthorizedError) as refusal:
+                    if trio.current_time() >= believed_from:
+                        raise
+                    problem = refusal
                 except PassingKubeError as error:
                     if isinstance(error, ConflictError) and not conflict_passes:
                         raise
                     problem = error
                 self._problem = str(problem)
+                if isinstance(problem, UnreachableError | ServerFailedError):
+                    believed_from = trio.current_time() + STARTING
                 await trio.sleep((problem.retry_after or 0) + full_jitter(longest_pause, self._jitter))
         except ConflictError:
             raise

@@ -425,6 +425,30 @@ async def test_what_is_refused_is_said_once_with_what_to_do_and_not_tried_again(
     assert [0] == nodes.times("patch")
 
 
+@pytest.mark.parametrize("refusal", [ForbiddenError(REFUSED), UnauthorizedError("401")])
+async def test_refusals_of_an_api_server_that_has_just_started_are_not_believed(autojump_clock, refusal):
+    """Pauses 0.25, 0.5 and 1 s: it was away at 0, knows no rights yet at 0.25 and 0.75, and all of them at 1.75."""
+    nodes = FakeNodes(on_patch=[UnreachableError("refused"), refusal, refusal])
+    labelling = Labelling(nodes)
+
+    await labelling.label.finish()
+
+    assert [0, 0.25, 0.75, 1.75] == nodes.times("patch")
+    assert {KEY: "failed"} == nodes.labels
+    assert [] == labelling.complaints
+
+
+async def test_refusals_are_believed_ten_seconds_after_it_was_away(autojump_clock):
+    """Pauses 0.25, 0.5, 1, 2 and then 4 s: the last answer is at 11.75."""
+    nodes = FakeNodes(on_patch=[UnreachableError("refused"), *(9 * [ForbiddenError(REFUSED)])])
+    labelling = Labelling(nodes)
+
+    await labelling.label.finish()
+
+    assert [0, 0.25, 0.75, 1.75, 3.75, 7.75, 11.75] == nodes.times("patch")
+    assert [("failed", REFUSED)] == labelling.said()
+
+
 async def test_an_error_nobody_expects_is_told_without_advice(autojump_clock):
     labelling = Labelling(FakeNodes(on_patch=[KubeError("patching node n1: 422: invalid")]))
 
