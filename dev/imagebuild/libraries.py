@@ -16,6 +16,10 @@ C_LIBRARY = re.compile(
 _ELSEWHERE = Path("/usr/lib")
 """Where a library goes that the build found by a cache or a path of its own: the loader looks here by itself."""
 
+_LOADED_LATE = "libgcc_s.so.1"
+"""Loaded by the C library itself when a thread ends by pthread_exit, as threads do that are left at Python's end.
+No program lists it, and without it the process is aborted there."""
+
 _LINE = re.compile(r"(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)")
 
 
@@ -54,6 +58,9 @@ def libraries_of(files: Iterable[Path]) -> list[Library]:
                     if not place.is_relative_to("/usr/lib") and not place.is_relative_to("/usr/lib64"):
                         place = _ELSEWHERE / path.name
                     found[place] = Library(source=path.resolve(), place=place)
+    for place in [place for place in found if place.name == "libc.so.6"]:
+        late = place.with_name(_LOADED_LATE)
+        found[late] = Library(source=late.resolve(strict=True), place=late)
     return [found[place] for place in sorted(found)]
 
 
