@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 import trio
 
+from nodeprefetch.attemptclock import AttemptClock
 from nodeprefetch.credentials.auth import Credential
 from nodeprefetch.credentials.source import CredentialSource
-from nodeprefetch.duration import format_duration
+from nodeprefetch.diskguard import DiskGuard
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Reader
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.leases import LeaseSource, NoLeases
+from nodeprefetch.progress import ProgressWatch
+from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.runtime.service import ImageRecord, ImageService
@@ -38,6 +41,16 @@ class Surroundings:
 
     gate: RuntimeGate
     tell: Reader
+    progress: ProgressWatch
+    unpack_limit: float
+    """Seconds without movement while an image is unpacked, where that is seen."""
+
+    leases: LeaseSource = field(default_factory=NoLeases)
+    """Asked when an attempt has its slot."""
+
+    disk: DiskGuard = field(default_factory=DiskGuard)
+    """Asked before each attempt; by default it lets all pass."""
+
     retry_missing: bool = False
     debug: bool = False
     """Tell which credentials match."""
@@ -69,7 +82,7 @@ class Attempt:
 
     credential: Credential | None
     limit: float
-    """Seconds, from when it has its slot."""
+    """Seconds from when it has its slot; where its progress is seen, seconds without any movement."""
 
     around: Surroundings
     image_id: str = ""
@@ -97,6 +110,7 @@ class Attempt:
         async with self.around.slots:
             if self.credential is not None and trio.current_time() >= self.credential.valid_until:
                 raise StaleCredentialError
+            self.around.disk.check()
             begun()
             self._tell_start()
             try:
@@ -115,16 +129,27 @@ class Attempt:
             self._tell_end()
 
     async def _call(self) -> None:
-        try:
-            with trio.fail_after(self.limit):
-                self.image_id = await self.around.service.pull_image(
-                    self.image.text, self.credential.auth if self.credential else None
-                )
-        except trio.TooSlowError as error:
-            raise RuntimeFaultError(
-                f"not done in {format_duration(self.limit)}, the limit of this attempt: cut",
-                fault=Fault(kind=FaultClass.PASSING, reason="timeout"),
-            ) from error
+        lease = await self.around.leases.obtain(self.image)
+        while True:
+            try:
+                await self._pull(lease)
+            except RuntimeFaultError as error:
+                if lease and error.fault.reason == "lease_gone":  # nothing was asked of the registry yet
+                    lease = await self.around.leases.obtain(self.image, lease)
+                    continue
+                if error.fault.kind is FaultClass.NO_SPACE:  # what is kept would fill the disk for nothing
+                    await self.around.leases.release(self.image)
+                raise
+            return
+
+    async def _pull(self, lease: str) -> None:
+        auth = self.credential.auth if self.credential else None
+        clock = AttemptClock(self.limit, unpack_limit=self.around.unpack_limit)
+        progress = self.around.progress.watching(self.image.text, self._id, lease, clock)
+        with self.around.disk.guarding(self.image.text), clock.scope, progress:
+            self.image_id = await self.around.service.pull_image(self.image.text, auth, lease=lease)
+        if clock.scope.cancelled_caught:
+            raise clock.cut()
 
     def _tell_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()

@@ -47,6 +47,10 @@ app = App(
 # Loaded when it is asked for: fetch has no time for it.
 app.command("nodeprefetch.aggregate:aggregate", name=["aggregate", "aggregate-metrics"], help=AGGREGATE_HELP)
 
+app.command("nodeprefetch.unpin:unpin", help="Take away the pins that fetch --pin has made, and tell which.")
+
+app.command("nodeprefetch.leaselist:leases", help="List what cut pulls have left for the next run, or delete it.")
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command. Returns its exit code: 0 done, 1 an image is missing, 2 usage, 3 no runtime, 128+n signal n."""
@@ -84,7 +88,7 @@ def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B0
     async def main() -> Report:
         with (
             stop_signals() as signals,
-            _reader(LogFormat(flags.log_format) if flags.log_format else None) as reader,
+            _reader(LogFormat(flags.log_format) if flags.log_format else None, session.progress_interval) as reader,
         ):
             return await session.run(reader, signals)
 
@@ -175,7 +179,7 @@ def _warn(text: str) -> None:
 
 
 @contextmanager
-def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
+def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator[Reader]":
     """The live table for who watches on a terminal, the log for everybody else."""
     if log_format is None and sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415
@@ -187,7 +191,7 @@ def _reader(log_format: LogFormat | None) -> "Iterator[Reader]":
     else:
         from nodeprefetch.report.log import log_to  # noqa: PLC0415
 
-        yield log_to(sys.stderr, log_format or LogFormat.LOGFMT)
+        yield log_to(sys.stderr, log_format or LogFormat.LOGFMT, progress_interval=progress_interval)
 
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:

@@ -44,6 +44,17 @@ class RunEnd(StrEnum):
     """No container runtime answered, so that nothing could be pulled."""
 
 
+class Phase(StrEnum):
+    """What a pull is at, where it can be seen."""
+
+    RESOLVING = "resolving"
+    """The registry is asked what the name stands for."""
+
+    DOWNLOADING = "downloading"
+    UNPACKING = "unpacking"
+    """All bytes are there."""
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
     """What all events have."""
 
@@ -81,7 +92,7 @@ class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
     """1 for the image's first."""
 
     limit: float
-    """Seconds after which the attempt is cut."""
+    """Seconds after which the attempt is cut; where its progress is seen: seconds without any movement."""
 
     credential: str = ""
     """Source and key of the credential, never a secret; empty when anonymous."""
@@ -108,7 +119,8 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     """`passing`, `permanent`, `refused`, `no-space`, `runtime-gone`, `cancelled`; empty without an error."""
 
     reason: str = ""
-    """A word of few: `not_found`, `unauthorized`, `timeout`, …"""
+    """A word of few: `not_found`, `unauthorized`, `timeout` (cut by the clock on the wall), `stalled` (cut because
+    nothing moved), …"""
 
     image_id: str = ""
     size: int = 0
@@ -116,6 +128,23 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
 
     digest: str = ""
     """Digest of the manifest or index pulled; empty when not known."""
+
+
+class Progress(Event, frozen=True, kw_only=True, tag="progress"):
+    """How far a pull is: at most one a second and image, when something changed, and one when it is complete."""
+
+    attempt_id: str
+    image: str
+    phase: Phase
+    done_bytes: int = 0
+    """Of layers, as they are transferred, with those that were there before. Never less than before, unless the name
+    has come to stand for another image."""
+
+    total_bytes: int = 0
+    """Of all layers; 0: not known yet."""
+
+    rate: int = 0
+    """Bytes a second, over the last ten seconds."""
 
 
 class CredentialsMatched(Event, frozen=True, kw_only=True, tag="credentials_matched"):
@@ -215,6 +244,7 @@ AnyEvent = (
     RunStarted
     | AttemptStarted
     | AttemptFinished
+    | Progress
     | CredentialsMatched
     | RetryPlanned
     | RuntimeLost
@@ -244,56 +274,3 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 Reader = Callable[[Event], None]
 """Who is told. Called in the order of events, from the one thread of Trio; must not block and not raise."""
-
-
-class Telling:
-    """Tells every reader every event.
-
-    Args:
-        readers: told in this order.
-    """
-
-    def __init__(self, *readers: Reader) -> None:
-        self._readers = list(readers)
-
-    def add(self, reader: Reader) -> None:
-        """Tell this one too, after the others."""
-        self._readers.append(reader)
-
-    def add_first(self, reader: Reader) -> None:
-        """Tell this one too, before the others."""
-        self._readers.insert(0, reader)
-
-    def __call__(self, event: Event) -> None:
-        """Tell it to all."""
-        for reader in self._readers:
-            reader(event)
-
-
-class Notices:
-    """Takes what people should know, from any thread, and keeps it until there is a reader."""
-
-    def __init__(self) -> None:
-        self._kept: list[Notice] = []
-        self._tell: Reader | None = None
-
-    def add(self, text: str) -> None:
-        """One more that people should look into."""
-        self._take(Notice(message=text))
-
-    def mention(self, text: str) -> None:
-        """One more for the record."""
-        self._take(Notice(message=text, is_warning=False))
-
-    def pass_to(self, tell: Reader) -> None:
-        """From now on a reader hears them; what was kept, at once."""
-        self._tell = tell
-        for notice in self._kept:
-            tell(notice)
-        self._kept.clear()
-
-    def _take(self, notice: Notice) -> None:
-        if self._tell is None:
-            self._kept.append(notice)
-        else:
-            self._tell(notice)

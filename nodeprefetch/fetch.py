@@ -9,12 +9,14 @@ import random
 import uuid
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import trio
 
 from nodeprefetch import __version__
 from nodeprefetch.attempt import Surroundings
 from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.diskguard import open_disk_guard
 from nodeprefetch.duration import format_duration
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
@@ -28,6 +30,8 @@ from nodeprefetch.events import (
     RunStarted,
 )
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.leases import Leases, NoLeases
+from nodeprefetch.progress import ProgressWatch
 from nodeprefetch.puller import Pull
 from nodeprefetch.runtime.discovery import Connect, Runtime
 from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
@@ -35,6 +39,10 @@ from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.runtime.service import ImageService
 from nodeprefetch.settings import FetchSettings, pull_policy
+from nodeprefetch.telling import Telling
+
+if TYPE_CHECKING:
+    from nodeprefetch.pins import Pins
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +102,8 @@ async def fetch(
             except RuntimeUnavailableError as error:
                 run.finish(RunEnd.NO_RUNTIME, cut=str(error))
                 raise
+        await run.settle_pins()
+        await run.settle_leases()
         if settings.debug and not stopped_by:
             await run.tell_images_after()
         around.cancel_scope.cancel()
@@ -118,6 +128,8 @@ class _Run:
     started: float = field(default_factory=trio.current_time)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     runtime: Runtime | None = None
+    pins: "Pins | None" = None
+    leases: Leases | NoLeases = field(default_factory=NoLeases)
     pulls: list[Pull] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -138,7 +150,27 @@ class _Run:
                 images=tuple(image.text for image in self.images),
             )
         )
+        if self.settings.pin:
+            from nodeprefetch.pins import Pins  # noqa: PLC0415 - only who pins pays for it
+
+            self.pins = Pins(runtime, self.tell, instance=self.settings.instance)
+        self.leases = self._open_leases(runtime)
         inventory = await self._take_inventory(runtime.service, gate)
+        disk = await open_disk_guard(
+            self.settings.min_free_disk,
+            self.settings.image_fs_path,
+            service=runtime.service,
+            images=[image.text for image in self.images],
+            tell=self.tell,
+        )
+        nursery.start_soon(disk.run)
+        progress = ProgressWatch(
+            runtime.containerd,
+            Telling(self.tell, disk.hear),
+            kind=self.settings.attempt_clock,
+            limit=self.settings.retry.first_timeout,
+        )
+        await nursery.start(progress.run)
         around = Surroundings(
             service=runtime.service,
             inventory=inventory,
@@ -147,6 +179,10 @@ class _Run:
             slots=trio.CapacityLimiter(self.settings.max_parallel_pulls or math.inf),
             gate=gate,
             tell=self.tell,
+            progress=progress,
+            leases=self.leases,
+            unpack_limit=self.settings.unpack_timeout,
+            disk=disk,
             retry_missing=self.settings.retry_missing,
             debug=self.settings.debug,
             jitter=self.jitter,
@@ -156,9 +192,34 @@ class _Run:
                 pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
                 await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
 
+    def _open_leases(self, runtime: Runtime) -> Leases | NoLeases:
+        if not self.settings.resume:
+            return NoLeases()
+        if runtime.containerd is None:
+            if runtime.version.name != "containerd":  # else it was said why its own API cannot be used
+                text = f"{runtime.version.name} keeps nothing of a pull that is cut, and shows no progress"
+                self.tell(Notice(message=text, is_warning=False))
+            return NoLeases()
+        ends = self.started + self.settings.overall_timeout
+        return Leases(runtime.containerd, self.tell, instance=self.settings.instance, run=self.run_id, ends=ends)
+
     async def _pull(self, pull: Pull, around: Surroundings) -> None:
         await pull.run(around)
         self.tell(pull.finished(elapsed=trio.current_time() - self.started))
+        if self.pins is not None and pull.is_there:
+            await self.pins.keep(pull.image_id)
+        if pull.outcome is Outcome.SUCCEEDED:
+            await self.leases.release(pull.image)
+
+    async def settle_pins(self) -> None:
+        """Pin what is not pinned yet, unpin what has left the list. No timeout of the pulls and no signal cuts it."""
+        if self.pins is not None:
+            present = [pull.image_id for pull in self.pulls if pull.is_there]
+            await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_there])
+
+    async def settle_leases(self) -> None:
+        """Delete the leases that nobody needs any more. No timeout of the pulls and no signal cuts it."""
+        await self.leases.settle([pull.image for pull in self.pulls if not pull.is_there])
 
     async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
         """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from nodeprefetch.diskfloor import DiskFloor, parse_disk_floor
 from nodeprefetch.duration import DurationError, parse_duration
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.schedule import RetryPolicy
-from nodeprefetch.settings import FetchSettings, PullPolicy
+from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 
 ENVIRONMENT_PREFIX = "NODEPREFETCH_"
 
@@ -93,10 +94,20 @@ class FetchFlags(ImageFlags):
 
     runtime_wait: Annotated[str, _duration("How long to look for a runtime that answers.")] = "10s"
     overall_timeout: Annotated[str, _duration("Limit of the whole run.")] = "20m"
+    attempt_clock: Annotated[
+        Literal["auto", "progress", "wall"],
+        flag("What an attempt's limit limits: time without progress, time (wall), or the former where it can be seen."),
+    ] = "auto"
     initial_pull_attempt_timeout: Annotated[
         str, _duration("Limit of an image's first attempt; doubles with every attempt.")
     ] = "30s"
     max_pull_attempt_timeout: Annotated[str, _duration("What that limit grows to.")] = "5m"
+    unpack_timeout: Annotated[
+        str, _duration("How long an image may be unpacked without a layer being done, where that can be seen.")
+    ] = "10m"
+    no_resume: Annotated[
+        bool, switch("Pull the plain way: a pull that is cut begins anew, and its progress is not seen.")
+    ] = False
     initial_pull_attempt_delay: Annotated[
         str, _duration("Longest wait after an image's first attempt; doubles with every attempt.")
     ] = "1s"
@@ -106,6 +117,15 @@ class FetchFlags(ImageFlags):
     retry_missing: Annotated[
         bool, switch("Try again when a registry does not know an image: it may still be pushed.")
     ] = False
+    pin: Annotated[bool, switch("Pin the images against the kubelet's image collection; needs containerd 1.7.")] = False
+    min_free_disk: Annotated[
+        str | None,
+        flag("What stays free of the disk that images are on: 10Gi, 15%. What does not fit fails.", "AMOUNT"),
+    ] = None
+    image_fs_path: Annotated[
+        str | None,
+        flag("A directory on that disk; without it where the runtime keeps images, or our own container.", "DIR"),
+    ] = None
     allow_failures: Annotated[bool, switch("Exit with 0 also when an image is not present in the end.")] = False
     node_label_prefix: Annotated[str, flag("Prefix of the label and annotation on the node.", "PREFIX")] = (
         "nodeprefetch.io"
@@ -132,6 +152,7 @@ class FetchFlags(ImageFlags):
         Literal["logfmt", "json"] | None,
         flag("How log lines are written; without it a live table on a terminal, logfmt elsewhere."),
     ] = None
+    progress_interval: Annotated[str, _duration("How often the log tells how far a pull is; 0: never.")] = "10s"
 
 
 @Parameter(name="*")
@@ -185,6 +206,13 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
             return read_seconds(flags, name, may_be_zero=may_be_zero)
         return 1  # not used, as there is a problem
 
+    def disk_floor() -> DiskFloor | None:
+        try:
+            return parse_disk_floor(flags.min_free_disk) if flags.min_free_disk else None
+        except UsageError as error:
+            problems.add(f"--min-free-disk: {error}")
+            return None
+
     settings = FetchSettings(
         cri_socket=flags.cri_socket or None,
         runtime_wait=seconds("runtime_wait", may_be_zero=True),
@@ -194,16 +222,24 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
             initial_delay=seconds("initial_pull_attempt_delay", may_be_zero=True),
             max_delay=seconds("max_pull_attempt_delay", may_be_zero=True),
         ),
+        attempt_clock=AttemptClockKind(flags.attempt_clock),
+        resume=not flags.no_resume,
+        unpack_timeout=seconds("unpack_timeout"),
         overall_timeout=seconds("overall_timeout"),
         image_list_timeout=seconds("image_list_timeout"),
         max_parallel_pulls=flags.max_parallel_pulls,
         pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
         retry_missing=flags.retry_missing,
+        pin=flags.pin,
+        min_free_disk=disk_floor(),
+        image_fs_path=flags.image_fs_path or None,
         debug=flags.debug,
         node=node_name(os.environ),
         instance=os.environ.get("INSTANCE_NAME", ""),
     )
     if flags.max_parallel_pulls < 0:
         problems.add("--max-parallel-pulls: has to be 0 or more")
+    if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - a text, as the user gave it
+        problems.add(f"--image-fs-path: there is no directory {flags.image_fs_path!r}")
     problems.raise_if_any()
     return settings

@@ -41,6 +41,11 @@ class Pull:
     _repeats: Counter[str] = field(default_factory=Counter)
     _knows_all_credentials: bool = True
 
+    @property
+    def is_there(self) -> bool:
+        """The runtime holds the image."""
+        return self.outcome in {Outcome.SUCCEEDED, Outcome.PRESENT}
+
     async def run(self, around: Surroundings) -> None:
         """Until the image is present or an error says that trying again cannot help."""
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(around):

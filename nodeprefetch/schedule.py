@@ -35,9 +35,14 @@ class RetryPolicy:
         if not (self.initial_delay >= 0 and self.max_delay >= 0):
             raise ValueError("the pause between attempts must not be below 0 seconds")
 
+    @property
+    def first_timeout(self) -> float:
+        """Limit of the first round's attempts, the shortest of all."""
+        return min(self.initial_timeout, self.max_timeout)
+
     def rounds(self) -> Iterator[Round]:
         """All rounds, without end: by default limits 30, 60, 120, 240, 300 …, pauses 1, 2, 4 … 512, 600 …."""
-        timeout = min(self.initial_timeout, self.max_timeout)
+        timeout = self.first_timeout
         delay = min(self.initial_delay, self.max_delay)
         while True:
             yield Round(timeout, delay)

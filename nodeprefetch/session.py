@@ -8,7 +8,7 @@ from functools import partial
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.errors import Problems
-from nodeprefetch.events import Notices, Reader, Telling
+from nodeprefetch.events import Reader
 from nodeprefetch.fetch import Report, fetch
 from nodeprefetch.flags import FetchFlags, fetch_settings, node_name, read_seconds
 from nodeprefetch.imageref import ImageRef
@@ -20,6 +20,7 @@ from nodeprefetch.report.nodelabel import NodeLabel
 from nodeprefetch.report.reporter import Reporter
 from nodeprefetch.runtime.discovery import connect_to
 from nodeprefetch.settings import FetchSettings
+from nodeprefetch.telling import Notices, Telling
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,9 @@ class Session:
     reporters: tuple[Reporter, ...]
     report_grace: float
     """Seconds for reporters after the run."""
+
+    progress_interval: float
+    """Seconds between two log lines that tell how far a pull is; 0: none."""
 
     tell: Telling
     """Reaches the reporters, and whoever else is added."""
@@ -54,7 +58,9 @@ class Session:
             return await fetch(
                 self.images,
                 self.settings,
-                connect=connect_to(self.settings.cri_socket, wait=self.settings.runtime_wait),
+                connect=connect_to(
+                    self.settings.cri_socket, wait=self.settings.runtime_wait, complain=self.notices.add
+                ),
                 credentials=credentials,
                 tell=self.tell,
                 signals=signals,
@@ -74,6 +80,8 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     with problems.collected():
         grace = read_seconds(flags, "report_grace", may_be_zero=True)
     with problems.collected():
+        progress_interval = read_seconds(flags, "progress_interval", may_be_zero=True)
+    with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
         plugins = load_credential_plugins(flags, notices.add)
@@ -91,6 +99,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
         plugins=plugins,
         reporters=tuple(reporters),
         report_grace=grace,
+        progress_interval=progress_interval,
         tell=tell,
         notices=notices,
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nodeprefetch.diskfloor import DiskFloor
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.schedule import RetryPolicy
 
@@ -19,6 +20,19 @@ class LogFormat(StrEnum):
 
     LOGFMT = "logfmt"
     JSON = "json"
+
+
+class AttemptClockKind(StrEnum):
+    """What the limit of an attempt limits."""
+
+    AUTO = "auto"
+    """Time without progress where progress is seen, else time."""
+
+    PROGRESS = "progress"
+    """The same, with a warning where it is not seen."""
+
+    WALL = "wall"
+    """Time."""
 
 
 def pull_policy(image: ImageRef, override: PullPolicy | None) -> PullPolicy:
@@ -47,6 +61,13 @@ class FetchSettings:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     """How long an attempt may take, and how long to wait after it."""
 
+    attempt_clock: AttemptClockKind = AttemptClockKind.AUTO
+    resume: bool = True
+    """Pull with leases where the runtime has them, so that a pull that is cut goes on from where it was."""
+
+    unpack_timeout: float = 10 * 60
+    """How long an image may be unpacked without a layer being done, where that is seen."""
+
     overall_timeout: float = 20 * 60
     """The whole run, from its first moment."""
 
@@ -61,6 +82,15 @@ class FetchSettings:
 
     retry_missing: bool = False
     """An image the registry does not know may still be pushed: try again."""
+
+    pin: bool = False
+    """Keep the kubelet from collecting the images of the list, where the runtime can."""
+
+    min_free_disk: DiskFloor | None = None
+    """What is to stay free of the file system of images; None: nothing is looked at."""
+
+    image_fs_path: str | None = None
+    """A directory on it; None: where the runtime says, or the root of our own container where that lies beside it."""
 
     debug: bool = False
     """List the runtime's images before and after."""

@@ -11,10 +11,15 @@ import pytest
 from nodeprefetch.testing.daemons import (
     Containerd,
     DockerRegistry,
+    containerd2_program,
     why_no_containerd,
+    why_no_containerd2,
     why_no_docker_registry,
 )
 from nodeprefetch.testing.registry import FakeRegistry
+
+CONTAINERDS = ("containerd1", "containerd2")
+"""Names of the fixtures."""
 
 
 def _need(reason: str | None) -> None:
@@ -35,15 +40,30 @@ def short_path() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def containerd() -> Iterator[Containerd]:
-    """A running containerd, shared by all tests: do not stop it, and expect images of others in it."""
-    yield from _containerd()
+def containerd(request: pytest.FixtureRequest) -> Containerd:
+    """A running containerd, shared by all tests: do not stop it, and expect images of others in it.
+
+    Debian's; with `pytest.mark.parametrize("containerd", CONTAINERDS, indirect=True)` one after the other.
+    """
+    return request.getfixturevalue(getattr(request, "param", CONTAINERDS[0]))
+
+
+@pytest.fixture(scope="session")
+def containerd1() -> Iterator[Containerd]:
+    """Debian's, shared."""
+    yield from _containerd("containerd1")
+
+
+@pytest.fixture(scope="session")
+def containerd2() -> Iterator[Containerd]:
+    """The one that dev/containerd2 builds, shared."""
+    yield from _containerd("containerd2")
 
 
 @pytest.fixture
-def own_containerd() -> Iterator[Containerd]:
-    """A running containerd of this test alone, to be killed and restarted as it likes."""
-    yield from _containerd()
+def own_containerd(request: pytest.FixtureRequest) -> Iterator[Containerd]:
+    """A running containerd of this test alone, to be killed and restarted as it likes; parametrised as `containerd`."""
+    yield from _containerd(getattr(request, "param", CONTAINERDS[0]))
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +81,12 @@ def fake_registry() -> Iterator[FakeRegistry]:
         yield running
 
 
-def _containerd() -> Iterator[Containerd]:
+def _containerd(which: str) -> Iterator[Containerd]:
+    binary = None
+    if which == "containerd2":
+        if reason := why_no_containerd2():
+            pytest.skip(reason)
+        binary = containerd2_program()
     _need(why_no_containerd())
-    with tempfile.TemporaryDirectory(prefix="npf-") as directory, Containerd(Path(directory)) as running:
+    with tempfile.TemporaryDirectory(prefix="npf-") as directory, Containerd(Path(directory), binary=binary) as running:
         yield running

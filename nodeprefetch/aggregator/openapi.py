@@ -9,7 +9,7 @@ from starlette.responses import Response
 from nodeprefetch import __version__
 from nodeprefetch.aggregator.answers import json_answer
 from nodeprefetch.aggregator.service import Service
-from nodeprefetch.events import Batch, Outcome
+from nodeprefetch.events import Batch, Outcome, Phase
 
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {"type": "number"}
@@ -104,6 +104,10 @@ def _status_schema() -> dict[str, Any]:
         reason=_TEXT,
         size=_COUNT,
         digest=_TEXT,
+        phase={**_TEXT, "enum": [str(phase) for phase in Phase], "description": "While it is pulled, where seen."},
+        done_bytes=_COUNT,
+        total_bytes={**_COUNT, "description": "0: not known yet."},
+        rate={**_COUNT, "description": "Bytes a second."},
     )
     image["required"] = ["image", "state"]
     node = _object(node=_TEXT, state=_TEXT, counts={"type": "object"}, run={"type": "object"}, images=_list(image))

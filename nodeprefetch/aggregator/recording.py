@@ -13,12 +13,14 @@ from nodeprefetch.aggregator.runs import Runs
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.states import changed, of_older_tool, waiting
 from nodeprefetch.aggregator.tallies import Tallies
+from nodeprefetch.aggregator.underway import UnderWay
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
     Batch,
     Event,
     ImageFinished,
+    Progress,
     RunFinished,
     RunStarted,
 )
@@ -63,6 +65,7 @@ class Records:
         self.images = Names(database, "image", bounds.images, bounds.retry_after)
         self.instances = Names(database, "instance", bounds.instances, bounds.retry_after)
         self.tallies = Tallies(database)
+        self.under_way = UnderWay()
         self._runs = Runs(database)
         self.attempts = self.states = self.live_bytes = 0
         """How many attempts and states there are, and the bytes in the live stream's backlog."""
@@ -98,6 +101,7 @@ class Records:
                 case AttemptFinished():
                     image = number(event.image, now)
                     attempts.append((image, event))
+                    self.under_way.end((node, instance, image), run, event)
                     before = states.get(image)
                     states.put(image, of_older_tool(before, event) if submission.older else changed(before, run, event))
                 case AttemptStarted():
@@ -105,8 +109,13 @@ class Records:
                     states.put(image, changed(states.get(image), run, event))
                 case ImageFinished():
                     image = number(event.image, now)
+                    self.under_way.end((node, instance, image), run, event)
                     if not states.put(image, changed(states.get(image), run, event)):
                         known.add(id(event))
+                case Progress():
+                    found = self.images.find(event.image)
+                    if found is not None and states.get(found) is not None:
+                        self.under_way.take((node, instance, found), run, event)
                 case RunStarted():
                     if not self._start(run, event, states, now):
                         known.add(id(event))

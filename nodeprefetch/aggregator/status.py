@@ -80,6 +80,8 @@ def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     runs: dict[tuple[int, int], int] = {}
     for node, instance, image, run, *values in rows:
         shown = {name: value for name, value in zip(_COLUMNS.split(", "), values, strict=True) if value}
+        if shown["state"] == Outcome.PULLING:
+            shown |= records.under_way.shown((node, instance, image), run)
         grouped.setdefault(instance, {}).setdefault(node, []).append({"image": images[image], **shown})
         runs[instance, node] = max(run, runs.get((instance, node), 0))
     return [

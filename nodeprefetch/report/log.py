@@ -1,6 +1,7 @@
 """Tells a run line by line: one line an event, logfmt or JSON."""
 
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TextIO
@@ -18,6 +19,7 @@ from nodeprefetch.events import (
     NodeLabelled,
     Notice,
     Outcome,
+    Progress,
     Reader,
     RetryPlanned,
     RunFinished,
@@ -25,6 +27,7 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
+from nodeprefetch.report.pace import ProgressPace
 from nodeprefetch.settings import LogFormat
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
@@ -69,6 +72,17 @@ def log_line(event: Event) -> Line:
                 "error": event.error,
                 "class": event.error_class,
                 "reason": event.reason,
+            }
+        case Progress():
+            level, message = INFO, str(event.phase)
+            missing = event.total_bytes - event.done_bytes
+            known = {
+                "image": event.image,
+                "done": event.done_bytes,
+                "total": event.total_bytes,
+                "percent": 100 * event.done_bytes // event.total_bytes if event.total_bytes else 0,
+                "rate": event.rate,
+                "left": float(missing // event.rate) if event.rate and missing > 0 else 0,
             }
         case CredentialsMatched():
             level, message = INFO, "credentials that match"
@@ -143,14 +157,28 @@ def to_json(at: float, line: Line) -> str:
     return msgspec.json.encode({"time": _time(at), "level": level, "msg": message, **known}).decode()
 
 
-def log_to(stream: TextIO | None = None, style: LogFormat = LogFormat.LOGFMT) -> Reader:
-    """A reader that writes to the stream, standard error by default. A stream that is gone is not written to again."""
+def log_to(
+    stream: TextIO | None = None,
+    style: LogFormat = LogFormat.LOGFMT,
+    *,
+    progress_interval: float = 10,
+    clock: Callable[[], float] = time.monotonic,
+) -> Reader:
+    """A reader that writes to the stream. One that is gone is not written to again.
+
+    Args:
+        stream: where to; standard error by default.
+        style: how.
+        progress_interval: seconds between two lines that tell how far an attempt is; 0: none.
+        clock: seconds, monotonic.
+    """
+    pace = ProgressPace(progress_interval, clock, at_once=False)
     write_line: Callable[[float, Line], str] = to_json if style is LogFormat.JSON else to_logfmt
     out: TextIO | None = stream or sys.stderr
 
     def tell(event: Event) -> None:
         nonlocal out
-        if out is None:
+        if out is None or not pace.passes(event):
             return
         try:
             out.write(write_line(event.at, log_line(event)) + "\n")

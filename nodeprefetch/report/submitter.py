@@ -16,6 +16,7 @@ from nodeprefetch.report.answers import Accepted, Answer, Delivery, Foreign, Ref
 from nodeprefetch.report.buffer import Buffer, is_worth_sending
 from nodeprefetch.report.endpoint import Endpoint, parse_endpoint
 from nodeprefetch.report.outbox import Outbox
+from nodeprefetch.report.pace import ProgressPace
 from nodeprefetch.report.persistence import Persistence, Wire
 from nodeprefetch.report.reporter import Reporter
 from nodeprefetch.report.tokenfile import TokenFile
@@ -28,6 +29,9 @@ MetricsProtocol = Literal["auto", "http", "grpc"]
 
 REQUEST_LIMIT = 10.0
 """Seconds after which a request without an answer is cut and sent again."""
+
+PROGRESS_INTERVAL = 5.0
+"""Seconds between two tellings of how far an attempt is: a thousand nodes tell one aggregator."""
 
 OpenDelivery = Callable[[Wire], AbstractAsyncContextManager[Delivery]]
 
@@ -80,6 +84,7 @@ class Submitter(Reporter):
         self._open_delivery = open_delivery or self._open
         self._complain = complain
         self._complaints: set[str] = set()
+        self._pace = ProgressPace(PROGRESS_INTERVAL, trio.current_time, at_once=True)
         self._buffer = Buffer()
         self._outbox = Outbox(self._buffer)
         self._run_id = ""
@@ -101,7 +106,7 @@ class Submitter(Reporter):
             self._instance, self._version = event.instance, event.version
         elif isinstance(event, RunFinished) and not self._run_id:  # there was no runtime to start with
             self._run_id = event.run_id
-        if is_worth_sending(event):
+        if is_worth_sending(event) and self._pace.passes(event):
             self._buffer.add(event)
             self._told.set()
 

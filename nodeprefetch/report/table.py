@@ -8,6 +8,7 @@ from typing import IO, Any, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ from nodeprefetch.events import (
     ImagesListed,
     Notice,
     Outcome,
+    Progress,
     Reader,
     RetryPlanned,
     RunFinished,
@@ -27,10 +29,15 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
+from nodeprefetch.sizes import format_rate, format_share, format_size
 
 REFRESHES_PER_SECOND = 4
 RESERVED_LINES = 6
 """Of the terminal, for what is not a row: title, header, totals, what was printed above."""
+
+BAR_WIDTH = 10
+WIDE = 120
+"""Columns of a terminal on which everything has a place."""
 
 COLOURS = {
     Outcome.WAITING: "yellow",
@@ -68,6 +75,9 @@ class Row:
     error: str = ""
     """The last error in full."""
 
+    progress: Progress | None = None
+    """How far its pull is, while it is under way and that can be seen."""
+
 
 class RunTable:
     """The state of a run, drawn when asked.
@@ -93,8 +103,11 @@ class RunTable:
             case AttemptStarted():
                 row = self._row(event.image)
                 row.outcome, row.attempt, row.since = Outcome.PULLING, event.attempt, now
+            case Progress():
+                self._row(event.image).progress = event
             case AttemptFinished():
-                self._row(event.image).reason = event.reason
+                row = self._row(event.image)
+                row.reason, row.progress = event.reason, None
             case RetryPlanned():
                 row = self._row(event.image)
                 row.outcome, row.since = Outcome.WAITING, now
@@ -117,32 +130,55 @@ class RunTable:
                 pass
         return None
 
-    def draw(self, height: int) -> RenderableType:
-        """The table in as many lines; the least interesting rows give way."""
+    def draw(self, height: int, width: int = WIDE) -> RenderableType:
+        """The table in as many lines; the least interesting rows give way, and on a narrow terminal some columns."""
         rows = sorted(self._rows.values(), key=lambda row: MOST_INTERESTING_FIRST.index(row.outcome))
         shown = rows[: max(height - RESERVED_LINES, 1)]
         table = Table(title=self._title or None, title_justify="left", box=None, pad_edge=False)
         table.add_column("image", overflow="fold")
-        table.add_column("state")
-        table.add_column("attempt", justify="right")
-        table.add_column("time", justify="right")
-        table.add_column("size", justify="right")
+        table.add_column("state", no_wrap=True)
+        if not any(row.progress for row in shown):
+            cells = self._plain_cells
+            _add_columns(table, "attempt", "time", "size")
+        elif width >= WIDE:
+            cells = self._wide_cells
+            _add_columns(table, "attempt", "time", "size", "progress", "rate", "left")
+        else:
+            cells = self._narrow_cells
+            _add_columns(table, "size", "progress")
         table.add_column("last error", no_wrap=True)
         for row in shown:
-            seconds = self._clock() - row.since if row.lasted is None else row.lasted
-            table.add_row(
-                Text(row.image),
-                Text(row.outcome, style=COLOURS[row.outcome]),
-                str(row.attempt or ""),
-                format_duration(round(seconds, 1)),
-                format_size(row.size),
-                Text(row.reason),
-            )
+            state = row.progress.phase if row.progress else row.outcome
+            table.add_row(Text(row.image), Text(state, style=COLOURS[row.outcome]), *cells(row))
         lines: list[RenderableType] = [table]
         if len(shown) < len(rows):
             lines.append(Text(f"… and {len(rows) - len(shown)} more"))
         lines.append(Text(self.totals()))
         return Group(*lines)
+
+    def _plain_cells(self, row: Row) -> list[RenderableType]:
+        return [*self._attempt_cells(row), format_size(row.size), Text(row.reason)]
+
+    def _wide_cells(self, row: Row) -> list[RenderableType]:
+        how_far: list[RenderableType] = [format_size(row.size), "", "", ""]
+        if row.progress is not None:
+            done, total = row.progress.done_bytes, row.progress.total_bytes
+            share = format_share(done, total) if done or total else ""
+            how_far = [share, _bar(row.progress, BAR_WIDTH), format_rate(row.progress.rate), _time_left(row.progress)]
+        return [*self._attempt_cells(row), *how_far, Text(row.reason)]
+
+    def _narrow_cells(self, row: Row) -> list[RenderableType]:
+        """Without attempt and time; rate and the time left stand in the place of the last error."""
+        if row.progress is None:
+            return [format_size(row.size), "", Text(row.reason)]
+        parts = [format_rate(row.progress.rate), _time_left(row.progress)]
+        text = ", ".join(part for part in parts if part) + (" left" if parts[1] else "")
+        size = format_size(row.progress.total_bytes or row.progress.done_bytes)
+        return [size, _bar(row.progress, BAR_WIDTH), Text(text or row.reason)]
+
+    def _attempt_cells(self, row: Row) -> list[RenderableType]:
+        seconds = self._clock() - row.since if row.lasted is None else row.lasted
+        return [str(row.attempt or ""), format_duration(round(seconds, 1))]
 
     def totals(self) -> str:
         """One line: how many images are how."""
@@ -159,6 +195,25 @@ class RunTable:
 
     def _row(self, image: str) -> Row:
         return self._rows.setdefault(image, Row(image, since=self._clock()))
+
+
+def _add_columns(table: Table, *names: str) -> None:
+    for name in names:
+        if name == "progress":
+            table.add_column(name, width=BAR_WIDTH)
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+
+
+def _bar(progress: Progress, width: int) -> RenderableType:
+    if not progress.total_bytes:
+        return ""
+    return ProgressBar(total=progress.total_bytes, completed=progress.done_bytes, width=width)
+
+
+def _time_left(progress: Progress) -> str:
+    missing = progress.total_bytes - progress.done_bytes
+    return format_duration(missing // progress.rate) if progress.rate and missing > 0 else ""
 
 
 class _Screen:
@@ -187,7 +242,8 @@ def live_table(console: Console) -> Iterator[Reader]:
     console.file = cast("IO[str]", _Screen(console.file))
 
     def draw() -> RenderableType:
-        return state.draw(console.height if console.is_terminal and state.ended is None else 1_000_000)
+        height = console.height if console.is_terminal and state.ended is None else 1_000_000
+        return state.draw(height, console.width)
 
     with Live(
         get_renderable=draw,
@@ -205,15 +261,3 @@ def live_table(console: Console) -> Iterator[Reader]:
         yield tell
     for row in state.failed():
         console.print(Text(f"{row.image}: {row.error}", style=COLOURS[Outcome.FAILED]))
-
-
-def format_size(size: int) -> str:
-    """Bytes for people, in powers of 1024; empty when not known."""
-    if not size:
-        return ""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"

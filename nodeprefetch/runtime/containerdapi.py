@@ -48,7 +48,7 @@ class Ingest:
     """`layer-sha256:…`, `config-sha256:…`, `manifest-sha256:…`, `index-sha256:…`; says nothing of an image."""
 
     offset: int
-    """Bytes written so far. Moves in steps of 512 KiB to 1 MiB."""
+    """Bytes written so far. Grows in steps of 1 MiB, the size of containerd's buffer, and by the rest at the end."""
 
     total: int
     """Bytes when it is complete; 0 when not known."""

@@ -1,12 +1,10 @@
 """`ImageService` over CRI: the container runtime behind a socket."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError, RpcError
-from nodeprefetch.rpc import Channel, GRPCError, cri
-from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.rpc import Channel, cri
+from nodeprefetch.runtime.rpcerrors import our_errors
 from nodeprefetch.runtime.service import ImageFilesystem, ImageRecord, RuntimeVersion
 
 
@@ -19,7 +17,7 @@ class CriImageService:
 
     async def version(self) -> RuntimeVersion:
         """Who is there."""
-        with _our_errors():
+        with our_errors():
             reply = await self._runtime.version(cri.VersionRequest())
         return RuntimeVersion(
             name=reply.runtime_name, version=reply.runtime_version, api_version=reply.runtime_api_version
@@ -27,35 +25,35 @@ class CriImageService:
 
     async def list_images(self) -> Sequence[ImageRecord]:
         """All images. No filter is sent: containerd ignores it and CRI-O treats it as one look-up."""
-        with _our_errors():
+        with our_errors():
             reply = await self._images.list_images(cri.ListImagesRequest())
         return tuple(_record(image) for image in reply.images)
 
     async def image_status(self, image: str) -> ImageRecord | None:
         """The image of that name, digest or ID; None where the runtime does not hold it."""
-        with _our_errors(image):
+        with our_errors(image):
             reply = await self._images.image_status(cri.ImageStatusRequest(image=cri.ImageSpec(image=image)))
         return _record(reply.image) if reply.image is not None else None
 
-    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
+    async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
         """Pull and unpack; returns the image ID. No sandbox is named: CRI-O would act in its namespace."""
         request = cri.PullImageRequest(image=cri.ImageSpec(image=image))
         if auth is not None:
             request.auth = cri.AuthConfig(
                 username=auth.username, password=auth.password, identity_token=auth.identity_token
             )
-        with _our_errors(image, secrets=auth.secrets if auth else ()):
-            reply = await self._images.pull_image(request)
+        with our_errors(image, secrets=auth.secrets if auth else ()):
+            reply = await self._images.pull_image(request, metadata={"containerd-lease": lease} if lease else None)
         return reply.image_ref
 
     async def remove_image(self, image: str) -> None:
         """Remove the image with all its tags and digests."""
-        with _our_errors(image):
+        with our_errors(image):
             await self._images.remove_image(cri.RemoveImageRequest(image=cri.ImageSpec(image=image)))
 
     async def image_fs_info(self) -> Sequence[ImageFilesystem]:
         """Where images are kept. An absent number is zero, as in the protocol."""
-        with _our_errors():
+        with our_errors():
             reply = await self._images.image_fs_info(cri.ImageFsInfoRequest())
         return tuple(
             ImageFilesystem(
@@ -75,20 +73,3 @@ def _record(image: cri.Image) -> ImageRecord:
         size=image.size,
         pinned=image.pinned,
     )
-
-
-@contextmanager
-def _our_errors(image: str = "", *, secrets: Sequence[str] = ()) -> Iterator[None]:
-    """What a call may end with, as a `RuntimeFaultError`; the cause stays chained."""
-    try:
-        yield
-    except GRPCError as error:
-        raise RuntimeFaultError.from_status(
-            error.status.name, error.message or "", image=image, secrets=secrets
-        ) from error
-    except (NotConnectedError, ConnectionLostError) as error:
-        raise RuntimeFaultError.gone(str(error)) from error
-    except ProtocolViolationError as error:
-        raise RuntimeFaultError.protocol(str(error)) from error
-    except RpcError as error:
-        raise RuntimeFaultError.reset(str(error)) from error

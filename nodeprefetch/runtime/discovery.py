@@ -11,6 +11,8 @@ import trio
 
 from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
 from nodeprefetch.rpc import Channel, open_channel
+from nodeprefetch.runtime.containerd import find_containerd_api
+from nodeprefetch.runtime.containerdapi import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.faults import RuntimeFaultError
 from nodeprefetch.runtime.service import ImageService, RuntimeVersion
@@ -41,6 +43,8 @@ class Runtime:
     service: ImageService
     version: RuntimeVersion
     socket: str
+    containerd: ContainerdApi | None = None
+    """containerd's own API; None where the runtime is another one, does not serve it, or nobody wants it."""
 
 
 Connect = Callable[[trio.Nursery], Awaitable[Runtime]]
@@ -56,6 +60,7 @@ def connect_to(
     wait: float,
     environment: Mapping[str, str] = os.environ,
     usual: tuple[str, ...] = USUAL_SOCKETS,
+    complain: Callable[[str], None] | None = None,
 ) -> Connect:
     """A way to the runtime at a socket, or to the first that answers at the places where runtimes have theirs.
 
@@ -64,6 +69,7 @@ def connect_to(
         wait: seconds to go on trying for; 0: try once.
         environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`.
         usual: where to look otherwise, in order.
+        complain: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
     """
     if path is not None:
         sockets: tuple[str, ...] = (path,)
@@ -78,7 +84,7 @@ def connect_to(
         while True:
             problems = {}
             for socket in sockets:
-                found = await _try(socket, nursery)
+                found = await _try(socket, nursery, complain)
                 if isinstance(found, Runtime):
                     return found
                 problems[socket] = found
@@ -95,7 +101,7 @@ def socket_path(endpoint: str) -> str:
     return endpoint.removeprefix("unix://").removeprefix("unix:")
 
 
-async def _try(path: str, nursery: trio.Nursery) -> Runtime | str:
+async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None] | None) -> Runtime | str:
     """The runtime, or why there is none at that path."""
     problem = _look_at(path)
     if problem:
@@ -104,15 +110,25 @@ async def _try(path: str, nursery: trio.Nursery) -> Runtime | str:
     service = CriImageService(channel)
     try:
         with trio.fail_after(ANSWER_LIMIT):
-            return Runtime(service=service, version=await service.version(), socket=path)
+            version = await service.version()
     except RuntimeFaultError as error:
         problem = _explain(error)
     except trio.TooSlowError:
         problem = (
             f"accepts connections, but did not answer in {ANSWER_LIMIT:g} s: is the runtime overloaded or stopped?"
         )
+    else:
+        own_api = await _own_api(version, channel, complain) if complain else None
+        return Runtime(service=service, version=version, socket=path, containerd=own_api)
     close.cancel()
     return problem
+
+
+async def _own_api(version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]) -> ContainerdApi | None:
+    with trio.move_on_after(ANSWER_LIMIT):
+        return await find_containerd_api(version, channel, complain)
+    complain(f"containerd's own API gave no answer in {ANSWER_LIMIT:g} s: cut pulls begin anew and show no progress")
+    return None
 
 
 async def _keep_open(

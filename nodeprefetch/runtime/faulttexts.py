@@ -120,6 +120,11 @@ _RUNTIME_WORDS = _table(
         rf"failed commit on ref {_QUOTED}: unexpected commit (?:digest|size) ",
         _passing("bad_digest", retries=1),
     ),
+    # The ingest was collected while it was written to: its lease expired, or was deleted.
+    (
+        rf"failed commit on ref {_QUOTED}: (?:commit failed: )?rename \S+ \S+: no such file or directory\Z",
+        _passing("content_gone", retries=3),
+    ),
     (r"Digest did not match, expected ", _passing("bad_digest", retries=1)),
     (r"ref \S+ locked", _passing("locked")),  # by another pull of the same blob
     (r"lease does not exist: ", _passing("lease_gone", retries=3)),

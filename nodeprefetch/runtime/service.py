@@ -72,8 +72,16 @@ class ImageService(Protocol):
         """The image of that name, digest or ID; None where the runtime does not hold it."""
         ...
 
-    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
-        """Pull and unpack; returns the image ID. The runtime asks the registry even when the image is there."""
+    async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
+        """Pull and unpack; returns the image ID. The runtime asks the registry even when the image is there.
+
+        Args:
+            image: its name.
+            auth: what to log in with; None: anonymous.
+            lease: ID of a lease of containerd (`nodeprefetch.runtime.containerdapi`) that keeps what the pull brings,
+                also when it is cut. Where there is no such lease the pull fails with the reason `lease_gone`; other
+                runtimes take no notice of it.
+        """
         ...
 
     async def remove_image(self, image: str) -> None:

@@ -56,7 +56,7 @@ config_path = "{directory}/hosts"
 
 [plugins."io.containerd.cri.v1.runtime".cni]
 conf_dir = "{directory}/cni"
-bin_dir = "{directory}/cni"
+bin_dirs = ["{directory}/cni"]
 """
 
 
@@ -80,11 +80,11 @@ class Containerd:
         directory: Path,
         *,
         root: Path | None = None,
-        binary: str | None = None,
+        binary: Path | str | None = None,
         extra_config: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        program = binary or find_program("containerd")
+        program = str(binary) if binary else find_program("containerd")
         if program is None:
             raise DaemonError("There is no containerd; the Debian package is containerd.")
         self._program = program

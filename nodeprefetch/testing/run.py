@@ -9,6 +9,7 @@ import trio
 from nodeprefetch.events import Event, ImageFinished
 from nodeprefetch.fetch import Report, fetch
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.containerdapi import ContainerdApi
 from nodeprefetch.runtime.discovery import Runtime
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing.credentials import FakeCredentialSource
@@ -28,6 +29,7 @@ class FakeRun:
 
     service: FakeImageService
     settings: FetchSettings = field(default_factory=FetchSettings)
+    containerd: ContainerdApi | None = None
     credentials: FakeCredentialSource = field(default_factory=FakeCredentialSource)
     signals: AsyncIterable[int] | None = None
     chance: Callable[[], float] = longest
@@ -61,4 +63,9 @@ class FakeRun:
         self.times.append(trio.current_time())
 
     async def _connect(self, _nursery: trio.Nursery) -> Runtime:
-        return Runtime(service=self.service, version=await self.service.version(), socket="/fake.sock")
+        return Runtime(
+            service=self.service,
+            version=await self.service.version(),
+            socket="/fake.sock",
+            containerd=self.containerd,
+        )

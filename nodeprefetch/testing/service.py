@@ -44,6 +44,9 @@ class PullCall:
     at: float
     """Trio's time when it came."""
 
+    lease: str = ""
+    """ID of the lease that was to keep what it brings."""
+
     end: CallEnd | None = None
 
 
@@ -114,9 +117,9 @@ class FakeImageService:
         await self._enter("image_fs_info")
         return (ImageFilesystem(mountpoint="/var/lib/fake", used_bytes=0, inodes_used=0),)
 
-    async def pull_image(self, image: str, auth: AuthConfig | None = None) -> str:
+    async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
         """What the script says."""
-        call = PullCall(image=image, auth=auth, at=trio.current_time())
+        call = PullCall(image=image, auth=auth, at=trio.current_time(), lease=lease)
         self.calls.append(call)
         try:
             await self._enter("pull_image")

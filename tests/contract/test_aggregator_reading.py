@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, RunEnd, RunFinished
+from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, Phase, Progress, RunEnd, RunFinished
 from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
 
@@ -202,6 +202,31 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
         "skew": [],
         "next": None,
     } == status(aggregator)[2]
+
+
+def test_the_status_shows_how_far_a_pull_is_while_it_is_under_way(aggregator):
+    def image():
+        _, tag, found = status(aggregator)
+        return tag, {name: found["instances"][0]["nodes"][0]["images"][0].get(name) for name in ("state", *progress)}
+
+    progress = {"phase": "downloading", "done_bytes": 5, "total_bytes": 9, "rate": 2}
+    told = {"attempt_id": "x", "image": "a:1", "phase": Phase.DOWNLOADING}
+    submit(
+        aggregator,
+        begun("a:1"),
+        AttemptStarted(attempt_id="x", image="a:1", attempt=1, limit=30, at=91.0),
+        Progress(**told, done_bytes=5, total_bytes=9, rate=2),
+        Progress(**{**told, "image": "never-begun:1"}),
+    )
+    first_tag, first = image()
+    submit(aggregator, Progress(**told, done_bytes=6, total_bytes=9, rate=2))
+    second_tag, second = image()
+    submit(aggregator, attempt(attempt_id="x"), ended())
+
+    assert {"state": "pulling", **progress} == first
+    assert {"state": "pulling", **progress, "done_bytes": 6} == second
+    assert first_tag != second_tag
+    assert {"state": "succeeded", **dict.fromkeys(progress)} == image()[1]
 
 
 @pytest.fixture

@@ -102,7 +102,10 @@ class ContainerdStage:
         self.registry.fail("manifest", Fault.status(401), image=reference.partition("/")[2], forever=True)
 
 
-@pytest.fixture(params=["fake", "fake CRI server", pytest.param("containerd", marks=pytest.mark.containerd)])
+REAL = [pytest.param(name, marks=pytest.mark.containerd) for name in ("containerd1", "containerd2")]
+
+
+@pytest.fixture(params=["fake", "fake CRI server", *REAL])
 def stage(request) -> Iterator[FakeStage | FakeServerStage | ContainerdStage]:
     if request.param == "fake":
         yield FakeStage()
@@ -110,7 +113,7 @@ def stage(request) -> Iterator[FakeStage | FakeServerStage | ContainerdStage]:
         with FakeCriServer(request.getfixturevalue("short_path") / "cri.sock") as server:
             yield FakeServerStage(server)
     else:
-        yield ContainerdStage(request.getfixturevalue("containerd"), request.getfixturevalue("fake_registry"))
+        yield ContainerdStage(request.getfixturevalue(request.param), request.getfixturevalue("fake_registry"))
 
 
 async def test_it_says_who_it_is(stage):

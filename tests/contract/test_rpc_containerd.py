@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trio
@@ -10,20 +9,12 @@ import trio
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError
 from nodeprefetch.rpc import Channel, GRPCError, ServiceStub, Status, cri, open_channel
 from nodeprefetch.rpc.stub import Replies
-from nodeprefetch.testing.daemons import Containerd, why_no_containerd
+from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.grpc_script import RawMessage
 
 pytestmark = pytest.mark.containerd
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def containerd_for_rpc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
-    if reason := why_no_containerd():
-        pytest.skip(reason)
-    with Containerd(tmp_path_factory.mktemp("c")) as daemon:
-        yield daemon
 
 
 def varint(number: int) -> bytes:
@@ -79,22 +70,22 @@ async def pull(channel: Channel, image: str) -> cri.PullImageResponse:
     return await cri.ImageServiceStub(channel).pull_image(request)
 
 
-async def test_the_runtime_says_who_it_is(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_the_runtime_says_who_it_is(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         version = await cri.RuntimeServiceStub(channel).version(cri.VersionRequest())
     assert ("containerd", "v1") == (version.runtime_name, version.runtime_api_version)
 
 
-async def test_the_runtime_is_ready_and_says_more_when_asked(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(f"unix://{containerd_for_rpc.socket}") as channel:
+async def test_the_runtime_is_ready_and_says_more_when_asked(containerd: Containerd) -> None:
+    async with open_channel(f"unix://{containerd.socket}") as channel:
         reply = await cri.RuntimeServiceStub(channel).status(cri.StatusRequest(verbose=True))
     assert ("RuntimeReady", True) in [(one.type, one.status) for one in reply.status.conditions]
     assert "config" in reply.info
 
 
-async def test_the_image_service_answers(containerd_for_rpc: Containerd) -> None:
+async def test_the_image_service_answers(own_containerd: Containerd) -> None:
     spec = cri.ImageSpec(image="nobody/has:this")
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+    async with open_channel(str(own_containerd.socket)) as channel:
         service = cri.ImageServiceStub(channel)
         assert [] == (await service.list_images(cri.ListImagesRequest())).images
         assert (await service.image_status(cri.ImageStatusRequest(image=spec))).image is None
@@ -103,8 +94,8 @@ async def test_the_image_service_answers(containerd_for_rpc: Containerd) -> None
         assert [True] == [one.fs_id.mountpoint.endswith("overlayfs") for one in usage]
 
 
-async def test_two_hundred_calls_at_once_are_answered(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_two_hundred_calls_at_once_are_answered(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         async with trio.open_nursery() as nursery:
             for _ in range(200):
                 nursery.start_soon(cri.ImageServiceStub(channel).list_images, cri.ListImagesRequest())
@@ -112,33 +103,34 @@ async def test_two_hundred_calls_at_once_are_answered(containerd_for_rpc: Contai
         assert 1 == len(channel._connections)
 
 
-async def test_a_failed_pull_has_status_and_text(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_a_failed_pull_has_status_and_text(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         with pytest.raises(GRPCError, match="connection refused") as caught:
             await pull(channel, "127.0.0.1:1/x")
     assert Status.UNKNOWN == caught.value.status
 
 
-async def test_an_unknown_method_is_unimplemented(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_an_unknown_method_is_unimplemented(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         with pytest.raises(GRPCError) as caught:
             await ServiceStub(channel)._unary_unary("/runtime.v1.ImageService/Fly", message(), RawMessage)
     assert Status.UNIMPLEMENTED == caught.value.status
 
 
-async def test_a_call_without_its_metadata_is_told_so(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_a_call_without_its_metadata_is_told_so(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         with pytest.raises(GRPCError, match="namespace is required") as caught:
             async with Content(channel).list() as listing:
                 await listing.recv_message()
     assert Status.FAILED_PRECONDITION == caught.value.status
 
 
-async def test_a_cancelled_pull_stops_in_the_runtime(containerd_for_rpc: Containerd) -> None:
+async def test_a_cancelled_pull_stops_in_the_runtime(containerd: Containerd) -> None:
     """The registry accepts and stays silent; that containerd hangs up there shows that it has given up."""
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port = listener.socket.getsockname()[1]
-    async with open_channel(str(containerd_for_rpc.socket)) as channel, listener, trio.open_nursery() as nursery:
+    containerd.use_registry(f"127.0.0.1:{port}", f"http://127.0.0.1:{port}")  # version 2 tries TLS first
+    async with open_channel(str(containerd.socket)) as channel, listener, trio.open_nursery() as nursery:
         nursery.start_soon(pull, channel, f"127.0.0.1:{port}/x")
         async with await listener.accept() as request:
             assert b"HEAD /v2/x/manifests/latest" in await request.receive_some(27)
@@ -149,7 +141,7 @@ async def test_a_cancelled_pull_stops_in_the_runtime(containerd_for_rpc: Contain
             assert not patience.cancelled_caught
 
 
-async def test_streams_go_both_ways(containerd_for_rpc: Containerd) -> None:
+async def test_streams_go_both_ways(containerd: Containerd) -> None:
     """A blob of 5 MiB goes up in pieces, each of them acknowledged, is found in the list, and comes down whole."""
     blob = bytes(range(256)) * (5 * MIB // 256)
     digest = f"sha256:{hashlib.sha256(blob).hexdigest()}"
@@ -159,7 +151,7 @@ async def test_streams_go_both_ways(containerd_for_rpc: Containerd) -> None:
             yield message(f1=1, f2="upload", f3=len(blob), f5=offset, f6=blob[offset : offset + MIB])
         yield message(f1=2, f2="upload", f3=len(blob), f4=digest, f5=len(blob))
 
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+    async with open_channel(str(containerd.socket)) as channel:
         content = Content(channel, metadata=NAMESPACE)
         async with content.write(upload()) as replies:
             sent = [reply async for reply in replies]
@@ -185,8 +177,8 @@ def data_of(reply: bytes) -> bytes:
     return reply[position + 1 :]
 
 
-async def test_a_stream_without_end_can_be_left(containerd_for_rpc: Containerd) -> None:
-    async with open_channel(str(containerd_for_rpc.socket)) as channel:
+async def test_a_stream_without_end_can_be_left(containerd: Containerd) -> None:
+    async with open_channel(str(containerd.socket)) as channel:
         events = Events(channel, metadata=NAMESPACE)
 
         async def publish() -> None:
@@ -203,28 +195,27 @@ async def test_a_stream_without_end_can_be_left(containerd_for_rpc: Containerd) 
         assert {} == channel._connections[0].session.streams
 
 
-async def test_a_killed_runtime_fails_the_pull_in_flight_and_answers_again_after_its_restart(tmp_path: Path) -> None:
-    if reason := why_no_containerd():
-        pytest.skip(reason)
+async def test_a_killed_runtime_fails_the_pull_in_flight_and_answers_again_after_its_restart(
+    own_containerd: Containerd,
+) -> None:
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     image = f"127.0.0.1:{listener.socket.getsockname()[1]}/x"
-    with Containerd(tmp_path) as daemon:
-        async with open_channel(str(daemon.socket)) as channel, listener:
-            failures: list[Exception] = []
+    async with open_channel(str(own_containerd.socket)) as channel, listener:
+        failures: list[Exception] = []
 
-            async def failing_pull() -> None:
-                try:
-                    await pull(channel, image)
-                except ConnectionLostError as exc:
-                    failures.append(exc)
+        async def failing_pull() -> None:
+            try:
+                await pull(channel, image)
+            except ConnectionLostError as exc:
+                failures.append(exc)
 
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(failing_pull)
-                async with await listener.accept():
-                    daemon.kill()
-            assert 1 == len(failures)
-            with pytest.raises(NotConnectedError):
-                await cri.RuntimeServiceStub(channel).version(cri.VersionRequest())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(failing_pull)
+            async with await listener.accept():
+                own_containerd.kill()
+        assert 1 == len(failures)
+        with pytest.raises(NotConnectedError):
+            await cri.RuntimeServiceStub(channel).version(cri.VersionRequest())
 
-            daemon.start()
-            assert (await cri.RuntimeServiceStub(channel).version(cri.VersionRequest())).version
+        own_containerd.start()
+        assert (await cri.RuntimeServiceStub(channel).version(cri.VersionRequest())).version

@@ -119,7 +119,7 @@ def test_a_remembered_answer_that_is_refused_is_asked_for_again_at_once(
     ended = fetch.end()
 
     assert 0 == ended.code
-    assert ["timeout", "unauthorized"] == [line["reason"] for line in ended.lines("attempt failed")]
+    assert ["stalled", "unauthorized"] == [line["reason"] for line in ended.lines("attempt failed")]
     assert 1 == len(ended.lines("waiting before the next attempt"))
     assert 2 == len(programs.starts("ecr"))
 

@@ -119,8 +119,8 @@ CASES = {
     "no answer": Case(lambda s: s.fail("dropped", "manifest", Fault.drop()), "passing", "connection"),
     "reset in mid layer": Case(lambda s: s.fail("reset", "layer", Fault.reset_after(1000)), "passing", "connection"),
     "refused connection": Case(Scene.refused, "passing", "connection"),
-    "stalled manifest": Case(lambda s: s.fail("stalled", "manifest", Fault.stall()), "passing", "timeout"),
-    "stalled layer": Case(lambda s: s.fail("layer-stalled", "layer", Fault.stall_after(1000)), "passing", "timeout"),
+    "stalled manifest": Case(lambda s: s.fail("stalled", "manifest", Fault.stall()), "passing", "stalled"),
+    "stalled layer": Case(lambda s: s.fail("layer-stalled", "layer", Fault.stall_after(1000)), "passing", "stalled"),
 }
 
 

@@ -2,10 +2,11 @@
 
 import pytest
 
+from nodeprefetch.diskfloor import DiskFloor
 from nodeprefetch.errors import UsageError
 from nodeprefetch.flags import FetchFlags, fetch_settings
 from nodeprefetch.schedule import RetryPolicy
-from nodeprefetch.settings import FetchSettings, PullPolicy
+from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,8 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         max_pull_attempt_timeout="2s",
         initial_pull_attempt_delay="0",
         max_pull_attempt_delay="4s",
+        attempt_clock="progress",
+        unpack_timeout="2m",
         overall_timeout="1h",
         image_list_timeout="300ms",
         max_parallel_pulls=4,
@@ -43,6 +46,8 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         cri_socket="/run/x.sock",
         runtime_wait=0,
         retry=RetryPolicy(initial_timeout=1, max_timeout=2, initial_delay=0, max_delay=4),
+        attempt_clock=AttemptClockKind.PROGRESS,
+        unpack_timeout=120,
         overall_timeout=3600,
         image_list_timeout=0.3,
         max_parallel_pulls=4,
@@ -63,6 +68,28 @@ def test_everything_wrong_is_said_at_once_by_the_flags_name():
     assert ["--runtime-wait", "--max-pull-attempt-delay", "--overall-timeout", "--max-parallel-pulls"] == [
         problem.partition(":")[0] for problem in caught.value.problems
     ]
+
+
+def test_flags_of_pins_and_disk_reach_their_settings(tmp_path):
+    settings = fetch_settings(FetchFlags(pin=True, min_free_disk="10Gi", image_fs_path=str(tmp_path)))
+
+    assert (True, DiskFloor(size=10 << 30), str(tmp_path)) == (
+        settings.pin,
+        settings.min_free_disk,
+        settings.image_fs_path,
+    )
+
+
+def test_a_disk_that_cannot_be_is_refused(tmp_path):
+    flags = FetchFlags(min_free_disk="much", image_fs_path=str(tmp_path / "none"))
+
+    with pytest.raises(UsageError) as caught:
+        fetch_settings(flags)
+
+    assert (
+        "--min-free-disk: 'much' is no amount of disk: write 10Gi, 500M or 15%",
+        f"--image-fs-path: there is no directory '{tmp_path}/none'",
+    ) == caught.value.problems
 
 
 def test_without_node_name_the_host_is_the_node(monkeypatch):

@@ -17,6 +17,8 @@ from nodeprefetch.events import (
     NodeLabelled,
     Notice,
     Outcome,
+    Phase,
+    Progress,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -68,6 +70,26 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
                 'level=WARN msg="attempt failed" image=a:1 attempt=2 limit=1m elapsed=1m error=cut '
                 "class=passing reason=timeout"
             ),
+        ),
+        (
+            Progress(
+                attempt_id="x",
+                image="a:1",
+                phase=Phase.DOWNLOADING,
+                done_bytes=1_500,
+                total_bytes=4_500,
+                rate=30,
+                at=AT,
+            ),
+            "level=INFO msg=downloading image=a:1 done=1500 total=4500 percent=33 rate=30 left=1m40s",
+        ),
+        (
+            Progress(attempt_id="x", image="a:1", phase=Phase.RESOLVING, at=AT),
+            "level=INFO msg=resolving image=a:1",
+        ),
+        (
+            Progress(attempt_id="x", image="a:1", phase=Phase.UNPACKING, done_bytes=7, total_bytes=7, rate=3, at=AT),
+            "level=INFO msg=unpacking image=a:1 done=7 total=7 percent=100 rate=3",
         ),
         (
             CredentialsMatched(image="a:1", credentials=("x quay.io (password of me)",), complete=False, at=AT),
@@ -177,3 +199,27 @@ def test_an_event_the_log_does_not_know_is_named():
         pass
 
     assert [f"time={TIME} level=INFO msg=Surprise"] == lines(Surprise(at=AT))
+
+
+def progress_lines(interval: float, *moments: float) -> list[float]:
+    """The seconds after the attempt's start at which a line is written, of those at which progress is told."""
+    now = 100.0
+    stream = io.StringIO()
+    tell = log_to(stream, progress_interval=interval, clock=lambda: now)
+    tell(AttemptStarted(**ATTEMPT))
+    written = []
+    for moment in moments:
+        now = 100 + moment
+        stream.truncate(0)
+        tell(Progress(attempt_id="x", image="a:1", phase=Phase.DOWNLOADING))
+        if stream.getvalue():
+            written.append(moment)
+    return written
+
+
+def test_progress_is_a_line_each_interval_of_an_attempt_and_none_before():
+    assert [10, 20.5, 31] == progress_lines(10, 0, 5, 9, 10, 11, 19.9, 20.5, 30, 31, 32)
+
+
+def test_with_an_interval_of_0_progress_is_no_line():
+    assert [] == progress_lines(0, 0, 10, 1000)

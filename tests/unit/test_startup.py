@@ -11,6 +11,7 @@ TO_PARSE = {
     "nodeprefetch",
     "nodeprefetch.__main__",
     "nodeprefetch.cli",
+    "nodeprefetch.diskfloor",
     "nodeprefetch.duration",
     "nodeprefetch.errors",
     "nodeprefetch.flags",
@@ -19,6 +20,7 @@ TO_PARSE = {
     "nodeprefetch.inputs",
     "nodeprefetch.schedule",
     "nodeprefetch.settings",
+    "nodeprefetch.sizes",
 }
 
 
@@ -103,6 +105,7 @@ def test_fetch_loads_what_it_needs():
 
     assert of_ours(modules) == TO_PARSE | {
         "nodeprefetch.attempt",
+        "nodeprefetch.attemptclock",
         "nodeprefetch.credentials",
         "nodeprefetch.credentials.asking",
         "nodeprefetch.credentials.auth",
@@ -115,23 +118,29 @@ def test_fetch_loads_what_it_needs():
         "nodeprefetch.credentials.provider",
         "nodeprefetch.credentials.source",
         "nodeprefetch.credentials.verdicts",
+        "nodeprefetch.diskguard",
+        "nodeprefetch.diskspace",
         "nodeprefetch.events",
         "nodeprefetch.fetch",
         "nodeprefetch.kube",
         "nodeprefetch.kube.api",
         "nodeprefetch.kube.client",
         "nodeprefetch.kube.errors",
+        "nodeprefetch.leases",
+        "nodeprefetch.progress",
         "nodeprefetch.puller",
         "nodeprefetch.report",
         "nodeprefetch.report.delivery",
         "nodeprefetch.report.labelkey",
         "nodeprefetch.report.log",
         "nodeprefetch.report.nodelabel",
+        "nodeprefetch.report.pace",
         "nodeprefetch.report.reporter",
         "nodeprefetch.rpc",
         "nodeprefetch.runtime",
         "nodeprefetch.session",
         "nodeprefetch.stopsignals",
+        "nodeprefetch.telling",
     } | {name for name in of_ours(modules) if name.startswith(("nodeprefetch.rpc.", "nodeprefetch.runtime."))}
     assert {
         "attr",

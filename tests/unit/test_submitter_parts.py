@@ -15,6 +15,8 @@ from nodeprefetch.events import (
     ImagesListed,
     Notice,
     Outcome,
+    Phase,
+    Progress,
     RunEnd,
     RunFinished,
     RunStarted,
@@ -36,6 +38,10 @@ FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0,
 
 def attempt(name):
     return AttemptFinished(attempt_id=name, image="a", attempt=1, started_at=1, duration=1, limit=30)
+
+
+def progress(attempt_id, done=0):
+    return Progress(attempt_id=attempt_id, image="a", phase=Phase.DOWNLOADING, done_bytes=done)
 
 
 def outcome(name):
@@ -383,3 +389,14 @@ def test_the_innermost_error_is_the_one_that_says_something():
 
     assert "nobody there" == deepest_text(RuntimeError(outer))
     assert "ValueError" == deepest_text(ValueError())
+
+
+def test_progress_makes_room_for_newer_progress_and_never_takes_that_of_a_result():
+    buffer = Buffer(max_results=2, max_progress=2)
+    for event in (attempt("1"), progress("1", 1), progress("1", 2), attempt("2"), progress("1", 3)):
+        buffer.add(event)
+
+    assert ["1", 2, "2", 3] == [
+        event.done_bytes if isinstance(event, Progress) else event.attempt_id for event in buffer.take(10)
+    ]
+    assert 0 == buffer.dropped

@@ -12,6 +12,8 @@ from nodeprefetch.events import (
     CredentialsMatched,
     Event,
     Notice,
+    Phase,
+    Progress,
     RunEnd,
     RunFinished,
     RunStarted,
@@ -334,3 +336,18 @@ def test_an_unknown_event_is_sent():
     reporter.tell(Event())
 
     assert 1 == len(reporter._buffer)
+
+
+async def test_how_far_an_attempt_is_goes_out_every_five_seconds(autojump_clock):
+    """Told each second from 0 to 11: those of 0, 5 and 10 go, each at once."""
+    script = Script()
+    sender = submitter(script)
+
+    async with reporting(sender):
+        sender.tell(STARTED)
+        for second in range(12):
+            sender.tell(Progress(attempt_id="x", image="a", phase=Phase.DOWNLOADING, done_bytes=second))
+            await trio.sleep(1)
+
+    assert [0, 5, 10] == [event.done_bytes for event in script.events if isinstance(event, Progress)]
+    assert [0, 5, 10] == script.times

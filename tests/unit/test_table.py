@@ -12,6 +12,8 @@ from nodeprefetch.events import (
     ImagesListed,
     Notice,
     Outcome,
+    Phase,
+    Progress,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -19,7 +21,7 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.report.table import RunTable, format_size, live_table
+from nodeprefetch.report.table import RunTable, live_table
 from nodeprefetch.settings import PullPolicy
 
 
@@ -56,7 +58,7 @@ def finished(image: str, outcome: Outcome, **more: object) -> ImageFinished:
 
 def drawn(table: RunTable, *, height: int = 40, width: int = 100) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(table.draw(height))
+    console.print(table.draw(height, width))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
@@ -82,6 +84,67 @@ def test_each_image_shows_state_attempt_time_size_and_last_error():
         "here:1   present               5s",
         "1 waiting, 1 pulling, 1 succeeded, 1 present, 1 failed (8s)",
     ] == drawn(table)
+
+
+def with_progress() -> RunTable:
+    mib = 2**20
+    table = RunTable(Clock())
+    table.take(started("half:1", "new:1", "odd:1", "full:1", "done:1", "slow:1"))
+    for image in ("half:1", "new:1", "odd:1", "full:1", "slow:1"):
+        table.take(AttemptStarted(attempt_id=image, image=image, attempt=1, limit=30))
+    table.take(attempt_failed("slow:1"))
+    told = {
+        "half:1": (Phase.DOWNLOADING, 256 * mib, 512 * mib, 4 * mib),
+        "new:1": (Phase.RESOLVING, 0, 0, 0),
+        "odd:1": (Phase.DOWNLOADING, 3 * mib, 0, 0),
+        "full:1": (Phase.UNPACKING, mib, mib, mib),
+        "slow:1": (Phase.DOWNLOADING, 0, mib, 0),
+    }
+    for image, (phase, done, total, rate) in told.items():
+        table.take(Progress(attempt_id=image, image=image, phase=phase, done_bytes=done, total_bytes=total, rate=rate))
+    table.take(finished("done:1", Outcome.SUCCEEDED, size=3 * mib))
+    return table
+
+
+def test_a_pull_that_is_seen_shows_its_phase_bytes_bar_rate_and_the_time_left():
+    assert [
+        "containerd 2 at /s",
+        "image   state        attempt  time            size  progress         rate  left  last error",
+        "half:1  downloading        1    0s  256 of 512 MiB  ━━━━━       4.0 MiB/s  1m4s",
+        "new:1   resolving          1    0s",
+        "odd:1   downloading        1    0s         3.0 MiB",
+        "full:1  unpacking          1    0s  1.0 of 1.0 MiB  ━━━━━━━━━━  1.0 MiB/s",
+        "slow:1  downloading        1    0s  0.0 of 1.0 MiB                               server_error",
+        "done:1  succeeded          1    5s         3.0 MiB",
+        "5 pulling, 1 succeeded (0s)",
+    ] == drawn(with_progress(), width=120)
+
+
+def test_on_a_narrow_terminal_rate_and_time_left_take_the_place_of_the_last_error():
+    assert [
+        "containerd 2 at /s",
+        "image   state             size  progress    last error",
+        "half:1  downloading  512.0 MiB  ━━━━━       4.0 MiB/s, 1m4s left",
+        "new:1   resolving",
+        "odd:1   downloading    3.0 MiB",
+        "full:1  unpacking      1.0 MiB  ━━━━━━━━━━  1.0 MiB/s",
+        "slow:1  downloading    1.0 MiB              server_error",
+        "done:1  succeeded      3.0 MiB",
+        "5 pulling, 1 succeeded (0s)",
+    ] == drawn(with_progress(), width=80)
+
+
+def test_what_is_over_shows_no_bar_any_more():
+    table = RunTable(Clock())
+    table.take(started("a:1"))
+    before = drawn(table)
+    table.take(AttemptStarted(attempt_id="1", image="a:1", attempt=1, limit=30))
+    table.take(Progress(attempt_id="1", image="a:1", phase=Phase.DOWNLOADING, done_bytes=5, total_bytes=9))
+    table.take(attempt_failed("a:1"))
+    table.take(RetryPlanned(image="a:1", delay=2))
+
+    assert "progress" not in "".join(drawn(table))
+    assert before[0] == drawn(table)[0]
 
 
 def test_the_least_interesting_rows_give_way_on_a_low_terminal():
@@ -131,10 +194,3 @@ def test_the_last_state_and_the_errors_in_full_stay_on_the_terminal():
     assert "take care" in shown
     assert "… and" not in shown.split("2 succeeded, 1 failed (5s)")[-2].rsplit("\x1b[2K", 1)[-1]
     assert "c:1: not there" in shown
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, ""), (512, "512 B"), (1536, "1.5 KiB"), (5 * 2**30, "5.0 GiB"), (3 * 2**40, "3.0 TiB")]
-)
-def test_sizes_are_in_powers_of_1024(size, text):
-    assert text == format_size(size)

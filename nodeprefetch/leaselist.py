@@ -1,0 +1,177 @@
+"""`leases`: lists what cut pulls of fetch have left on the node for the next run, or deletes it."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from cyclopts import Parameter
+
+from nodeprefetch.columns import columns
+from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.flags import flag, switch
+from nodeprefetch.sizes import format_size
+
+if TYPE_CHECKING:
+    from nodeprefetch.runtime.containerdapi import ContainerdApi
+    from nodeprefetch.runtime.discovery import Connect
+    from nodeprefetch.runtime.leaselabels import PullLease
+
+ANSWER_LIMIT = 60.0
+"""Seconds in which the runtime has to answer everything."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class LeaseFlags:
+    """Whose leases, and what about them."""
+
+    delete: Annotated[bool, switch("Delete them, and with them what they keep.")] = False
+    instance: Annotated[
+        str | None, flag("Whose leases; without it those of INSTANCE_NAME in the environment.", "NAME")
+    ] = None
+    all: Annotated[bool, switch("Those of all instances.")] = False
+    cri_socket: Annotated[
+        str | None,
+        flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
+    ] = None
+    output: Annotated[Literal["table", "json"], flag("How to print them.")] = "table"
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One lease of ours, as it was found."""
+
+    id: str
+    image: str
+    instance: str
+    """Empty for the one without a name."""
+
+    expires_at: float | None
+    """Unix seconds; None: never."""
+
+    kept_bytes: int
+    """Of its image, complete or not: what the next pull does not fetch again."""
+
+    deleted: bool
+    """It was, just now."""
+
+
+def leases(*, flags: LeaseFlags = LeaseFlags()) -> None:
+    """List the leases that runs of this instance have left, or delete them.
+
+    Raises:
+        RuntimeUnavailableError: no runtime answered, or it stopped to. It may come in an exception group.
+    """
+    import trio  # noqa: PLC0415 - not for --help
+
+    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
+
+    instance = flags.instance if flags.instance is not None else os.environ.get("INSTANCE_NAME", "")
+    connect = connect_to(flags.cri_socket, wait=0, complain=_warn)
+    found = trio.run(partial(look, connect, None if flags.all else instance, delete=flags.delete))
+    text = _to_json(found) if flags.output == "json" else _to_table(found, time.time())
+    sys.stdout.write(text + "\n")
+
+
+async def look(connect: "Connect", instance: str | None, *, delete: bool = False) -> list[Found]:
+    """The leases of one instance; None: of all.
+
+    Args:
+        connect: finds the runtime.
+        instance: whose.
+        delete: delete them too.
+
+    Raises:
+        RuntimeUnavailableError: no runtime answered, or it stopped to. It comes in an exception group.
+    """
+    import trio  # noqa: PLC0415
+
+    from nodeprefetch.runtime.faults import RuntimeFaultError  # noqa: PLC0415
+
+    found: list[Found] = []
+    async with trio.open_nursery() as connection:
+        runtime = await connect(connection)
+        if runtime.version.name != "containerd":
+            _warn(f"{runtime.version.name} {runtime.version.version} holds no leases of ours: it needs containerd")
+        elif runtime.containerd is None:
+            raise RuntimeUnavailableError("leases are not known: containerd does not answer over its own API")
+        else:
+            problem = ""
+            try:
+                with trio.fail_after(ANSWER_LIMIT):
+                    found = await _find(runtime.containerd, instance, delete=delete)
+            except RuntimeFaultError as error:
+                problem = str(error)
+            except trio.TooSlowError:
+                problem = f"no answer in {ANSWER_LIMIT:g} s"
+            if problem:
+                done = "not all leases are deleted, run it again" if delete else "leases are not known"
+                raise RuntimeUnavailableError(f"{done}: {problem}")
+        connection.cancel_scope.cancel()
+    return found
+
+
+async def _find(api: "ContainerdApi", instance: str | None, *, delete: bool) -> list[Found]:
+    from nodeprefetch.runtime.leaselabels import label_value, pull_lease  # noqa: PLC0415
+
+    mine = None if instance is None else label_value(instance)
+    ours = [lease for one in await api.leases() if (lease := pull_lease(one)) and mine in {None, lease.instance}]
+    offsets = {ingest.ref: ingest.offset for ingest in await api.ingests()}
+    found = []
+    for lease in sorted(ours, key=lambda one: (one.image, one.instance, one.expires_at)):
+        kept = await _kept_bytes(api, lease, offsets)
+        found.append(
+            Found(
+                id=lease.id,
+                image=lease.image,
+                instance=lease.instance,
+                expires_at=lease.expires_at if lease.expires_at < float("inf") else None,
+                kept_bytes=kept,
+                deleted=delete and await api.delete_lease(lease.id),
+            )
+        )
+    return found
+
+
+async def _kept_bytes(api: "ContainerdApi", lease: "PullLease", offsets: dict[str, int]) -> int:
+    from nodeprefetch.runtime.containerdapi import ResourceKind  # noqa: PLC0415
+
+    kept = 0
+    for held in await api.lease_resources(lease.id) or ():
+        if held.kind is ResourceKind.CONTENT:
+            kept += await api.blob_size(held.id) or 0
+        elif held.kind is ResourceKind.INGEST:
+            kept += offsets.get(held.id, 0)
+    return kept
+
+
+def _to_json(found: Sequence[Found]) -> str:
+    """An array, one object a lease."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+
+
+def _to_table(found: Sequence[Found], now: float) -> str:
+    """Columns of text, for people."""
+    rows = [("IMAGE", "INSTANCE", "KEEPS", "EXPIRES")]
+    for one in found:
+        keeps = format_size(one.kept_bytes) or "0 B"
+        rows.append((one.image, one.instance or "(without a name)", keeps, _expiry(one, now)))
+    return columns(rows)
+
+
+def _expiry(one: Found, now: float) -> str:
+    if one.deleted:
+        return "deleted"
+    if one.expires_at is None:
+        return "never"
+    text = datetime.fromtimestamp(one.expires_at, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+    return text if one.expires_at > now else f"{text} (is over, goes with whatever containerd removes next)"
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"nodeprefetch: {text}\n")

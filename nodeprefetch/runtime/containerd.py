@@ -1,0 +1,196 @@
+"""containerd's own API over gRPC, on the channel of CRI."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Final, TypeVar
+
+from nodeprefetch.rpc import Channel, GRPCError, Status
+from nodeprefetch.rpc import containerd as rpc
+from nodeprefetch.runtime.containerdapi import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.rpcerrors import our_errors
+from nodeprefetch.runtime.service import RuntimeVersion
+
+NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
+"""Metadata of every call: where CRI keeps its images."""
+
+EXPIRES: Final = "containerd.io/gc.expire"
+"""Label of a lease: when it ends, RFC 3339."""
+
+_KINDS = {kind.value: kind for kind in ResourceKind}
+
+Reply = TypeVar("Reply")
+
+
+async def find_containerd_api(
+    version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]
+) -> ContainerdApi | None:
+    """What serves containerd's own API there; None where the runtime is another one, or does not serve it.
+
+    Args:
+        version: what the runtime said of itself.
+        channel: the way to its CRI.
+        complain: hears why the API of a containerd cannot be used.
+    """
+    if version.name != "containerd":
+        return None
+    api = ContainerdClient(channel)
+    try:
+        await api.leases()  # rather than Version, which loads one service more before the first pull
+    except RuntimeFaultError as error:
+        complain(f"containerd's own API does not answer, so cut pulls begin anew and show no progress: {error}")
+        return None
+    return api
+
+
+class ContainerdClient:
+    """`ContainerdApi` at the other end of a channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def version(self) -> str:
+        """Version of containerd, `1.6.20~ds1`."""
+        with our_errors():
+            reply = await rpc.version.VersionStub(self._channel, metadata=NAMESPACE).version()
+        return reply.version
+
+    async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
+        """Make a lease that lives until then (Unix seconds). False where one of that ID is there already."""
+        request = rpc.leases.CreateRequest(id=lease_id, labels={**labels, EXPIRES: _rfc3339(expires_at)})
+        return await _unless(Status.ALREADY_EXISTS, self._leases.create(request)) is not None
+
+    async def delete_lease(self, lease_id: str) -> bool:
+        """Delete it, and collect what nothing else holds, before this returns. False where there is none."""
+        request = rpc.leases.DeleteRequest(id=lease_id, sync=True)
+        return await _unless(Status.NOT_FOUND, self._leases.delete(request)) is not None
+
+    async def leases(self) -> Sequence[Lease]:
+        """All leases in CRI's namespace, containerd's own too."""
+        with our_errors():
+            reply = await self._leases.list(rpc.leases.ListRequest())
+        return tuple(_lease(one) for one in reply.leases)
+
+    async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
+        """What a lease holds; None where there is no such lease. Kinds that we do not know are left out."""
+        request = rpc.leases.ListResourcesRequest(id=lease_id)
+        reply = await _unless(Status.NOT_FOUND, self._leases.list_resources(request))
+        if reply is None:
+            return None
+        return tuple(
+            Resource(kind=kind, id=one.id)
+            for one in reply.resources
+            if (kind := _KINDS.get(one.type.partition("/")[0]))  # `snapshots/overlayfs` names the snapshotter too
+        )
+
+    async def ingests(self) -> Sequence[Ingest]:
+        """All blobs on their way in."""
+        with our_errors():
+            reply = await self._content.list_statuses(rpc.content.ListStatusesRequest())
+        return tuple(Ingest(ref=one.ref, offset=one.offset, total=one.total) for one in reply.statuses)
+
+    async def blob_size(self, digest: str) -> int | None:
+        """Bytes of a complete blob; None where it is not there, or not complete."""
+        reply = await _unless(Status.NOT_FOUND, self._content.info(rpc.content.InfoRequest(digest=digest)))
+        return None if reply is None or reply.info is None else reply.info.size
+
+    async def read_blob(self, digest: str, *, most: int) -> bytes | None:
+        """A complete blob, such as a manifest; None where it is not there, or is larger than so many bytes."""
+        return await _unless(Status.NOT_FOUND, self._read(digest, most))
+
+    async def image_names(self) -> Sequence[ImageName]:
+        """All records of images."""
+        with our_errors():
+            reply = await self._images.list(rpc.images.ListImagesRequest())
+        return tuple(
+            ImageName(name=one.name, digest=one.target.digest if one.target else "", labels=one.labels)
+            for one in reply.images
+        )
+
+    async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
+        """Set labels of one record of an image, or take them away (None), others stay. False where it is not there.
+
+        An empty text takes a label away too: containerd keeps none.
+        """
+        found = await _unless(Status.NOT_FOUND, self._images.get(rpc.images.GetImageRequest(name=name)))
+        if found is None or not labels:
+            return found is not None
+        target = found.image.target if found.image else None
+        if target is None or not target.digest:
+            raise RuntimeFaultError.protocol(f"containerd has a record of the image {name!r} that stands for nothing")
+        return await self._update_labels(name, target, labels)
+
+    async def _update_labels(self, name: str, target: "rpc.types.Target", labels: Mapping[str, str | None]) -> bool:
+        """The one place that sends an Update: with its target (without one containerd crashes), and with a mask.
+
+        Without a mask all labels and the target would be replaced.
+        """
+        request = rpc.images.UpdateImageRequest(
+            image=rpc.images.Image(
+                name=name, target=target, labels={key: value for key, value in labels.items() if value is not None}
+            ),
+            update_mask=rpc.types.FieldMask(paths=[f"labels.{key}" for key in labels]),
+        )
+        return await _unless(Status.NOT_FOUND, self._images.update(request)) is not None
+
+    async def _read(self, digest: str, most: int) -> bytes | None:
+        data = bytearray()
+        async with self._content.read(rpc.content.ReadContentRequest(digest=digest)) as parts:
+            async for part in parts:
+                data += part.data
+                if len(data) > most:
+                    return None
+        return bytes(data)
+
+    @cached_property
+    def _leases(self) -> "rpc.leases.LeasesStub":
+        return rpc.leases.LeasesStub(self._channel, metadata=NAMESPACE)
+
+    @cached_property
+    def _content(self) -> "rpc.content.ContentStub":
+        return rpc.content.ContentStub(self._channel, metadata=NAMESPACE)
+
+    @cached_property
+    def _images(self) -> "rpc.images.ImagesStub":
+        return rpc.images.ImagesStub(self._channel, metadata=NAMESPACE)
+
+
+async def _unless(status: Status, call: Awaitable[Reply]) -> Reply | None:
+    """The answer to a call; None where it is that status. Does not load what reads the texts of errors for that."""
+    with our_errors():
+        try:
+            return await call
+        except GRPCError as error:
+            if error.status is status:
+                return None
+            raise
+
+
+def _lease(lease: "rpc.leases.Lease") -> Lease:
+    labels = dict(lease.labels)
+    expires_at = _unix_seconds(labels.get(EXPIRES, ""))
+    if expires_at is not None:
+        del labels[EXPIRES]
+    created = lease.created_at
+    return Lease(
+        id=lease.id,
+        labels=labels,
+        created_at=created.seconds + created.nanos / 1e9 if created else 0,
+        expires_at=expires_at,
+    )
+
+
+def _rfc3339(seconds: float) -> str:
+    """In UTC; a part of a second is rounded up to the next millisecond."""
+    whole = math.ceil(seconds * 1000) / 1000
+    return datetime.fromtimestamp(whole, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _unix_seconds(text: str) -> float | None:
+    """None where it is no time: containerd keeps such a lease until it is deleted."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None

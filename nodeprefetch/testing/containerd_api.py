@@ -1,0 +1,190 @@
+"""containerd's own API without a containerd: leases, blobs and records of images that a test sets and changes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from nodeprefetch.runtime.containerdapi import ImageName, Ingest, Lease, Resource, ResourceKind
+from nodeprefetch.runtime.faults import RuntimeFaultError
+
+
+@dataclass(kw_only=True)
+class FakeContainerdApi:
+    """A `ContainerdApi` that holds what it is told; the contract suite holds it to what containerd does.
+
+    A pull of an image is played by its steps, at what times the test likes::
+
+        api.begin(layer, total=512 * MIB, lease="ours")
+        await trio.sleep(1)
+        api.write(layer, 143 * MIB)
+        await trio.sleep(1)
+        api.commit(layer, 512 * MIB)
+        api.record("registry.test/app:1", manifest, blobs=[layer])
+
+    Blobs are named by their digest also while they arrive; the ingest of a layer is then `layer-DIGEST`.
+
+    Args:
+        containerd_version: what it says it is.
+        wall: Unix seconds; Trio's clock by default, which a test may let jump.
+    """
+
+    containerd_version: str = "2.4.2"
+    wall: Callable[[], float] = trio.current_time
+    asked: list[str] = field(default_factory=list, init=False)
+    """Names of the methods called, in order."""
+
+    gone: RuntimeFaultError | None = None
+    """While set, every call fails with it."""
+
+    def __post_init__(self) -> None:
+        self.leases_held: dict[str, Lease] = {}
+        """By ID."""
+        self.resources: dict[str, list[Resource]] = {}
+        """By the ID of the lease."""
+        self.arriving: dict[str, Ingest] = {}
+        """By reference."""
+        self.blobs: dict[str, bytes | int] = {}
+        """By digest: its bytes, or how many."""
+        self.names: dict[str, ImageName] = {}
+        self._of_names: dict[str, frozenset[str]] = {}
+
+    # What a test does.
+
+    def begin(self, digest: str, *, total: int, lease: str = "", kind: str = "layer") -> None:
+        """A blob begins to arrive. Where it has begun before, it goes on from there, held by this lease too."""
+        ref = f"{kind}-{digest}"
+        self.arriving.setdefault(ref, Ingest(ref=ref, offset=0, total=total))
+        if lease:
+            self.hold(lease, ResourceKind.INGEST, ref)
+
+    def write(self, digest: str, offset: int, *, kind: str = "layer") -> None:
+        """So many bytes of it are there."""
+        ref = f"{kind}-{digest}"
+        self.arriving[ref] = replace(self.arriving[ref], offset=offset)
+
+    def commit(self, digest: str, content: bytes | int, *, kind: str = "layer") -> None:
+        """It is complete: bytes, or how many. The leases that held its ingest hold it."""
+        ref = f"{kind}-{digest}"
+        self.arriving.pop(ref, None)
+        self.blobs[digest] = content
+        for lease, held in self.resources.items():
+            if Resource(kind=ResourceKind.INGEST, id=ref) in held:
+                self.drop(lease, ResourceKind.INGEST, ref)
+                self.hold(lease, ResourceKind.CONTENT, digest)
+
+    def hold(self, lease: str, kind: ResourceKind, name: str) -> None:
+        """A lease holds one thing more, for example a snapshot of a layer being unpacked.
+
+        Raises:
+            KeyError: there is no such lease.
+        """
+        resource = Resource(kind=kind, id=name)
+        if resource not in self.resources[lease]:
+            self.resources[lease].append(resource)
+
+    def drop(self, lease: str, kind: ResourceKind, name: str) -> None:
+        """A lease does not hold it any more."""
+        self.resources[lease].remove(Resource(kind=kind, id=name))
+
+    def record(
+        self, name: str, digest: str, *, labels: Mapping[str, str] | None = None, blobs: Iterable[str] = ()
+    ) -> None:
+        """A record of an image, in place of one of that name. It keeps its manifest and these blobs."""
+        self.names[name] = ImageName(name=name, digest=digest, labels=dict(labels or {}))
+        self._of_names[name] = frozenset({digest, *blobs})
+
+    def forget(self, name: str) -> None:
+        """The record of an image is removed, as by another client; what only it kept is collected."""
+        del self.names[name], self._of_names[name]
+        self.collect()
+
+    def collect(self) -> None:
+        """What no lease holds, and no image, goes; leases that have expired count for nothing and go too."""
+        now = self.wall()
+        for lease in [*self.leases_held.values()]:
+            if lease.expires_at is not None and lease.expires_at < now:
+                self._forget_lease(lease.id)
+        held = {resource.id for resources in self.resources.values() for resource in resources}
+        held = held.union(*self._of_names.values())
+        self.arriving = {ref: ingest for ref, ingest in self.arriving.items() if ref in held}
+        self.blobs = {digest: blob for digest, blob in self.blobs.items() if digest in held}
+
+    # What the program asks.
+
+    async def version(self) -> str:
+        """What it says it is."""
+        await self._enter("version")
+        return self.containerd_version
+
+    async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
+        """Make a lease."""
+        await self._enter("create_lease")
+        if lease_id in self.leases_held:
+            return False
+        lease = Lease(id=lease_id, labels=dict(labels), created_at=self.wall(), expires_at=expires_at)
+        self.leases_held[lease_id] = lease
+        self.resources[lease_id] = []
+        return True
+
+    async def delete_lease(self, lease_id: str) -> bool:
+        """Delete a lease, and collect."""
+        await self._enter("delete_lease")
+        if lease_id not in self.leases_held:
+            return False
+        self._forget_lease(lease_id)
+        self.collect()
+        return True
+
+    async def leases(self) -> Sequence[Lease]:
+        """All of them."""
+        await self._enter("leases")
+        return tuple(self.leases_held.values())
+
+    async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
+        """What a lease holds."""
+        await self._enter("lease_resources")
+        return tuple(self.resources[lease_id]) if lease_id in self.resources else None
+
+    async def ingests(self) -> Sequence[Ingest]:
+        """What arrives."""
+        await self._enter("ingests")
+        return tuple(self.arriving.values())
+
+    async def blob_size(self, digest: str) -> int | None:
+        """Bytes of a complete blob."""
+        await self._enter("blob_size")
+        blob = self.blobs.get(digest)
+        return len(blob) if isinstance(blob, bytes) else blob
+
+    async def read_blob(self, digest: str, *, most: int) -> bytes | None:
+        """A complete blob; zeros where only its size was told."""
+        await self._enter("read_blob")
+        blob = self.blobs.get(digest)
+        if blob is None or (blob if isinstance(blob, int) else len(blob)) > most:
+            return None
+        return bytes(blob)
+
+    async def image_names(self) -> Sequence[ImageName]:
+        """All records."""
+        await self._enter("image_names")
+        return tuple(self.names.values())
+
+    async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
+        """Change labels of one record."""
+        await self._enter("label_image")
+        record = self.names.get(name)
+        if record is None:
+            return False
+        changed = {**record.labels, **labels}
+        self.names[name] = replace(record, labels={key: value for key, value in changed.items() if value})
+        return True
+
+    async def _enter(self, method: str) -> None:
+        self.asked.append(method)
+        await trio.lowlevel.checkpoint()
+        if self.gone is not None:
+            raise self.gone
+
+    def _forget_lease(self, lease_id: str) -> None:
+        del self.leases_held[lease_id], self.resources[lease_id]

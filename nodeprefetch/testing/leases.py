@@ -1,0 +1,27 @@
+"""Leases that a test has made itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nodeprefetch.imageref import ImageRef
+
+
+@dataclass(kw_only=True)
+class GivenLeases:
+    """A `LeaseSource` that hands out what it is told.
+
+    Args:
+        of: ID of an image's lease; empty: none.
+    """
+
+    of: Callable[[ImageRef], str]
+    released: list[str] = field(default_factory=list, init=False)
+    """Images, as the user wrote them."""
+
+    async def obtain(self, image: ImageRef, _lost: str = "", /) -> str:
+        """What it was told."""
+        return self.of(image)
+
+    async def release(self, image: ImageRef, /) -> None:
+        """Take note of it."""
+        self.released.append(image.text)

@@ -1,0 +1,139 @@
+"""What a runtime tells of pins: the fake that tests of pins are made with, and containerd 2."""
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.containerd import ContainerdClient
+from nodeprefetch.runtime.containerdapi import ContainerdApi
+from nodeprefetch.runtime.cri import CriImageService
+from nodeprefetch.runtime.pinlabels import PINNED, pin_labels
+from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.testing.containerd import Containerd
+from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.pinning import PinningImageService
+from nodeprefetch.testing.registry import FakeRegistry
+
+NUMBERS = itertools.count()
+PIN = pin_labels("contract")
+UNPIN = dict.fromkeys(PIN)
+
+
+@dataclass
+class FakeStage:
+    """A tag that stands for one image, then for another."""
+
+    name: str = "registry.test/pins:1"
+    ids: tuple[str, str] = ("sha256:" + "a" * 64, "sha256:" + "b" * 64)
+
+    def __post_init__(self) -> None:
+        self.service = PinningImageService(pulls={self.name: [self.ids[0], self.ids[0], self.ids[1]]})
+
+    def move(self) -> None:
+        """Its third pull brings the other."""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[ImageService, ContainerdApi]]:
+        yield self.service, self.service.api
+
+
+@dataclass
+class RealStage:
+    containerd: Containerd
+    registry: FakeRegistry
+    seed: int = field(default_factory=lambda: next(NUMBERS))
+
+    def __post_init__(self) -> None:
+        images = [make_image((2048,), seed=f"pins contract {self.seed} {number}") for number in range(2)]
+        self.ids = (images[0].id, images[1].id)
+        self._second = images[1]
+        self.name = self.registry.add(f"pins-contract-{self.seed}:1", images[0])
+
+    def move(self) -> None:
+        self.registry.add(f"pins-contract-{self.seed}:1", self._second)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[tuple[ImageService, ContainerdApi]]:
+        async with open_channel(str(self.containerd.socket)) as channel:
+            yield CriImageService(channel), ContainerdClient(channel)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.containerd)])
+def stage(request: pytest.FixtureRequest) -> FakeStage | RealStage:
+    if request.param == "fake":
+        return FakeStage()
+    return RealStage(request.getfixturevalue("containerd2"), request.getfixturevalue("fake_registry"))
+
+
+async def pinned(service: ImageService, image: str) -> bool:
+    found = await service.image_status(image)
+    assert found is not None
+    listed = {one.id: one.pinned for one in await service.list_images()}
+    assert found.pinned == listed[found.id]
+    return found.pinned
+
+
+async def test_an_image_is_pinned_by_the_record_of_its_id(stage: FakeStage | RealStage) -> None:
+    async with stage.open() as (service, api):
+        image = await service.pull_image(stage.name)
+        assert not await pinned(service, image)
+
+        assert await api.label_image(image, PIN)
+        assert await pinned(service, stage.name)
+
+        assert await api.label_image(image, UNPIN)
+        assert not await pinned(service, stage.name)
+
+
+async def test_one_record_with_a_pin_is_enough(stage: FakeStage | RealStage) -> None:
+    async with stage.open() as (service, api):
+        image = await service.pull_image(stage.name)
+        await api.label_image(image, PIN)
+        await api.label_image(stage.name, {PINNED: "pinned"})
+
+        await api.label_image(image, UNPIN)
+        assert await pinned(service, image)
+
+        await api.label_image(stage.name, {PINNED: None})
+        assert not await pinned(service, image)
+
+
+async def test_a_pin_of_another_value_is_none(stage: FakeStage | RealStage) -> None:
+    async with stage.open() as (service, api):
+        image = await service.pull_image(stage.name)
+
+        await api.label_image(image, {PINNED: "yes"})
+
+        assert not await pinned(service, image)
+        await api.label_image(image, {PINNED: None})
+
+
+async def test_a_pull_of_the_same_keeps_it_and_a_tag_that_moves_leaves_it(stage: FakeStage | RealStage) -> None:
+    async with stage.open() as (service, api):
+        first = await service.pull_image(stage.name)
+        await api.label_image(first, PIN)
+        assert first == await service.pull_image(stage.name)
+        assert await pinned(service, first)
+        stage.move()
+
+        second = await service.pull_image(stage.name)
+
+        assert stage.ids == (first, second)
+        assert await pinned(service, first)
+        assert not await pinned(service, second)
+        await api.label_image(first, UNPIN)
+
+
+async def test_a_pinned_image_can_be_removed(stage: FakeStage | RealStage) -> None:
+    async with stage.open() as (service, api):
+        image = await service.pull_image(stage.name)
+        await api.label_image(image, PIN)
+
+        await service.remove_image(image)
+
+        assert await service.image_status(image) is None
+        assert image not in {record.name for record in await api.image_names()}

@@ -1,0 +1,154 @@
+"""Where the file system of images is, as the runtime and the kernel tell it."""
+
+import math
+from pathlib import PurePosixPath
+
+import pytest
+import trio
+
+from nodeprefetch.diskfloor import DiskFloor
+from nodeprefetch.diskguard import open_disk_guard
+from nodeprefetch.diskspace import UnseenError, image_directory, root_layer, space_at
+from nodeprefetch.events import Event, Notice
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.service import ImageFilesystem
+from nodeprefetch.testing import FakeImageService
+
+
+async def guard_of(service: FakeImageService, path: str | None = None) -> list[Notice]:
+    told: list[Event] = []
+    await open_disk_guard(DiskFloor(percent=5), path, service=service, images=[], tell=told.append)
+    return [event for event in told if isinstance(event, Notice)]
+
+
+class Keeping(FakeImageService):
+    def __init__(self, *mountpoints: str) -> None:
+        super().__init__()
+        self.mountpoints = mountpoints
+
+    async def image_fs_info(self):
+        await self._enter("image_fs_info")
+        return [ImageFilesystem(mountpoint=one, used_bytes=0, inodes_used=0) for one in self.mountpoints]
+
+
+async def test_the_file_system_is_where_the_runtime_says(tmp_path):
+    (notice,) = await guard_of(Keeping("", "/nowhere/at/all", str(tmp_path)))
+
+    assert not notice.is_warning
+    assert f"are free at {tmp_path}, 5% are to stay free" in notice.message
+
+
+async def test_the_file_system_is_where_the_user_says(tmp_path):
+    (notice,) = await guard_of(Keeping("/nowhere/at/all"), str(tmp_path))
+
+    assert f"at {tmp_path}," in notice.message
+
+
+async def test_one_that_is_not_to_be_seen_is_told_once():
+    (notice,) = await guard_of(FakeImageService())
+
+    assert notice.is_warning
+    assert (
+        "--min-free-disk is not checked: the runtime keeps images at /var/lib/fake, which is not to be seen from here; "
+        "mount that directory and say where by --image-fs-path"
+    ) == notice.message
+
+
+@pytest.mark.parametrize("mountpoints", [(), ("",)])
+async def test_a_runtime_that_does_not_say_is_told(mountpoints):
+    (notice,) = await guard_of(Keeping(*mountpoints))
+
+    assert "the runtime does not say where it keeps images;" in notice.message
+
+
+async def test_a_runtime_that_fails_is_told():
+    service = FakeImageService(gone=RuntimeFaultError.gone("connection refused"))
+
+    (notice,) = await guard_of(service)
+
+    assert "does not say where it keeps images (connection refused)" in notice.message
+
+
+async def test_a_runtime_that_does_not_answer_is_not_waited_for(autojump_clock):
+    class Silent(FakeImageService):
+        async def image_fs_info(self):
+            await trio.sleep(math.inf)
+
+    (notice,) = await guard_of(Silent())
+
+    assert "did not say in 5 s" in notice.message
+    assert 5 == trio.current_time()
+
+
+async def test_a_path_that_has_gone_is_told():
+    (notice,) = await guard_of(FakeImageService(), "/nowhere/at/all")
+
+    assert "No such file or directory: '/nowhere/at/all'" in notice.message
+
+
+async def test_without_the_flag_nobody_is_asked():
+    service = FakeImageService()
+    told: list[Event] = []
+
+    await open_disk_guard(None, None, service=service, images=[], tell=told.append)
+
+    assert ([], []) == (told, service.asked)
+
+
+MOUNTINFO = """\
+1 2 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+73 48 0:40 / / ro,relatime - overlay overlay rw,lowerdir=/a:/b,upperdir=/data/containerd/snapshotter/2/fs,workdir=/w
+74 73 0:41 / /proc rw,nosuid - proc proc rw
+75 73 0:42 / /var rw - overlay overlay rw,lowerdir=/a,upperdir=/elsewhere,workdir=/w
+"""
+
+
+def test_the_layer_of_our_root_is_read_from_the_last_mount_there():
+    assert PurePosixPath("/data/containerd/snapshotter/2/fs") == root_layer(MOUNTINFO)
+
+
+@pytest.mark.parametrize(
+    "mountinfo",
+    [
+        "",
+        "odd\n",
+        "1 2 8:1 / / rw - ext4 /dev/sda1 rw\n",
+        MOUNTINFO + "9 2 8:1 / / rw - ext4 /dev/sda1 rw\n",
+        "1 2 0:4 / / ro - overlay overlay ro,lowerdir=/a:/b\n",
+    ],
+)
+def test_a_root_that_is_no_overlay_has_no_layer(mountinfo):
+    assert root_layer(mountinfo) is None
+
+
+async def test_in_a_container_of_that_runtime_our_own_root_is_on_the_file_system_of_images(tmp_path):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTINFO)
+
+    assert "/" == await image_directory(Keeping("/data/containerd/images"), mounts)
+
+
+@pytest.mark.parametrize("mountpoint", ["/data/containerd2/images", "/data/other/images"])
+async def test_in_a_container_made_elsewhere_it_is_not(tmp_path, mountpoint):
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(MOUNTINFO)
+
+    with pytest.raises(UnseenError, match="not to be seen from here"):
+        await image_directory(Keeping(mountpoint), mounts)
+
+
+async def test_mounts_that_cannot_be_read_are_none(tmp_path):
+    with pytest.raises(UnseenError, match="not to be seen from here"):
+        await image_directory(Keeping("/data/containerd/images"), tmp_path / "none")
+
+
+async def test_our_own_root_is_told_by_what_it_is():
+    (notice,) = await guard_of(FakeImageService(), "/")
+
+    assert "are free at the file system of our container, 5% are to stay free" in notice.message
+
+
+def test_what_is_free_is_what_the_kernel_says(tmp_path):
+    space = space_at(str(tmp_path))
+
+    assert 0 < space.free <= space.total

@@ -1,0 +1,69 @@
+"""`unpin` on runtimes that cannot, or stop to: what it says and how it ends. The rest is in the integration tests."""
+
+import math
+
+import pytest
+import trio
+
+from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.runtime.containerdapi import ContainerdApi
+from nodeprefetch.runtime.discovery import Connect, Runtime
+from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.pinlabels import pin_labels
+from nodeprefetch.runtime.service import RuntimeVersion
+from nodeprefetch.testing import FakeContainerdApi, FakeImageService
+from nodeprefetch.unpin import Unpinned, take_away
+
+A = "sha256:" + "a" * 64
+
+
+def leads_to(api: ContainerdApi | None, name: str = "containerd") -> Connect:
+    async def connect(_: trio.Nursery) -> Runtime:
+        version = RuntimeVersion(name=name, version="1")
+        return Runtime(service=FakeImageService(), version=version, socket="/fake.sock", containerd=api)
+
+    return connect
+
+
+async def message_of(connect: Connect) -> str:
+    with pytest.raises(ExceptionGroup) as caught:
+        await take_away(connect, "one")
+    (error,) = caught.value.exceptions
+    assert isinstance(error, RuntimeUnavailableError)
+    return str(error)
+
+
+async def test_pins_are_taken_away():
+    api = FakeContainerdApi()
+    api.record(A, "manifest", labels=pin_labels("one"))
+    api.record("r/a:1", "manifest")
+
+    assert [Unpinned(image_id=A, names=("r/a:1",), instances=("one",), still_pinned_by=())] == await take_away(
+        leads_to(api), "one"
+    )
+    assert [] == await take_away(leads_to(api), None)
+
+
+async def test_another_runtime_has_no_pins(capsys):
+    assert [] == await take_away(leads_to(None, "cri-o"), "one")
+    assert "nodeprefetch: cri-o 1 holds no pins of ours: it needs containerd\n" == capsys.readouterr().err
+
+
+async def test_a_containerd_that_does_not_let_us_look_is_an_error():
+    assert "no pin was taken away: containerd does not answer over its own API" == await message_of(leads_to(None))
+
+
+async def test_a_containerd_that_goes_away_is_an_error():
+    api = FakeContainerdApi()
+    api.gone = RuntimeFaultError.gone("connection refused")
+
+    assert "not all pins are taken away, run it again: connection refused" == await message_of(leads_to(api))
+
+
+async def test_a_containerd_that_does_not_answer_is_an_error(autojump_clock):
+    class Silent(FakeContainerdApi):
+        async def image_names(self):
+            await trio.sleep(math.inf)
+
+    assert "not all pins are taken away, run it again: no answer in 60 s" == await message_of(leads_to(Silent()))
+    assert 60 == trio.current_time()
