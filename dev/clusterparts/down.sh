@@ -1,0 +1,31 @@
+# Sourced by dev/cluster: ends a cluster and removes what it made; also what is left of one that was brought up by half.
+# Its mounts need no undoing: they are in mount namespaces, which go with their last process. Its logs stay.
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # set by dev/cluster and places.sh
+
+bring_down() {
+    [ -e "$run/cluster" ] || { echo "cluster: nothing is up in $dir" && return; }
+    local up
+    read -r up _ <"$run/cluster"
+    sweep "$up"
+    rm -rf "$dir/etcd" "$dir/nodes" "$dir/registry" "$conf" "$pki" "$run"
+    echo "cluster: $up is down"
+}
+
+# sweep NAME: everything of the cluster of that name that is not in its directory.
+sweep() {
+    local space h
+    end_group "$unified/$1"
+    for space in /run/netns/"$1"-*; do
+        if [[ ${space##*/} =~ ^"$1"-(net|[0-9]+)$ ]]; then ip netns del "${space##*/}"; fi
+    done
+    for h in "${hierarchies[@]}"; do
+        [ ! -d "$h/$1" ] || find "$h/$1" -depth -type d -exec rmdir {} \;
+    done
+    [ -e "$all_clusters/$1" ] || return 0
+    (
+        flock 9
+        rm "$all_clusters/$1"
+        [ -n "$(ls "$all_clusters")" ] || sysctl -qp "$all_clusters/.sysctls"
+    ) 9>"$all_clusters/.lock"
+}

@@ -1,0 +1,80 @@
+# Sourced by dev/cluster: brings a cluster up, and one more node to it.
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # set by dev/cluster and places.sh
+
+# shellcheck source=dev/clusterparts/pki.sh
+. "$parts/pki.sh"
+# shellcheck source=dev/clusterparts/controlplane.sh
+. "$parts/controlplane.sh"
+# shellcheck source=dev/clusterparts/registries.sh
+. "$parts/registries.sh"
+# shellcheck source=dev/clusterparts/node.sh
+. "$parts/node.sh"
+# shellcheck source=dev/clusterparts/down.sh
+. "$parts/down.sh"
+
+# What is needed and not there, in words; nothing when all is.
+missing_for_up() {
+    local program
+    for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns; do
+        [ -x "$programs/$program" ] || echo "$program (dev/cluster build)"
+    done
+    [ -s "$programs/pause.tar" ] || echo "pause.tar (dev/cluster build)"
+    for program in etcd runc docker-registry nft conntrack ip openssl curl; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || echo "$program (dev/cluster build, as root on Debian)"
+    done
+    [ -x /usr/lib/cni/bridge ] || echo "the CNI plugins (dev/cluster build, as root on Debian)"
+    [ -x "$(containerd_program)" ] || echo "containerd $runtime (dev/cluster build)"
+    [ "$unified" != none ] || echo "a mount of cgroup version 2"
+}
+
+bring_up() {
+    local i missing
+    [ "$runtime" = 2 ] || [ "$runtime" = debian ] || fail "--containerd: 2 or debian, not $runtime"
+    missing=$(missing_for_up)
+    [ -z "$missing" ] || fail "cannot bring a cluster up; missing: ${missing//$'\n'/, }"
+    bring_down >/dev/null # what was up in this directory
+    sweep "$name"         # and under this name in another one
+    trap 'bring_down >/dev/null' EXIT
+    mkdir -p "$pki" "$conf" "$logs" "$run"
+    rm -f "$logs"/*
+    save_cluster
+    keep_sysctls
+    make_switch
+    for ((i = 1; i <= nodes; i++)); do make_node "$i"; done
+    make_authority
+    start_control_plane
+    start_registries
+    write_node_settings
+    for ((i = 1; i <= nodes; i++)); do start_node "$i"; done
+    for ((i = 1; i <= nodes; i++)); do wait_for_node "$i"; done
+    trap - EXIT
+    echo "cluster: $name is up in $dir, $nodes nodes, after $SECONDS s; dev/cluster run kubectl get nodes"
+}
+
+add_node() {
+    nodes=$((nodes + 1))
+    save_cluster
+    make_node "$nodes"
+    start_node "$nodes"
+    wait_for_node "$nodes"
+    echo "cluster: node-$nodes has joined"
+}
+
+# The kubelet sets some of the machine's own: the first cluster keeps what they were, the last one puts them back.
+keep_sysctls() {
+    mkdir -p "$all_clusters"
+    (
+        flock 9
+        [ -n "$(ls "$all_clusters")" ] || sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops \
+            >"$all_clusters/.sysctls"
+        echo "$dir" >"$all_clusters/$name"
+    ) 9>"$all_clusters/.lock"
+}
+
+# A bridge in a namespace that leads nowhere else: no packet leaves the machine.
+make_switch() {
+    ip netns add "$name-net"
+    ip -n "$name-net" link add switch type bridge
+    ip -n "$name-net" link set switch up
+}

@@ -1,0 +1,143 @@
+"""A real Kubernetes cluster on this machine, by `dev/cluster` of a checkout: used, disturbed, always taken down."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nodeprefetch.testing.cluster_programs import programs_directory
+from nodeprefetch.testing.kubectl import Kubectl
+from nodeprefetch.testing.spawn import DaemonError
+
+SCRIPT = Path(__file__).parents[2] / "dev" / "cluster"
+
+OPEN_REGISTRY, LOGIN_REGISTRY = "127.0.0.1:5000", "127.0.0.1:5001"
+"""Both serve the same images, inside the cluster. The second wants a login."""
+
+USER, PASSWORD = "ci-reader", "not-a-real-password"
+"""The login."""
+
+
+class Cluster:
+    """A cluster; a context manager. Needs root, Linux, and what `dev/cluster build` makes.
+
+    Names of registries lead to registries inside: `registry.example.com` to one that wants a login, all others to the
+    open one. Nothing leaves its network.
+
+    Args:
+        directory: of its own; its logs stay there.
+        nodes: how many; the first one has the control plane and the registries too.
+        containerd: `2`, or `debian` for the installed one.
+
+    Raises:
+        DaemonError: on entering: it did not come up.
+    """
+
+    def __init__(self, directory: Path, *, nodes: int = 1, containerd: str = "2") -> None:
+        self._directory = directory.absolute()
+        self.nodes = nodes
+        """How many there are."""
+
+        self._containerd = containerd
+        self._name = f"npf{os.getpid()}-{containerd}"
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        if not SCRIPT.exists():
+            raise DaemonError(f"There is no {SCRIPT}: a cluster is brought up from a checkout.")
+        self._directory.mkdir(parents=True, exist_ok=True)
+        # It takes the cluster down when this process closes the pipe, or ends in whatever way.
+        self._keeper = subprocess.Popen(
+            ["sh", "-c", 'cat; exec "$@"', "sh", str(SCRIPT), "down", "--dir", str(self._directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at a terminal is for us
+        )
+        try:
+            options = [f"--nodes={self.nodes}", f"--containerd={self._containerd}", f"--name={self._name}"]
+            self._script("up", *(part for option in options for part in option.split("=")))
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def down(self) -> None:
+        """End it."""
+        if self._keeper is not None:
+            assert self._keeper.stdin  # noqa: S101 - for the type checker
+            self._keeper.stdin.close()
+            self._keeper.wait()
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """As the administrator."""
+        return Kubectl(command=self.command("kubectl"), environment=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `dev/cluster` and kubectl find in their environment."""
+        return {
+            "NODEPREFETCH_CACHE": str(programs_directory().parent),
+            "KUBECACHEDIR": str(self._directory / "kubectl"),
+        }
+
+    def command(self, *command: str, node: int = 1) -> list[str]:
+        """How a command is run as on that node: with its network and its files."""
+        return [str(SCRIPT), "run", "--dir", str(self._directory), "--node", str(node), *command]
+
+    def run(self, *command: str, node: int = 1) -> str:
+        """Run it there; its standard output.
+
+        Raises:
+            DaemonError: it failed.
+        """
+        return self._run(self.command(*command, node=node))
+
+    def add_node(self) -> str:
+        """One more node joins; its name."""
+        self._script("add-node")
+        self.nodes += 1
+        return f"node-{self.nodes}"
+
+    def stop_node(self, number: int) -> None:
+        """All processes of the node end, as when it loses power."""
+        self._script("stop-node", str(number))
+
+    def start_node(self, number: int) -> None:
+        """Start its daemons again."""
+        self._script("start-node", str(number))
+
+    def restart_runtime(self, number: int) -> None:
+        """Kill containerd on a node, and start it again; containers and kubelet go on."""
+        self._script("restart-runtime", str(number))
+
+    def start_api_server(self) -> None:
+        """Start it again after it was killed; returns when it is ready."""
+        self._script("start-api-server")
+
+    def signal(self, daemon: str, number: signal.Signals) -> None:
+        """Send a signal to a daemon: `kube-apiserver`, `registry-login`, `containerd-2`. SIGSTOP has it hang."""
+        os.kill(int((self._directory / "run" / f"{daemon}.pid").read_text()), number)
+
+    def log_text(self, daemon: str) -> str:
+        """All that a daemon has written."""
+        return (self._directory / "log" / f"{daemon}.log").read_text(errors="replace")
+
+    def _script(self, action: str, *arguments: str) -> None:
+        self._run([str(SCRIPT), action, "--dir", str(self._directory), *arguments])
+
+    def _run(self, command: list[str]) -> str:
+        environment = {**os.environ, **self.environment}
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
+        )
+        if done.returncode:
+            raise DaemonError(f"{' '.join(command)}: {done.stderr or done.stdout}")
+        return done.stdout

@@ -1,0 +1,134 @@
+"""What the generator prints, taken by real API servers: the newest, and the oldest that is supported."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nodeprefetch.testing.apiserver import ApiServer
+from nodeprefetch.testing.kubectl import KubectlError
+from tests.e2e.installation import ROOT, Installation, namespace_object
+
+pytestmark = pytest.mark.apiserver
+
+GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.yaml"))
+
+SERVICE_MONITORS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com",
+        "scope": "Namespaced",
+        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            }
+        ],
+    },
+}
+"""So much of the Prometheus operator that its objects are taken."""
+
+
+@pytest.fixture(scope="module")
+def prepared(api_server: ApiServer) -> ApiServer:
+    """Has the namespaces of the golden manifests, and knows ServiceMonitors."""
+    kubectl = api_server.kubectl
+    kubectl.apply(json.dumps(SERVICE_MONITORS))
+    kubectl.apply(json.dumps(namespace_object("prefetch")))
+    kubectl.run("wait", "--for=condition=Established", f"crd/{SERVICE_MONITORS['metadata']['name']}", "--timeout=30s")
+    return api_server
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_every_golden_manifest_is_taken(prepared: ApiServer, path: Path) -> None:
+    """Each over the one before, as an edit of flags is. Fields that the server does not know are errors."""
+    text = path.read_text(encoding="utf-8")
+    wanted = sorted(f"{each['kind']}/{each['metadata']['name']}".lower() for each in yaml.safe_load_all(text))
+
+    tried = prepared.kubectl.apply(text, "--dry-run=server", "--validate=strict")
+    done = prepared.kubectl.apply(text, "--validate=strict")
+
+    assert wanted == _names(tried)
+    assert wanted == _names(done)
+
+
+def test_two_installations_of_one_name_share_nothing(
+    api_server: ApiServer, installed: Callable[..., Installation]
+) -> None:
+    """Taking one away leaves all of the other."""
+    first, second = (installed("--collect-metrics", "--restrict-node-access") for _ in range(2))
+
+    first.remove()
+
+    assert len(second.objects) == len(_kept(api_server, second))
+    assert [] == _kept(api_server, first)
+
+
+def test_a_restricted_namespace_refuses_the_pods_that_fetch(
+    api_server: ApiServer, installed: Callable[..., Installation]
+) -> None:
+    """In the words that the documentation shows."""
+    installation = installed()
+    _restrict(api_server, installation.namespace, "restricted")
+
+    with pytest.raises(KubectlError) as refusal:
+        api_server.kubectl.create(installation.pod("DaemonSet", "late"))
+
+    said = str(refusal.value)
+    shown = " ".join((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split())
+    _, _, reasons = said.partition('violates PodSecurity "restricted:latest": ')
+    assert reasons
+    for reason in reasons.strip().split("), "):
+        assert reason.rstrip(")") in shown
+
+
+def test_a_baseline_namespace_refuses_them_for_the_socket_alone(
+    api_server: ApiServer, installed: Callable[..., Installation]
+) -> None:
+    installation = installed()
+    _restrict(api_server, installation.namespace, "baseline")
+
+    with pytest.raises(KubectlError) as refusal:
+        api_server.kubectl.create(installation.pod("DaemonSet", "late"))
+
+    _, _, reasons = str(refusal.value).partition('violates PodSecurity "baseline:latest": ')
+    assert 'hostPath volumes (volume "cri-socket-dir")' == reasons.strip()
+
+
+def test_a_restricted_namespace_takes_the_aggregator(
+    api_server: ApiServer, installed: Callable[..., Installation]
+) -> None:
+    installation = installed("--collect-metrics")
+    _restrict(api_server, installation.namespace, "restricted")
+
+    (made,) = api_server.kubectl.create(installation.pod("Deployment", "late"))
+
+    assert "late" == made["metadata"]["name"]
+
+
+def _restrict(server: ApiServer, namespace: str, level: str) -> None:
+    server.kubectl.run("label", "namespace", namespace, f"pod-security.kubernetes.io/enforce={level}")
+
+
+def _kept(server: ApiServer, installation: Installation) -> list[str]:
+    """Names of the objects of its manifest that the server still has."""
+    found = server.kubectl.run(
+        "get", "--filename=-", "--ignore-not-found", "--output=name", stdin=installation.manifest
+    )
+    return found.split()
+
+
+def _names(output: str) -> list[str]:
+    """`kind/name` of each line `kind.group/name serverside-applied`."""
+    names = (line.split()[0] for line in output.splitlines())
+    return sorted("/".join((kind.partition(".")[0], name)) for kind, _, name in (each.partition("/") for each in names))
