@@ -13,6 +13,9 @@ from nodeprefetch_kubelet.errors import KubeletProviderError
 MAX_OUTPUT = 1 << 20
 """Bytes on stdout."""
 
+PIPE_SIZE = 1 << 16
+"""Bytes that a pipe holds."""
+
 GRACE = 1.0
 """Seconds for the output to end when the program has: a child of it may hold the pipes open, for ever."""
 
@@ -67,7 +70,7 @@ async def run_program(
                 await _exit_of(process.pid)
                 scope.deadline = trio.current_time() + GRACE
     finally:
-        await _end_group(process)
+        await _end_group(process, stderr)
     if stdout.is_too_long:
         raise KubeletProviderError(f"it wrote more than {MAX_OUTPUT} bytes, and was killed")
     _judge(await process.wait())
@@ -122,8 +125,8 @@ async def _exit_of(pid: int) -> None:
     )
 
 
-async def _end_group(process: trio.Process) -> None:
-    """Kill what is left of the group before its leader is reaped. Not cut by anything; bounded.
+async def _end_group(process: trio.Process, stderr: Callable[[bytes | bytearray], None]) -> None:
+    """Kill what is left of the group before its leader is reaped, and take its last words. Nothing cuts it; bounded.
 
     Only a process that made a session of its own escapes.
     """
@@ -134,6 +137,10 @@ async def _end_group(process: trio.Process) -> None:
         # Orphans come to us if we are the container's first process. Else there are none of ours: init reaps them.
         while _orphan_is_left(process.pid):  # noqa: ASYNC110 - nobody tells when one has died
             await trio.sleep(_REAP_PAUSE)
+    if isinstance(process.stderr, trio.lowlevel.FdStream):
+        with contextlib.suppress(OSError):  # there is nothing left, or a child that escaped holds it open
+            if left := os.read(process.stderr.fileno(), PIPE_SIZE):
+                stderr(left)
     with trio.CancelScope(shield=True):
         for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
             await trio.aclose_forcefully(stream)
