@@ -78,4 +78,4 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def _digits(figure: Figure) -> int:
-    return 2 if figure.unit in {"s", "x"} else 1
+    return 2 if figure.unit in {"s", "x", "%"} else 1
