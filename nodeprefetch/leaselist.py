@@ -1,20 +1,19 @@
 """`leases`: lists what cut pulls of fetch have left on the node for the next run, or deletes it."""
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from nodeprefetch.columns import columns
-from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.flags import flag, switch
+from nodeprefetch.containerdcommand import OwnerFlags, ask_containerd, owner_text
+from nodeprefetch.flags import switch
 from nodeprefetch.sizes import format_size
 
 if TYPE_CHECKING:
@@ -22,25 +21,13 @@ if TYPE_CHECKING:
     from nodeprefetch.runtime.discovery import Connect
     from nodeprefetch.runtime.leaselabels import PullLease
 
-ANSWER_LIMIT = 60.0
-"""Seconds in which the runtime has to answer everything."""
-
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class LeaseFlags:
+class LeaseFlags(OwnerFlags):
     """Whose leases, and what about them."""
 
     delete: Annotated[bool, switch("Delete them, and with them what they keep.")] = False
-    instance: Annotated[
-        str | None, flag("Whose leases; without it those of INSTANCE_NAME in the environment.", "NAME")
-    ] = None
-    all: Annotated[bool, switch("Those of all instances.")] = False
-    cri_socket: Annotated[
-        str | None,
-        flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
-    ] = None
-    output: Annotated[Literal["table", "json"], flag("How to print them.")] = "table"
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +56,7 @@ def leases(*, flags: LeaseFlags = LeaseFlags()) -> None:
     """
     import trio  # noqa: PLC0415 - not for --help
 
-    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
-
-    instance = flags.instance if flags.instance is not None else os.environ.get("INSTANCE_NAME", "")
-    connect = connect_to(flags.cri_socket, wait=0, complain=_warn)
-    found = trio.run(partial(look, connect, None if flags.all else instance, delete=flags.delete))
+    found = trio.run(partial(look, flags.connect(), flags.owner, delete=flags.delete))
     text = _to_json(found) if flags.output == "json" else _to_table(found, time.time())
     sys.stdout.write(text + "\n")
 
@@ -89,31 +72,13 @@ async def look(connect: "Connect", instance: str | None, *, delete: bool = False
     Raises:
         RuntimeUnavailableError: no runtime answered, or it stopped to. It comes in an exception group.
     """
-    import trio  # noqa: PLC0415
-
-    from nodeprefetch.runtime.faults import RuntimeFaultError  # noqa: PLC0415
-
-    found: list[Found] = []
-    async with trio.open_nursery() as connection:
-        runtime = await connect(connection)
-        if runtime.version.name != "containerd":
-            _warn(f"{runtime.version.name} {runtime.version.version} holds no leases of ours: it needs containerd")
-        elif runtime.containerd is None:
-            raise RuntimeUnavailableError("leases are not known: containerd does not answer over its own API")
-        else:
-            problem = ""
-            try:
-                with trio.fail_after(ANSWER_LIMIT):
-                    found = await _find(runtime.containerd, instance, delete=delete)
-            except RuntimeFaultError as error:
-                problem = str(error)
-            except trio.TooSlowError:
-                problem = f"no answer in {ANSWER_LIMIT:g} s"
-            if problem:
-                done = "not all leases are deleted, run it again" if delete else "leases are not known"
-                raise RuntimeUnavailableError(f"{done}: {problem}")
-        connection.cancel_scope.cancel()
-    return found
+    return await ask_containerd(
+        connect,
+        lambda api: _find(api, instance, delete=delete),
+        things="leases",
+        nothing_done="leases are not known",
+        not_all_done="not all leases are deleted, run it again" if delete else "leases are not known",
+    )
 
 
 async def _find(api: "ContainerdApi", instance: str | None, *, delete: bool) -> list[Found]:
@@ -160,7 +125,7 @@ def _to_table(found: Sequence[Found], now: float) -> str:
     rows = [("IMAGE", "INSTANCE", "KEEPS", "EXPIRES")]
     for one in found:
         keeps = format_size(one.kept_bytes) or "0 B"
-        rows.append((one.image, one.instance or "(without a name)", keeps, _expiry(one, now)))
+        rows.append((one.image, owner_text(one.instance), keeps, _expiry(one, now)))
     return columns(rows)
 
 
@@ -171,7 +136,3 @@ def _expiry(one: Found, now: float) -> str:
         return "never"
     text = datetime.fromtimestamp(one.expires_at, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
     return text if one.expires_at > now else f"{text} (is over, goes with whatever containerd removes next)"
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"nodeprefetch: {text}\n")

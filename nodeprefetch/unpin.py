@@ -1,40 +1,20 @@
 """`unpin`: takes away pins that runs of fetch have made, and tells which."""
 
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
-from cyclopts import Parameter
 
 from nodeprefetch.columns import columns
-from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.flags import flag, switch
+from nodeprefetch.containerdcommand import OwnerFlags, ask_containerd, owner_text
 
 if TYPE_CHECKING:
     from nodeprefetch.runtime.containerdapi import ContainerdApi
     from nodeprefetch.runtime.discovery import Connect
 
-ANSWER_LIMIT = 60.0
-"""Seconds in which the runtime has to answer everything."""
 
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class UnpinFlags:
-    """Whose pins."""
-
-    instance: Annotated[
-        str | None, flag("Whose pins are taken away; without it those of INSTANCE_NAME in the environment.", "NAME")
-    ] = None
-    all: Annotated[bool, switch("Those of all instances.")] = False
-    cri_socket: Annotated[
-        str | None,
-        flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
-    ] = None
-    output: Annotated[Literal["table", "json"], flag("How to print what was done.")] = "table"
+_THIS_INSTANCE = OwnerFlags()
 
 
 class Unpinned(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +29,7 @@ class Unpinned(msgspec.Struct, frozen=True, kw_only=True):
     """That want it pinned still; where there are any, it is."""
 
 
-def unpin(*, flags: UnpinFlags = UnpinFlags()) -> None:
+def unpin(*, flags: OwnerFlags = _THIS_INSTANCE) -> None:
     """Take away the pins that runs of this instance have made, and only those.
 
     Raises:
@@ -57,11 +37,7 @@ def unpin(*, flags: UnpinFlags = UnpinFlags()) -> None:
     """
     import trio  # noqa: PLC0415 - not for --help
 
-    from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
-
-    instance = flags.instance if flags.instance is not None else os.environ.get("INSTANCE_NAME", "")
-    connect = connect_to(flags.cri_socket, wait=0, complain=_warn)
-    found = trio.run(take_away, connect, None if flags.all else instance)
+    found = trio.run(take_away, flags.connect(), flags.owner)
     text = _to_json(found) if flags.output == "json" else _to_table(found)
     sys.stdout.write(text + "\n")
 
@@ -72,30 +48,13 @@ async def take_away(connect: "Connect", instance: str | None) -> list[Unpinned]:
     Raises:
         RuntimeUnavailableError: no runtime answered, or it stopped to. It comes in an exception group.
     """
-    import trio  # noqa: PLC0415
-
-    from nodeprefetch.runtime.faults import RuntimeFaultError  # noqa: PLC0415
-
-    found: list[Unpinned] = []
-    async with trio.open_nursery() as connection:
-        runtime = await connect(connection)
-        if runtime.version.name != "containerd":
-            _warn(f"{runtime.version.name} {runtime.version.version} holds no pins of ours: it needs containerd")
-        elif runtime.containerd is None:
-            raise RuntimeUnavailableError("no pin was taken away: containerd does not answer over its own API")
-        else:
-            problem = ""
-            try:
-                with trio.fail_after(ANSWER_LIMIT):
-                    found = await _release(runtime.containerd, instance)
-            except RuntimeFaultError as error:
-                problem = str(error)
-            except trio.TooSlowError:
-                problem = f"no answer in {ANSWER_LIMIT:g} s"
-            if problem:
-                raise RuntimeUnavailableError(f"not all pins are taken away, run it again: {problem}")
-        connection.cancel_scope.cancel()
-    return found
+    return await ask_containerd(
+        connect,
+        lambda api: _release(api, instance),
+        things="pins",
+        nothing_done="no pin was taken away",
+        not_all_done="not all pins are taken away, run it again",
+    )
 
 
 async def _release(api: "ContainerdApi", instance: str | None) -> list[Unpinned]:
@@ -124,8 +83,4 @@ def _to_table(found: Sequence[Unpinned]) -> str:
 
 
 def _spoken(instances: Sequence[str]) -> str:
-    return ", ".join(name or "(without a name)" for name in instances)
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"nodeprefetch: {text}\n")
+    return ", ".join(map(owner_text, instances))
