@@ -109,7 +109,7 @@ async def fetch(
         around.cancel_scope.cancel()
     if stopped_by:
         return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
-    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught else RunEnd.FINISHED)
+    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.is_missing_results else RunEnd.FINISHED)
 
 
 async def _stop_at_first(signals: AsyncIterable[int], stopped_by: list[int], work: trio.CancelScope) -> None:
@@ -192,6 +192,11 @@ class _Run:
                 pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
                 await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
 
+    @property
+    def is_missing_results(self) -> bool:
+        """Some pull has not come to its end. What comes after that, of pins and leases, is no part of it."""
+        return any(pull.result is None for pull in self.pulls)
+
     def _open_leases(self, runtime: Runtime) -> Leases | NoLeases:
         if not self.settings.resume:
             return NoLeases()
@@ -219,7 +224,7 @@ class _Run:
 
     async def settle_leases(self) -> None:
         """Delete the leases that nobody needs any more. No timeout of the pulls and no signal cuts it."""
-        await self.leases.settle([pull.image for pull in self.pulls if not pull.is_there])
+        await self.leases.settle([pull.image for pull in self.pulls if pull.may_go_on_later])
 
     async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
         """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""

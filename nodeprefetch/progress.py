@@ -41,15 +41,15 @@ class _Watched:
     clock: AttemptClock
     view: PullView
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    """Times and bytes."""
+    """Times and bytes, which never become fewer."""
 
     told: tuple[object, ...] = ()
     _was_known: bool = False
 
     def rate(self) -> int:
-        """Bytes a second. What was there before all layers were known does not count."""
+        """Bytes a second. What was there before all layers were known, or is another image's, does not count."""
         now, done = trio.current_time(), self.view.sight.done
-        if not self._was_known:
+        if not self._was_known or done < self.samples[-1][1]:
             self.samples.clear()
         self._was_known = self.view.is_known
         self.samples.append((now, done))
@@ -82,7 +82,7 @@ class ProgressWatch:
         self._timekeepers: trio.Nursery | None = None
         self._failures = 0
         self._shares_slots: bool | None = None
-        self._offsets: dict[str, int] = {}
+        self._offsets: dict[str, int] | None = None
         self._growing: set[str] = set()
         self._is_warned = self._is_mentioned = False
 
@@ -155,15 +155,17 @@ class ProgressWatch:
         if self._shares_slots is None:
             self._shares_slots = _major(await api.version()) >= _SHARED_SINCE
         ingests = {ingest.ref: ingest for ingest in await api.ingests()}
-        grown = {ref for ref, one in ingests.items() if one.offset > self._offsets.get(ref, one.offset)}
+        # One that is new has a place at which another is done: small layers come and go without being seen to grow.
+        before = self._offsets
+        grown = {ref for ref, one in ingests.items() if before is not None and one.offset > before.get(ref, -1)}
         self._growing = (self._growing | grown) & ingests.keys()
         self._offsets = {ref: one.offset for ref, one in ingests.items()}
         looks = []
         unpacked = False
         for watched in tuple(self._watched):
-            before = watched.view.snapshots
+            snapshots = watched.view.snapshots
             looks.append((watched, await self._look_at(api, watched, ingests)))
-            unpacked |= bool(watched.view.snapshots - before)
+            unpacked |= bool(watched.view.snapshots - snapshots)
         for watched, moved in looks:
             if watched in self._watched:
                 self._take(
@@ -178,7 +180,9 @@ class ProgressWatch:
             if resources is not None:
                 view.hold(resources)
                 for digest in view.unread():
-                    view.read(digest, await api.read_blob(digest, most=LARGEST_MANIFEST))
+                    # Of a pull that is resumed these are layers too: to read a part of each would take seconds.
+                    is_small = (await api.blob_size(digest) or 0) <= LARGEST_MANIFEST
+                    view.read(digest, await api.read_blob(digest, most=LARGEST_MANIFEST) if is_small else None)
             elif not view.is_known:
                 watched.clock.lose_sight()
             for digest in view.unasked(ingests):

@@ -46,6 +46,12 @@ class Pull:
         """The runtime holds the image."""
         return self.outcome in {Outcome.SUCCEEDED, Outcome.PRESENT}
 
+    @property
+    def may_go_on_later(self) -> bool:
+        """What is kept of it is of use to the next run. That of one that does not fit on the disk helps to fill it."""
+        does_not_fit = self.outcome is Outcome.FAILED and self._fault.kind is FaultClass.NO_SPACE
+        return not (self.is_there or does_not_fit)
+
     async def run(self, around: Surroundings) -> None:
         """Until the image is present or an error says that trying again cannot help."""
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(around):

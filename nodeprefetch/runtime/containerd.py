@@ -1,7 +1,7 @@
 """containerd's own API over gRPC, on the channel of CRI."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, TypeVar
@@ -60,12 +60,12 @@ class ContainerdClient:
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
         """Make a lease that lives until then (Unix seconds). False where one of that ID is there already."""
         request = rpc.leases.CreateRequest(id=lease_id, labels={**labels, EXPIRES: _rfc3339(expires_at)})
-        return await _unless(Status.ALREADY_EXISTS, self._leases.create(request)) is not None
+        return await _unless({Status.ALREADY_EXISTS}, self._leases.create(request)) is not None
 
     async def delete_lease(self, lease_id: str) -> bool:
         """Delete it, and collect what nothing else holds, before this returns. False where there is none."""
         request = rpc.leases.DeleteRequest(id=lease_id, sync=True)
-        return await _unless(Status.NOT_FOUND, self._leases.delete(request)) is not None
+        return await _unless({Status.NOT_FOUND}, self._leases.delete(request)) is not None
 
     async def leases(self) -> Sequence[Lease]:
         """All leases in CRI's namespace, containerd's own too."""
@@ -76,7 +76,7 @@ class ContainerdClient:
     async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
         """What a lease holds; None where there is no such lease. Kinds that we do not know are left out."""
         request = rpc.leases.ListResourcesRequest(id=lease_id)
-        reply = await _unless(Status.NOT_FOUND, self._leases.list_resources(request))
+        reply = await _unless({Status.NOT_FOUND}, self._leases.list_resources(request))
         if reply is None:
             return None
         return tuple(
@@ -93,12 +93,14 @@ class ContainerdClient:
 
     async def blob_size(self, digest: str) -> int | None:
         """Bytes of a complete blob; None where it is not there, or not complete."""
-        reply = await _unless(Status.NOT_FOUND, self._content.info(rpc.content.InfoRequest(digest=digest)))
+        call = self._content.info(rpc.content.InfoRequest(digest=digest))
+        # Digests come out of manifests: what is none is not there.
+        reply = await _unless({Status.NOT_FOUND, Status.INVALID_ARGUMENT}, call)
         return None if reply is None or reply.info is None else reply.info.size
 
     async def read_blob(self, digest: str, *, most: int) -> bytes | None:
         """A complete blob, such as a manifest; None where it is not there, or is larger than so many bytes."""
-        return await _unless(Status.NOT_FOUND, self._read(digest, most))
+        return await _unless({Status.NOT_FOUND}, self._read(digest, most))
 
     async def image_names(self) -> Sequence[ImageName]:
         """All records of images."""
@@ -114,7 +116,7 @@ class ContainerdClient:
 
         An empty text takes a label away too: containerd keeps none.
         """
-        found = await _unless(Status.NOT_FOUND, self._images.get(rpc.images.GetImageRequest(name=name)))
+        found = await _unless({Status.NOT_FOUND}, self._images.get(rpc.images.GetImageRequest(name=name)))
         if found is None or not labels:
             return found is not None
         target = found.image.target if found.image else None
@@ -133,7 +135,7 @@ class ContainerdClient:
             ),
             update_mask=rpc.types.FieldMask(paths=[f"labels.{key}" for key in labels]),
         )
-        return await _unless(Status.NOT_FOUND, self._images.update(request)) is not None
+        return await _unless({Status.NOT_FOUND}, self._images.update(request)) is not None
 
     async def _read(self, digest: str, most: int) -> bytes | None:
         data = bytearray()
@@ -157,13 +159,13 @@ class ContainerdClient:
         return rpc.images.ImagesStub(self._channel, metadata=NAMESPACE)
 
 
-async def _unless(status: Status, call: Awaitable[Reply]) -> Reply | None:
-    """The answer to a call; None where it is that status. Does not load what reads the texts of errors for that."""
+async def _unless(statuses: Container[Status], call: Awaitable[Reply]) -> Reply | None:
+    """The answer to a call; None where it is one of those. Does not load what reads the texts of errors for that."""
     with our_errors():
         try:
             return await call
         except GRPCError as error:
-            if error.status is status:
+            if error.status in statuses:
                 return None
             raise
 

@@ -11,6 +11,9 @@ import msgspec
 LARGEST_MANIFEST = 4 * 1024 * 1024
 """Bytes. Registries are to take manifests up to this size (OCI distribution specification)."""
 
+_LARGEST_TOTAL = 2**63 - 1
+"""Bytes. Events cannot carry more, and no registry has it: containerd refuses such a manifest."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layers:
@@ -42,12 +45,13 @@ _decode = msgspec.json.Decoder(_Manifest).decode
 
 
 def read_layers(blob: bytes) -> Layers | None:
-    """The layers of a manifest; None where the blob is not one: an index, a config, a layer."""
+    """The layers of a manifest; None where the blob is not one: an index, a config, a layer, nonsense."""
     try:
         manifest = _decode(blob)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last one: nested a thousand times
         return None
-    return Layers(
+    layers = Layers(
         sizes={layer.digest: max(layer.size, 0) for layer in manifest.layers},
         config=manifest.config.digest if manifest.config else "",
     )
+    return layers if layers.total <= _LARGEST_TOTAL else None

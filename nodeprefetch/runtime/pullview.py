@@ -49,6 +49,12 @@ class PullView:
         """References of ingests that grew in this attempt."""
 
         self._has_moved = False
+        self._arrived = ""
+        """The manifest that came in this attempt, after its first look."""
+
+        self._goes_on = False
+        """At the first look of this attempt there were bytes of ingests."""
+
         self._news = False
 
     def begin(self) -> None:
@@ -57,7 +63,8 @@ class PullView:
         self._committed.clear()
         self._asked.clear()
         self._offsets = None
-        self._has_moved = self._news = False
+        self._arrived = ""
+        self._has_moved = self._goes_on = self._news = False
         self.sight = replace(self.sight, phase=Phase.RESOLVING, on_their_way=0, may_fetch=True)
 
     @property
@@ -81,11 +88,16 @@ class PullView:
         return self.sight.phase is not Phase.UNPACKING and not self._moving & self.own(ingests).keys()
 
     def wants_resources(self, ingests: Mapping[str, Ingest]) -> bool:
-        """Whether the lease's resources have to be looked at: the picture changed, or is not known."""
+        """Whether the lease's resources have to be looked at: the picture changed, or is not known.
+
+        Where bytes were there before the attempt and no more have come, they may be those of another image, which the
+        name stood for then.
+        """
         own = self.own(ingests)
         return (
             not self._current
             or not own
+            or (self._goes_on and not self._moving & own.keys())
             or self.sight.phase is not Phase.DOWNLOADING
             or own.keys() != (self._offsets or {}).keys()
         )
@@ -108,7 +120,9 @@ class PullView:
 
     def read(self, digest: str, blob: bytes | None) -> None:
         """This is in that blob; None: it is too large for a manifest."""
-        self._manifests[digest] = read_layers(blob) if blob else None
+        self._manifests[digest] = layers = read_layers(blob) if blob else None
+        if layers and self._offsets is not None:
+            self._arrived = digest
         self._choose()
 
     def unasked(self, ingests: Mapping[str, Ingest]) -> Collection[str]:
@@ -139,7 +153,9 @@ class PullView:
         self._offsets = {ref: one.offset for ref, one in own.items()}
         news, self._news = self._news, False
         grown, begun = set[str](), set[str]()
-        if before is not None:
+        if before is None:
+            self._goes_on = any(self._offsets.values())
+        else:
             grown = {ref for ref, offset in self._offsets.items() if offset > before.get(ref, offset)}
             begun = self._offsets.keys() - before.keys()
         moved = before is not None and bool(grown or begun or news)
@@ -166,13 +182,24 @@ class PullView:
         return self._manifests.get(self._current)
 
     def _choose(self) -> None:
-        """Of several manifests, left by a name that has moved, the one whose layers are under way; else the newest."""
-        found = [digest for digest, layers in self._manifests.items() if layers is not None and digest in self._content]
+        """Of several manifests, left by a name that has moved, the one that came in this attempt.
+
+        Where none did, the one whose layers have come, else are under way; else the newest. Ingests of the others may
+        be under way for ever.
+        """
+        found = {
+            digest: layers.sizes.keys()
+            for digest, layers in self._manifests.items()
+            if layers is not None and digest in self._content
+        }
         if not found:
             return
+        came = {_digest(ref) for ref in self._moving}
         leased = {_digest(held.id) for held in self._held or () if held.kind is ResourceKind.INGEST}
-        busy = [digest for digest in found if leased & (self._manifests[digest] or _NOTHING).sizes.keys()]
-        current = (busy or found)[-1]
+        busy = [digest for digest, layers in found.items() if came & layers] or [
+            digest for digest, layers in found.items() if leased & layers
+        ]
+        current = self._arrived if self._arrived in found else (busy or [*found])[-1]
         if self._current and current != self._current:
             self.sight = Sight()
             self._asked.clear()
@@ -199,9 +226,6 @@ class PullView:
             on_their_way=len(own),
             may_fetch=may_fetch,
         )
-
-
-_NOTHING = Layers(sizes={}, config="")
 
 
 def _digest(ref: str) -> str:

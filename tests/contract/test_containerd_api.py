@@ -324,12 +324,12 @@ async def test_an_unknown_image_has_no_labels(stage):
 
 @pytest.mark.containerd
 @pytest.mark.parametrize("digest", ["no digest", ""])
-async def test_an_answer_that_is_an_error_is_our_error(containerd, digest):
+async def test_what_is_no_digest_is_not_there_and_cannot_be_read(containerd, digest):
     async with open_channel(str(containerd.socket)) as channel:
-        for call in (ContainerdClient(channel).blob_size(digest), ContainerdClient(channel).read_blob(digest, most=1)):
-            with pytest.raises(RuntimeFaultError) as caught:
-                await call
-            assert FaultClass.PERMANENT is caught.value.fault.kind
+        assert await ContainerdClient(channel).blob_size(digest) is None
+        with pytest.raises(RuntimeFaultError) as caught:
+            await ContainerdClient(channel).read_blob(digest, most=1)
+        assert FaultClass.PERMANENT is caught.value.fault.kind
 
 
 @pytest.mark.containerd

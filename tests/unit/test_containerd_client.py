@@ -253,6 +253,7 @@ async def test_a_record_that_stands_for_nothing_has_no_digest():
         (lambda api: api.delete_lease("a"), Status.NOT_FOUND, False),
         (lambda api: api.lease_resources("a"), Status.NOT_FOUND, None),
         (lambda api: api.blob_size("a"), Status.NOT_FOUND, None),
+        (lambda api: api.blob_size("what a manifest calls a digest"), Status.INVALID_ARGUMENT, None),
         (lambda api: api.read_blob("a", most=1), Status.NOT_FOUND, None),
         (lambda api: api.label_image("a", {"b": "c"}), Status.NOT_FOUND, False),
     ],

@@ -33,6 +33,9 @@ def test_a_manifest_may_have_no_config_and_a_layer_no_size():
         b"[" * 100_000,
         b'"\xff"',
         b"null",
+        b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b', "layers": []}',
+        b'{"layers": [{"digest": "sha256:a", "size": 9223372036854775808}]}',
+        b'{"layers": [{"digest": "sha256:a", "size": 9223372036854775807}, {"digest": "sha256:b", "size": 1}]}',
     ],
 )
 def test_all_else_is_no_manifest(blob):

@@ -5,6 +5,9 @@ import math
 import pytest
 import trio
 
+from nodeprefetch import diskguard
+from nodeprefetch.diskfloor import DiskFloor
+from nodeprefetch.diskspace import Space
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Outcome, RunEnd
 from nodeprefetch.flags import FetchFlags, fetch_settings
 from nodeprefetch.imageref import ImageRef
@@ -352,6 +355,34 @@ async def test_what_does_not_fit_on_the_disk_is_not_kept(autojump_clock):
         await trio.sleep(5)
         assert [NAME] == [image for _, image, _ in held(api)]
         nursery.cancel_scope.cancel()
+
+
+async def test_what_an_earlier_run_kept_goes_too_where_its_image_does_not_fit_on_the_disk(autojump_clock, monkeypatch):
+    """No attempt begins, so that none lets go of it; the next run would find the disk as full as this one did."""
+    monkeypatch.setattr(diskguard, "space_at", lambda _: Space(total=100, free=1))
+    api = FakeContainerdApi()
+    settings = FetchSettings(instance="one", min_free_disk=DiskFloor(size=10), image_fs_path="/disk")
+    run = FakeRun(service=FakeImageService(pulls={"a:1": [IMAGE]}), containerd=api, settings=settings)
+    await put(api)
+
+    report = await run.fetch("a:1")
+
+    assert ["no_space"] == [image.reason for image in report.failed]
+    assert [] == held(api)
+
+
+async def test_a_run_whose_last_deletion_the_overall_timeout_cuts_has_finished_in_time(autojump_clock):
+    class Stuck(FakeContainerdApi):
+        async def delete_lease(self, _lease_id: str) -> bool:
+            await trio.sleep_forever()
+            return False
+
+    service = FakeImageService(pulls={"a:1": [Hang(28, then=IMAGE)]})
+    run = FakeRun(service=service, containerd=Stuck(), settings=FetchSettings(overall_timeout=30))
+
+    report = await run.fetch("a:1")
+
+    assert (RunEnd.FINISHED, 1) == (report.end, report.count(Outcome.SUCCEEDED))
 
 
 async def test_without_resume_no_lease_is_asked_for(autojump_clock):

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -371,9 +371,42 @@ async def test_from_version_2_on_a_pull_may_wait_for_the_three_places_that_all_s
     assert duration == next(event.duration for event in run.told(AttemptFinished) if event.image == "b:1")
 
 
-async def test_a_pull_that_has_a_place_of_its_own_and_stands_still_there_is_cut_while_others_go_on(autojump_clock):
-    """Two layers of the other image grow: the third place is the one of `b:1`, whose layer begins at 0.5, seen at 1."""
+async def test_a_pull_may_wait_for_places_that_small_layers_take_in_turn(autojump_clock):
+    """None of them is seen to grow, as each is smaller than a step. Three come in 10 s."""
     api = FakeContainerdApi(containerd_version="2.4.2")
+    run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [Hang(100, then=IMAGE), IMAGE]})
+    sizes = {f"layer{number}": MIB // 2 for number in range(30)}
+
+    async def place(layers: Iterator[str]) -> None:
+        for layer in layers:
+            api.begin(layer, total=MIB // 2, lease="a:1")
+            await trio.sleep(10)
+            api.commit(layer, MIB // 2)
+
+    async def script() -> None:
+        resolve(api, "a:1", **sizes)
+        await trio.sleep(0.5)
+        layers = iter(sizes)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(place, layers)
+
+    await run.run(script)
+
+    assert [(100, "", "")] * 2 == run.ends
+
+
+@pytest.mark.parametrize("left", ["", "pqr"])
+async def test_a_pull_that_has_a_place_of_its_own_and_stands_still_there_is_cut_while_others_go_on(
+    autojump_clock, left
+):
+    """Two layers of the other image grow: the third place is the one of `b:1`, whose layer begins at 0.5, seen at 1.
+
+    What earlier pulls have left has no place.
+    """
+    api = FakeContainerdApi(containerd_version="2.4.2")
+    for layer in left:
+        api.begin(layer, total=90 * MIB)
     run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [HANG, IMAGE]})
 
     async def script() -> None:
@@ -498,6 +531,65 @@ async def test_a_rate_is_that_of_the_last_ten_seconds(autojump_clock):
     rates = {time: event.rate for time, event in zip(run.times, run.events, strict=True) if isinstance(event, Progress)}
     assert [MIB, MIB // 2, 0] == [rates[5], rates[10], rates[15]]
     assert 15 == max(time for time in rates if time < 25)
+
+
+async def test_of_a_pull_that_is_resumed_large_layers_are_not_read(autojump_clock):
+    api = FakeContainerdApi()
+    run = Watched(api=api, pulls={"a:1": [Hang(1.5, then=IMAGE), IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", **{"a layer": 5 * MIB, "b layer": 90 * MIB})  # sorted before the manifest
+        for layer, size in (("a layer", 5 * MIB), ("b layer", 90 * MIB)):
+            api.begin(layer, total=size, lease="a:1")
+            api.commit(layer, size)
+
+    await run.run(script)
+
+    assert 1 == api.asked.count("read_blob")
+    assert (95 * MIB, 95 * MIB) == run.bytes_told()[-1][1:]
+
+
+async def test_a_resumed_pull_of_a_name_that_has_moved_is_not_cut_while_the_other_image_comes(autojump_clock):
+    """An earlier run has left 2 of 4 MiB of what the name stood for; that ingest stays, and stands still."""
+    api = FakeContainerdApi()
+    run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", layer=4 * MIB)
+        api.begin("layer", total=4 * MIB, lease="a:1")
+        api.write("layer", 2 * MIB)
+        await trio.sleep(0.5)
+        api.begin("other", total=500, lease="a:1", kind="manifest")
+        api.commit("other", manifest(another=90 * MIB), kind="manifest")
+        api.begin("another", total=90 * MIB, lease="a:1")
+        await download(api, "another", 90 * MIB, every=1)
+
+    await run.run(script)
+
+    assert [(100, "", "")] == run.ends
+    assert (90 * MIB, 90 * MIB) == run.bytes_told()[-1][1:]
+
+
+async def test_a_rate_is_never_below_zero_also_where_the_name_comes_to_stand_for_another_image(autojump_clock):
+    """The first attempt, cut at 33, brings 2 of 4 MiB. At 36.5 the name stands for another image."""
+    api = FakeContainerdApi()
+    run = Watched(api=api, pulls={"a:1": [HANG, Hang(5.5, then=IMAGE), IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", layer=4 * MIB)
+        api.begin("layer", total=4 * MIB, lease="a:1")
+        await trio.sleep(2.5)
+        api.write("layer", 2 * MIB)
+        await trio.sleep_until(36.5)
+        api.begin("other", total=500, lease="a:1", kind="manifest")
+        api.commit("other", manifest(another=8 * MIB), kind="manifest")
+        api.begin("another", total=8 * MIB, lease="a:1")
+        await trio.sleep_until(38.5)
+        api.write("another", MIB)
+
+    await run.run(script)
+
+    assert [0, MIB // 2] == [event.rate for event in run.told(Progress) if event.total_bytes == 8 * MIB][:2]
 
 
 async def test_a_pull_that_ends_between_two_looks_tells_nothing_more(autojump_clock):

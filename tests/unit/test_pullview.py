@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,6 +183,18 @@ def test_while_the_picture_stays_resources_are_not_looked_at():
     assert view.wants_resources({})
 
 
+def test_without_an_ingest_and_where_nothing_more_comes_of_what_was_there_resources_are_looked_at():
+    waiting, resumed = known(), known()
+    for _ in range(2):
+        waiting.look({})
+        resumed.look(ingests(b=50))
+
+    assert waiting.wants_resources({})
+    assert resumed.wants_resources(ingests(b=50))
+    resumed.look(ingests(b=60))
+    assert not resumed.wants_resources(ingests(b=70))
+
+
 def test_what_is_no_manifest_is_read_once_and_layers_never():
     view = PullView()
     view.hold(content("sha256:index", "sha256:m", "sha256:a"))
@@ -214,6 +227,20 @@ def test_of_two_manifests_the_one_counts_whose_layer_is_on_its_way():
     for digest in view.unread():
         view.read(digest, MANIFEST if digest == "sha256:m" else b'{"layers": [{"digest": "sha256:z", "size": 50}]}')
     view.look(ingests(c=4))
+
+    assert TOTAL == view.sight.total
+
+
+@pytest.mark.parametrize("left", ["sha256:m", "sha256:n"])
+def test_of_two_manifests_with_layers_on_their_way_the_one_counts_whose_layer_grows(left):
+    other = b'{"layers": [{"digest": "sha256:z", "size": 50}]}'
+    held = [Resource(kind=ResourceKind.INGEST, id=f"layer-sha256:{layer}") for layer in "cz"]
+    view = PullView()
+    for offset in (1, 2, 3):
+        view.hold([*content("sha256:m", "sha256:n"), *held])
+        for digest in view.unread():
+            view.read(digest, other if digest == left else MANIFEST)
+        view.look(ingests(c=offset, z=40))
 
     assert TOTAL == view.sight.total
 
