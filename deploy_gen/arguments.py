@@ -110,7 +110,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_general(group: "argparse._ArgumentGroup") -> None:
     group.add_argument("--namespace", default="default", metavar="NAMESPACE", help="where (default: default)")
     group.add_argument(
-        "--images", metavar="FILE", help="list of images, put into the ConfigMap; - is standard input. Edits roll out"
+        "--images",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="list of images, put into the ConfigMap; - is standard input. Edits roll out",
     )
     group.add_argument(
         "--version", metavar="TAG", help=f"tag of our image (default: {DEFAULT_VERSION}); Go's versions of commits too"

@@ -1,7 +1,8 @@
 """From the flags to `Options`. Everything that is wrong is said at once."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from deploy_gen import checks
@@ -13,6 +14,14 @@ from deploy_gen.problems import InputError, Problems
 
 NAME_LIMIT = 55
 """Characters: NAME-metrics is a Service's name and NAME.summary an annotation's, of at most 63 each."""
+
+_TAKEN = frozenset({"default", "kube-root-ca.crt"})
+"""What Kubernetes makes in each namespace: the ServiceAccount of pods that name no other, and a ConfigMap."""
+
+_TAKEN_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca.crt"})
+
+_OPERATING_SYSTEM = ("kubernetes.io/os", "linux")
+"""The label of nodes that all pods select."""
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _EXPOSURES = ("ClusterIP", "LoadBalancer")
@@ -43,8 +52,10 @@ def read_options(flags: argparse.Namespace) -> Options:
                 found.append(check(text))
         return tuple(dict.fromkeys(found))
 
-    name = read("NAME", lambda text: _name(text, is_service=flags.collect_metrics), _one(flags.names, problems), "")
     flavor = read("--k8s-flavor", _choice(FLAVORS), flags.k8s_flavor, "vanilla")
+    taken = _TAKEN | (_TAKEN_ON_OPENSHIFT if flavor == OPENSHIFT else frozenset())
+    check_name = partial(_name, taken=taken, is_service=flags.collect_metrics)
+    name = read("NAME", check_name, _one(flags.names, problems), "")
     expose = read("--expose", _choice(_EXPOSURES), flags.expose or _EXPOSURES[0], "")
     credentials = None
     with problems.collected():
@@ -53,8 +64,10 @@ def read_options(flags: argparse.Namespace) -> Options:
     with problems.collected():
         image = our_image(flags.image, flags.version or None, distro=_wants_programs(flags))
     images = None
-    if flags.images is not None:
-        images = read("--images", read_list, flags.images, "")
+    if flags.images:
+        if len(flags.images) > 1:
+            problems.add(f"--images: one list is wanted, not {len(flags.images)}: put them into one file")
+        images = read("--images", read_list, flags.images[-1], "")
     if not flags.collect_metrics:
         problems.add(*(f"{flag}: needs --collect-metrics too" for flag in _of_the_aggregator(flags)))
     fetch_args: tuple[str, ...] = ()
@@ -119,8 +132,10 @@ def _one(names: Sequence[str], problems: Problems) -> str:
     return "name"
 
 
-def _name(text: str, *, is_service: bool) -> str:
+def _name(text: str, *, taken: Container[str], is_service: bool) -> str:
     checks.dns_subdomain(text)
+    if text in taken:
+        raise InputError(f"{text!r} is what the cluster calls something of its own in each namespace")
     if len(text) > NAME_LIMIT:
         raise InputError(f"{text!r} has {len(text)} characters; {NAME_LIMIT} are the most")
     if text.endswith("-metrics"):
@@ -193,7 +208,7 @@ def _node_selector(text: str) -> tuple[str, str]:
 
 
 def _once_each(pairs: tuple[tuple[str, str], ...], problems: Problems) -> tuple[tuple[str, str], ...]:
-    keys = [key for key, _ in pairs]
+    keys = [key for key, _ in dict.fromkeys((_OPERATING_SYSTEM, *pairs))]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     problems.add(*(f"--node-selector: {key} is given two values: no node has both" for key in twice))
     return pairs

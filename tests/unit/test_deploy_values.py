@@ -33,6 +33,20 @@ def test_other_names_are_refused(name):
         read(name)
 
 
+@pytest.mark.parametrize("name", ["default", "kube-root-ca.crt"])
+def test_what_every_namespace_has_is_not_written_over(name):
+    """As `default` the right to patch nodes would go to every pod of the namespace that names no account."""
+    with pytest.raises(InputError, match=r"NAME: .* of its own"):
+        read(name)
+
+
+@pytest.mark.parametrize("name", ["builder", "deployer", "openshift-service-ca.crt"])
+def test_what_every_namespace_of_openshift_has_is_taken_there_alone(name):
+    assert name == read(name).name
+    with pytest.raises(InputError, match=r"NAME: .* of its own"):
+        read(name, "--k8s-flavor", "OCP")
+
+
 @pytest.mark.parametrize("name", ["9", "a.b"])
 def test_a_name_of_no_service_is_refused_with_an_aggregator_alone(name):
     with pytest.raises(InputError, match="Service"):
@@ -179,6 +193,19 @@ def test_how_many_pods_are_replaced_is_a_number_or_a_percentage(text, value):
 @pytest.mark.parametrize("size", ["1", "1.5Gi", "500M", "1e9", "0.1Ti"])
 def test_sizes_are_taken_as_kubernetes_writes_them(size):
     assert size == checks.quantity(size)
+
+
+def test_only_nodes_with_linux_can_be_selected():
+    assert (("kubernetes.io/os", "linux"),) == read("web", "--node-selector=kubernetes.io/os=linux").node_selector
+    with pytest.raises(InputError, match=r"kubernetes\.io/os is given two values"):
+        read("web", "--node-selector=kubernetes.io/os=windows")
+
+
+def test_a_second_list_is_not_left_out_without_a_word(tmp_path):
+    (tmp_path / "a").write_text("nginx\n")
+
+    with pytest.raises(InputError, match="one list is wanted, not 2"):
+        read("web", f"--images={tmp_path}/a", f"--images={tmp_path}/a")
 
 
 def test_a_node_cannot_have_two_values_of_a_label():
