@@ -1,0 +1,64 @@
+"""The scripts in dev/ say how they are called when they are called otherwise, before they install or build anything."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.unit.docs_pages import ROOT
+
+WRONG = [
+    ["cluster"],
+    ["cluster", "--help"],
+    ["cluster", "upp"],
+    ["cluster", "up", "--dir"],
+    ["containerd2", "--help"],
+    ["demo", "--help"],
+    ["docs", "--help"],
+    ["image", "--help"],
+    ["image", "--output"],
+    ["image", "--push", ""],
+    ["lint-workflows", "--help"],
+    ["lock", "--help"],
+    ["lock", "--upgrade", "trio"],
+    ["release"],
+    ["release", "--help"],
+    ["test", "--help"],
+]
+
+
+@pytest.mark.parametrize("command", WRONG, ids=" ".join)
+def test_a_script_that_is_called_wrongly_says_how_it_is_called(command, tmp_path):
+    """Also from another directory, and by nobody in particular: with no home there is nowhere to build anything."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "none")}
+    script, *arguments = command
+
+    ended = subprocess.run(
+        [ROOT / "dev" / script, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    first = (ROOT / "dev" / script).read_text("utf-8").splitlines()[1].removeprefix("# ")
+    assert (2, "", first) == (ended.returncode, ended.stdout, ended.stderr.splitlines()[0])
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("said", ["exit 127", "echo go1.19.8"], ids=["none", "old"])
+def test_without_a_usable_go_workflows_are_not_checked_and_that_is_said(said, tmp_path):
+    """By a code of its own, by which dev/test goes on."""
+    go = tmp_path / "go"
+    go.write_text(f"#!/bin/sh\n{said}\n")
+    go.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NODEPREFETCH_CACHE": str(tmp_path / "cache")}
+
+    ended = subprocess.run([ROOT / "dev/lint-workflows"], env=environment, capture_output=True, text=True, check=False)
+
+    assert 3 == ended.returncode
+    assert "workflows are not checked" in ended.stderr
+
+
+def test_workflows_have_the_go_that_the_clusters_programs_want():
+    """What is compiled with another one says so and is left out, and all that needs it is skipped."""
+    (wanted,) = re.findall(r"^go_version=(\S+)", (ROOT / "dev/clusterparts/build.sh").read_text("utf-8"), re.MULTILINE)
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text("utf-8")
+
+    assert [wanted] == re.findall(r'go-version: "([^"]+)"', workflow)
