@@ -67,6 +67,8 @@ class Pins:
             present: IDs of all images of the list that are there.
             missing: those that are not. What was pinned of the same repositories stays: nothing has replaced it.
         """
+        problem = ""
+        gone: Iterable[Released] = ()
         try:
             with trio.fail_after(SETTLE_LIMIT):
                 for image_id in present:
@@ -80,10 +82,12 @@ class Pins:
                     self._api, records, lambda record, mark: mark == mine and record.name not in wanted
                 )
         except RuntimeFaultError as error:
-            self._tell(Notice(message=f"--pin: not all pins are as they should be; the next run tries again: {error}"))
+            problem = str(error)
         except trio.TooSlowError:
-            text = f"no answer in {SETTLE_LIMIT:g} s"
-            self._tell(Notice(message=f"--pin: not all pins are as they should be; the next run tries again: {text}"))
+            problem = f"no answer in {SETTLE_LIMIT:g} s"
+        if problem:
+            text = f"--pin: not all pins are as they should be; the next run tries again: {problem}"
+            self._tell(Notice(message=text))
         else:
             self._say(gone)
 
