@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import bytes_over_line, cold, credentials, image, progress, results, startup, sweep
+from benchmarks import beside, bytes_over_line, cold, credentials, image, progress, results, startup, sweep
 from benchmarks.figures import Figure, table
 from benchmarks.product import Product, install
 from benchmarks.surroundings import Surroundings
@@ -28,6 +28,7 @@ USUAL: dict[str, Benchmark] = {
     "credentials": credentials.credentials,
 }
 ON_DEMAND: dict[str, Benchmark] = {
+    "beside": beside.beside,
     "bytes": bytes_over_line.bytes_over_line,
     "progress": progress.progress,
     "image": image.image,

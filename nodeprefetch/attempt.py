@@ -16,6 +16,7 @@ from nodeprefetch.events import AttemptFinished, AttemptStarted, Reader
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.leases import LeaseSource, NoLeases
 from nodeprefetch.progress import ProgressWatch
+from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
@@ -47,6 +48,9 @@ class Surroundings:
 
     leases: LeaseSource = field(default_factory=NoLeases)
     """Asked when an attempt has its slot."""
+
+    artifacts: ArtifactCheck = field(default_factory=ArtifactCheck)
+    """Asked about each image that is there; by default it lets all pass."""
 
     disk: DiskGuard = field(default_factory=DiskGuard)
     """Asked before each attempt; by default it lets all pass."""
@@ -150,6 +154,7 @@ class Attempt:
             self.image_id = await self.around.service.pull_image(self.image.text, auth, lease=lease)
         if clock.scope.cancelled_caught:
             raise clock.cut()
+        await self.around.artifacts.pass_image(self.image.text, self.image_id)
 
     def _tell_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()

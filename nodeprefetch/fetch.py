@@ -33,11 +33,12 @@ from nodeprefetch.imageref import ImageRef
 from nodeprefetch.leases import Leases, NoLeases
 from nodeprefetch.progress import ProgressWatch
 from nodeprefetch.puller import Pull
+from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.discovery import Connect, Runtime
 from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.runtime.service import ImageService, RuntimeVersion
 from nodeprefetch.settings import FetchSettings, pull_policy
 from nodeprefetch.telling import Telling
 
@@ -112,6 +113,13 @@ async def fetch(
     return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.is_missing_results else RunEnd.FINISHED)
 
 
+def _parallel_pulls(wanted: int | None, runtime: RuntimeVersion) -> float:
+    """How many images are pulled at the same moment. By default as many as the runtime can use: docs/adr/0013."""
+    if wanted is not None:
+        return wanted or math.inf
+    return 2 if runtime.is_containerd_2 else 8
+
+
 async def _stop_at_first(signals: AsyncIterable[int], stopped_by: list[int], work: trio.CancelScope) -> None:
     async for number in signals:
         stopped_by.append(number)
@@ -169,6 +177,7 @@ class _Run:
             Telling(self.tell, disk.hear),
             kind=self.settings.attempt_clock,
             limit=self.settings.retry.first_timeout,
+            shares_downloads=runtime.version.is_containerd_2,
         )
         await nursery.start(progress.run)
         around = Surroundings(
@@ -176,11 +185,12 @@ class _Run:
             inventory=inventory,
             credentials=self.credentials,
             retry=self.settings.retry,
-            slots=trio.CapacityLimiter(self.settings.max_parallel_pulls or math.inf),
+            slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
             gate=gate,
             tell=self.tell,
             progress=progress,
             leases=self.leases,
+            artifacts=ArtifactCheck(runtime.containerd),
             unpack_limit=self.settings.unpack_timeout,
             disk=disk,
             retry_missing=self.settings.retry_missing,

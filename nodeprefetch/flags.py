@@ -113,7 +113,10 @@ class FetchFlags(ImageFlags):
     ] = "1s"
     max_pull_attempt_delay: Annotated[str, _duration("What that wait grows to.")] = "10m"
     image_list_timeout: Annotated[str, _duration("Limit of listing the images that are there.")] = "1m"
-    max_parallel_pulls: Annotated[int, flag("How many images are pulled at the same moment; 0: all.", "N")] = 8
+    max_parallel_pulls: Annotated[
+        int | None,
+        flag("Number of parallel pulls; 0 for no limit. Default: 2 on containerd 2 and newer, otherwise 8.", "N"),
+    ] = None
     retry_missing: Annotated[
         bool, switch("Try again when a registry does not know an image: it may still be pushed.")
     ] = False
@@ -237,8 +240,8 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
         node=node_name(os.environ),
         instance=os.environ.get("INSTANCE_NAME", ""),
     )
-    if flags.max_parallel_pulls < 0:
-        problems.add("--max-parallel-pulls: has to be 0 or more")
+    if flags.max_parallel_pulls is not None and flags.max_parallel_pulls < 0:
+        problems.add("--max-parallel-pulls: must not be negative")
     if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - a text, as the user gave it
         problems.add(f"--image-fs-path: there is no directory {flags.image_fs_path!r}")
     problems.raise_if_any()

@@ -27,9 +27,6 @@ _FAILURES = 5
 _SAMPLES = 11
 """Looks over which a rate is taken: ten seconds, as bytes are seen in steps."""
 
-_SHARED_SINCE = 2
-"""Version of containerd from which on all pulls share the layers that are fetched at once."""
-
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Watched:
@@ -67,10 +64,18 @@ class ProgressWatch:
         tell: hears progress.
         kind: whether clocks follow what is seen.
         limit: of the shortest attempts, seconds: whether slow pulls could be taken for stalled ones is told.
+        shares_downloads: whether a pull may have to wait for other pulls' layers
+            (containerd 2).
     """
 
     def __init__(
-        self, api: ContainerdApi | None, tell: Reader, *, kind: AttemptClockKind = AttemptClockKind.AUTO, limit: float
+        self,
+        api: ContainerdApi | None,
+        tell: Reader,
+        *,
+        kind: AttemptClockKind = AttemptClockKind.AUTO,
+        limit: float,
+        shares_downloads: bool = True,
     ) -> None:
         self._api = api
         self._tell = tell
@@ -81,7 +86,7 @@ class ProgressWatch:
         self._begun = trio.Event()
         self._timekeepers: trio.Nursery | None = None
         self._failures = 0
-        self._shares_slots: bool | None = None
+        self._shares_downloads = shares_downloads
         self._offsets: dict[str, int] | None = None
         self._growing: set[str] = set()
         self._is_warned = self._is_mentioned = False
@@ -152,8 +157,6 @@ class ProgressWatch:
                 clock.release()
 
     async def _look(self, api: ContainerdApi) -> None:
-        if self._shares_slots is None:
-            self._shares_slots = _major(await api.version()) >= _SHARED_SINCE
         ingests = {ingest.ref: ingest for ingest in await api.ingests()}
         # One that is new has a place at which another is done: small layers come and go without being seen to grow.
         before = self._offsets
@@ -200,7 +203,7 @@ class ProgressWatch:
         """
         if not view.sight.may_fetch:
             return unpacked
-        if not self._shares_slots or not view.is_waiting(ingests):
+        if not self._shares_downloads or not view.is_waiting(ingests):
             return False
         others = self._growing - view.own(ingests).keys()
         return len(others) >= LAYERS_AT_ONCE and bool(grown & others)
@@ -250,9 +253,3 @@ class ProgressWatch:
             self._is_warned = True
             text = f"the progress {of_what} is not seen, limits of attempts are on the wall clock"
             self._tell(Notice(message=text))
-
-
-def _major(version: str) -> int:
-    """2 of `2.4.2`, of `v2.0.0`, of `1:2.1`; 0 where it cannot be read."""
-    digits = version.rpartition(":")[2].removeprefix("v").partition(".")[0]
-    return int(digits) if digits.isascii() and digits.isdigit() else 0

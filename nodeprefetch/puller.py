@@ -55,7 +55,12 @@ class Pull:
     async def run(self, around: Surroundings) -> None:
         """Until the image is present or an error says that trying again cannot help."""
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(around):
-            self.outcome = Outcome.PRESENT
+            try:
+                await around.artifacts.pass_image(self.image.text, self.image_id)
+            except RuntimeFaultError as error:
+                self.error, self.outcome = error, Outcome.FAILED
+            else:
+                self.outcome = Outcome.PRESENT
             return
         for limit, longest_delay in around.retry.rounds():
             while not await self._round(limit, around):

@@ -74,8 +74,9 @@ class FetchSettings:
     image_list_timeout: float = 60
     """One ListImages call."""
 
-    max_parallel_pulls: int = 8
-    """How many images are pulled at the same moment; 0: all of them. Measured: docs/adr/0013-max-parallel-pulls.md."""
+    max_parallel_pulls: int | None = None
+    """Images pulled at the same moment; 0: no limit; None: as many as the runtime can use.
+    Measured: docs/adr/0013-max-parallel-pulls.md.."""
 
     pull_policy: PullPolicy | None = None
     """None: by the image's tag, as in Kubernetes."""

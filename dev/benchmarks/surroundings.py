@@ -62,14 +62,19 @@ class FakeRuntime:
 
 
 class Node:
-    """A real containerd, and a real registry to pull from; a context manager."""
+    """A real containerd, and a real registry to pull from; a context manager.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for their files; its path short, for sockets.
+        binary: of containerd; None: the one installed.
+    """
+
+    def __init__(self, directory: Path, *, binary: Path | None = None) -> None:
         self._stack = ExitStack()
         with self._stack:
             (directory / "r").mkdir(parents=True)
             self.registry = self._stack.enter_context(DockerRegistry(directory / "r"))
-            self.containerd = self._stack.enter_context(Containerd(directory / "c"))
+            self.containerd = self._stack.enter_context(Containerd(directory / "c", binary=binary))
             self._stack = self._stack.pop_all()
 
     def __enter__(self) -> Self:

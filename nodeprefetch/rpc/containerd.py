@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from nodeprefetch.rpc._generated.containerd.services.content import v1 as content
     from nodeprefetch.rpc._generated.containerd.services.images import v1 as images
     from nodeprefetch.rpc._generated.containerd.services.leases import v1 as leases
-    from nodeprefetch.rpc._generated.containerd.services.version import v1 as version
 
-__all__ = ["content", "images", "leases", "types", "version"]
+__all__ = ["content", "images", "leases", "types"]
 
 _GENERATED = "nodeprefetch.rpc._generated.containerd"
 

@@ -38,7 +38,7 @@ async def find_containerd_api(
         return None
     api = ContainerdClient(channel)
     try:
-        await api.leases()  # rather than Version, which loads one service more before the first pull
+        await api.leases()
     except RuntimeFaultError as error:
         complain(f"containerd's own API does not answer, so cut pulls begin anew and show no progress: {error}")
         return None
@@ -50,12 +50,6 @@ class ContainerdClient:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-
-    async def version(self) -> str:
-        """Version of containerd, `1.6.20~ds1`."""
-        with our_errors():
-            reply = await rpc.version.VersionStub(self._channel, metadata=NAMESPACE).version()
-        return reply.version
 
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
         """Make a lease that lives until then (Unix seconds). False where one of that ID is there already."""

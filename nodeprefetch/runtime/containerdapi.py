@@ -74,10 +74,6 @@ class ContainerdApi(Protocol):
     not said here, or is not there; how long to wait is the caller's cancel scope.
     """
 
-    async def version(self) -> str:
-        """Version of containerd, `1.6.20~ds1`."""
-        ...
-
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
         """Make a lease that lives until then (Unix seconds). False where one of that ID is there already."""
         ...

@@ -39,6 +39,21 @@ class RuntimeVersion:
 
     api_version: str = "v1"
 
+    @property
+    def is_containerd_2(self) -> bool:
+        """Containerd 2 or newer.
+
+        It downloads three layers at a time for all pulls together, first come, first served (the transfer service's
+        `max_concurrent_downloads`; before, that was of each pull).
+        """
+        return self.name == "containerd" and _major(self.version) >= 2  # noqa: PLR2004 - or newer
+
+
+def _major(version: str) -> int:
+    """2 of `2.4.2`, of `v2.0.0`, of `1:2.1`; 0 where it cannot be read."""
+    digits = version.rpartition(":")[2].removeprefix("v").partition(".")[0]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFilesystem:

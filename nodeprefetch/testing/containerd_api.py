@@ -25,11 +25,9 @@ class FakeContainerdApi:
     Blobs are named by their digest also while they arrive; the ingest of a layer is then `layer-DIGEST`.
 
     Args:
-        containerd_version: what it says it is.
         wall: Unix seconds; Trio's clock by default, which a test may let jump.
     """
 
-    containerd_version: str = "2.4.2"
     wall: Callable[[], float] = trio.current_time
     asked: list[str] = field(default_factory=list, init=False)
     """Names of the methods called, in order."""
@@ -111,11 +109,6 @@ class FakeContainerdApi:
         self.blobs = {digest: blob for digest, blob in self.blobs.items() if digest in held}
 
     # What the program asks.
-
-    async def version(self) -> str:
-        """What it says it is."""
-        await self._enter("version")
-        return self.containerd_version
 
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
         """Make a lease."""

@@ -212,6 +212,30 @@ def make_broken_image(*, seed: object = 0) -> Image:
     return make_image((), seed=seed, layers=[make_broken_layer(seed=seed)])
 
 
+def make_artifact(
+    *, seed: object = 0, layer_type: str = "application/vnd.example.weights", config: bytes = b"{}"
+) -> Image:
+    """An OCI artifact with one layer: whatever a registry keeps that is not an image.
+
+    https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
+    """
+    layer = Blob.of(_noise(100_000, f"artifact {seed}"), layer_type)
+    about = Blob.of(
+        config, "application/vnd.oci.empty.v1+json" if config == b"{}" else "application/vnd.example.config"
+    )
+    manifest = _json_blob(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "artifactType": "application/vnd.example.model",
+            "config": about.descriptor,
+            "layers": [layer.descriptor],
+        },
+        MANIFEST_TYPE,
+    )
+    return Image(manifest=manifest, config=about, layers=(layer,), architecture="", os="")
+
+
 def make_foreign_index(*, seed: object = 0) -> Index:
     """An index without an image for this machine: a runtime finds no match for its platform."""
     return make_index([make_image(seed=seed, architecture=foreign_architecture())])

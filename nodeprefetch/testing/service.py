@@ -63,6 +63,9 @@ class FakeImageService:
     pulls: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     images: Iterable[ImageRecord] = ()
     name: str = "fake"
+    release: str = "0"
+    """The version that it says it is."""
+
     calls: list[PullCall] = field(default_factory=list, init=False)
     asked: list[str] = field(default_factory=list, init=False)
     """Names of the methods called, in order."""
@@ -93,7 +96,7 @@ class FakeImageService:
     async def version(self) -> RuntimeVersion:
         """Who is there."""
         await self._enter("version")
-        return RuntimeVersion(name=self.name, version="0")
+        return RuntimeVersion(name=self.name, version=self.release)
 
     async def list_images(self) -> Sequence[ImageRecord]:
         """What is held."""

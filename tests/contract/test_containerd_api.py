@@ -130,11 +130,6 @@ async def held(api: ContainerdApi, lease: str) -> set[tuple[ResourceKind, str]]:
     return {(one.kind, one.id) for one in resources}
 
 
-async def test_it_says_its_version(stage):
-    async with stage.open() as api:
-        assert (await api.version())[:1] in {"1", "2", "v"}
-
-
 async def test_a_lease_is_made_listed_and_deleted(stage, lease):
     end = 1_900_000_000.25
 
@@ -402,4 +397,4 @@ async def test_it_is_found_behind_the_channel_of_cri(containerd):
         version = await CriImageService(channel).version()
         api = await find_containerd_api(version, channel, pytest.fail)
 
-        assert version.version.removeprefix("v") == (await api.version()).removeprefix("v")
+        assert () == tuple(await api.ingests())

@@ -130,7 +130,6 @@ def test_one_method_sends_updates_and_nobody_else_can():
 
 
 READS = [
-    (lambda api: api.version(), rpc.version.VersionResponse()),
     (lambda api: api.create_lease("a", expires_at=0, labels={}), rpc.leases.CreateResponse()),
     (lambda api: api.delete_lease("a"), rpc.types.Empty()),
     (lambda api: api.leases(), rpc.leases.ListResponse()),

@@ -102,15 +102,28 @@ async def test_without_a_limit_all_images_are_pulled_at_once(autojump_clock):
     assert 10 == trio.current_time()
 
 
-async def test_eight_images_are_pulled_at_once_by_default(autojump_clock):
+@pytest.mark.parametrize(("name", "version"), [("containerd", "1.7.35"), ("cri-o", "2.0.0"), ("containerd", "odd")])
+async def test_eight_images_are_pulled_at_once_by_default(autojump_clock, name, version):
     """Twenty images of 10 s each: eight begin at 0, eight at 10, four at 20."""
     names = [f"image{number}:1" for number in range(20)]
-    service = FakeImageService(pulls={name: [Hang(10, then=IMAGE)] for name in names})
+    service = FakeImageService(name=name, release=version, pulls={name: [Hang(10, then=IMAGE)] for name in names})
 
     await FakeRun(service=service).fetch(*names)
 
     assert [0] * 8 + [10] * 8 + [20] * 4 == service.call_times
     assert 30 == trio.current_time()
+
+
+@pytest.mark.parametrize("version", ["2.0.0", "v2.4.2", "1:2.1.3~ds1", "3.0"])
+async def test_two_images_are_pulled_at_once_where_all_pulls_share_three_downloads(autojump_clock, version):
+    """Four images of 10 s each: two begin at 0, two at 10."""
+    names = [f"image{number}:1" for number in range(4)]
+    pulls = {name: [Hang(10, then=IMAGE)] for name in names}
+    service = FakeImageService(name="containerd", release=version, pulls=pulls)
+
+    await FakeRun(service=service).fetch(*names)
+
+    assert [0, 0, 10, 10] == service.call_times
 
 
 async def test_no_more_images_than_allowed_are_pulled_at_the_same_moment(autojump_clock):

@@ -281,13 +281,13 @@ async def test_a_run_pulls_with_a_lease_and_leaves_none(autojump_clock):
     assert 2 == api.asked.count("create_lease")
 
 
-async def test_what_is_present_costs_one_question_at_the_end(autojump_clock):
+async def test_what_is_present_costs_one_look_at_its_config_and_one_question_at_the_end(autojump_clock):
     api = FakeContainerdApi()
     service = FakeImageService(images=[ImageRecord(id=IMAGE, repo_tags=(NAME,))])
 
     await FakeRun(service=service, containerd=api).fetch("a:1")
 
-    assert ["leases"] == api.asked
+    assert ["read_blob", "leases"] == api.asked
 
 
 async def test_a_lease_goes_when_its_image_is_there_not_when_the_run_ends(autojump_clock):
@@ -392,7 +392,7 @@ async def test_without_resume_no_lease_is_asked_for(autojump_clock):
 
     await run.fetch("a:1")
 
-    assert [] == api.asked
+    assert ["read_blob"] == api.asked  # of the image that has come: is it an image?
     assert ["timeout"] == [event.reason for event in run.told(AttemptFinished) if event.error]
 
 

@@ -50,7 +50,7 @@ async def test_without_the_flag_nothing_is_pinned(autojump_clock):
     await FakeRun(service=service, settings=FetchSettings(resume=False), containerd=service.api).fetch("a:1")
 
     assert set() == service.pinned()
-    assert [] == service.api.asked
+    assert ["read_blob"] == service.api.asked  # of the image that has come: is it an image?
 
 
 async def test_what_is_present_is_pinned(autojump_clock):
@@ -79,7 +79,8 @@ async def test_a_pin_that_is_there_is_not_written_again(autojump_clock):
 
     run = await fetch(service, "a:1", "b:1", resume=False)
 
-    assert ["image_names", "image_names"] == service.api.asked  # once for all images, once for those that left
+    names = [asked for asked in service.api.asked if asked != "read_blob"]
+    assert ["image_names", "image_names"] == names  # once for all images, once for those that left
     assert [] == messages(run, warnings=False)
 
 
@@ -188,9 +189,7 @@ async def test_an_image_removed_under_us_is_no_trouble(autojump_clock):
 
 async def test_where_pins_do_nothing_one_message_says_so_and_no_label_is_left(autojump_clock):
     """containerd 1.6. It is asked 7 times, in 0.05 + 0.1 + … + 1.6 = 3.15 s, for one image alone."""
-    service = PinningImageService(
-        pulls={"a:1": [A], "b:1": [B]}, reports_pins=False, api=FakeContainerdApi(containerd_version="1.6.20~ds1")
-    )
+    service = PinningImageService(pulls={"a:1": [A], "b:1": [B]}, reports_pins=False, api=FakeContainerdApi())
 
     run = await fetch(service, "a:1", "b:1")
 

@@ -47,6 +47,7 @@ class Watched:
     kind: AttemptClockKind = AttemptClockKind.AUTO
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(initial_delay=1, max_delay=1))
     lease: Callable[[ImageRef], str] = field(default=lambda image: image.text)
+    shares_downloads: bool = True
     events: list[Event] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
@@ -58,7 +59,13 @@ class Watched:
         for image in self.pulls:
             await self.api.create_lease(image, expires_at=math.inf, labels={})
         async with trio.open_nursery() as background:
-            watch = ProgressWatch(self.api, self.tell, kind=self.kind, limit=self.retry.first_timeout)
+            watch = ProgressWatch(
+                self.api,
+                self.tell,
+                kind=self.kind,
+                limit=self.retry.first_timeout,
+                shares_downloads=self.shares_downloads,
+            )
             await background.start(watch.run)
             around = Surroundings(
                 service=self.service,
@@ -353,11 +360,15 @@ async def test_an_image_that_waits_for_anothers_download_of_its_layer_moves_with
     assert {50 * MIB} == {event.done_bytes for event in run.told(Progress)[-2:]}
 
 
-@pytest.mark.parametrize(("version", "duration"), [("2.4.2", 100), ("1.6.20~ds1", 30), ("1.7.35", 30), ("odd", 30)])
-async def test_from_version_2_on_a_pull_may_wait_for_the_three_places_that_all_share(autojump_clock, version, duration):
+@pytest.mark.parametrize(("shares_downloads", "duration"), [(True, 100), (False, 30)])
+async def test_a_pull_may_wait_for_the_three_places_where_all_share_them(autojump_clock, shares_downloads, duration):
     """Three layers of others grow each second; of `b:1` nothing comes."""
-    api = FakeContainerdApi(containerd_version=version)
-    run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [Hang(100, then=IMAGE), IMAGE]})
+    api = FakeContainerdApi()
+    run = Watched(
+        api=api,
+        pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [Hang(100, then=IMAGE), IMAGE]},
+        shares_downloads=shares_downloads,
+    )
 
     async def script() -> None:
         resolve(api, "a:1", x=90 * MIB, y=90 * MIB, z=90 * MIB)
@@ -373,7 +384,7 @@ async def test_from_version_2_on_a_pull_may_wait_for_the_three_places_that_all_s
 
 async def test_a_pull_may_wait_for_places_that_small_layers_take_in_turn(autojump_clock):
     """None of them is seen to grow, as each is smaller than a step. Three come in 10 s."""
-    api = FakeContainerdApi(containerd_version="2.4.2")
+    api = FakeContainerdApi()
     run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [Hang(100, then=IMAGE), IMAGE]})
     sizes = {f"layer{number}": MIB // 2 for number in range(30)}
 
@@ -404,7 +415,7 @@ async def test_a_pull_that_has_a_place_of_its_own_and_stands_still_there_is_cut_
 
     What earlier pulls have left has no place.
     """
-    api = FakeContainerdApi(containerd_version="2.4.2")
+    api = FakeContainerdApi()
     for layer in left:
         api.begin(layer, total=90 * MIB)
     run = Watched(api=api, pulls={"a:1": [Hang(100, then=IMAGE), IMAGE], "b:1": [HANG, IMAGE]})
