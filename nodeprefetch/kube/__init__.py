@@ -1,6 +1,6 @@
 """The Kubernetes API, as far as we need it. Nothing else in the house knows `kubernetes`."""
 
-from nodeprefetch.kube.api import Kube, Node, TokenReview, connect
+from nodeprefetch.kube.api import Kube, connect
 from nodeprefetch.kube.errors import (
     ConflictError,
     ForbiddenError,
@@ -14,6 +14,7 @@ from nodeprefetch.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from nodeprefetch.kube.objects import Node, TokenReview
 
 __all__ = [
     "ConflictError",

@@ -16,12 +16,16 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from nodeprefetch.kube.errors import KubeConfigError, NotInClusterError
+from nodeprefetch.kube.exchange import exchange
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and the API server's certificate authority."""
 
-THREADS = 8
+THREADS = 16
 """How many calls may be under way, and so how many connections are kept."""
+
+LARGEST_ANSWER = 2 << 20
+"""Bytes of an answer. The largest object that etcd stores by default has 1.5 MiB."""
 
 _PACKAGES = ("kubernetes", "kubernetes.client", "kubernetes.client.models")
 
@@ -33,11 +37,8 @@ class Foreign(NamedTuple):
 
     client: Any
     configuration: Any
-    api_error: type[Exception]
-    """An answer that says no, and a failed TLS handshake."""
-
     connection_error: type[Exception]
-    """No answer."""
+    """No answer, or a failed TLS handshake."""
 
 
 def in_cluster_client(environment: Mapping[str, str], mount: Path) -> tuple[Any, Foreign]:
@@ -100,7 +101,9 @@ def kubeconfig_client(path: str) -> tuple[Any, Foreign]:
 def _build(foreign: Foreign, configuration: Any) -> Any:
     configuration.retries = False  # ours alone: urllib3 would sleep in the thread, unseen
     configuration.connection_pool_maxsize = THREADS
-    return foreign.client(configuration)
+    client = foreign.client(configuration)
+    client.request = partial(exchange, client.rest_client.pool_manager, LARGEST_ANSWER)
+    return client
 
 
 def _refresh(mount: Path, configuration: Any) -> None:
@@ -147,7 +150,6 @@ def _classes() -> Foreign:
     return Foreign(
         client=import_module("kubernetes.client.api_client").ApiClient,
         configuration=import_module("kubernetes.client.configuration").Configuration,
-        api_error=import_module("kubernetes.client.exceptions").ApiException,
         connection_error=import_module("urllib3.exceptions").HTTPError,
     )
 

@@ -1,5 +1,6 @@
 """The Kubernetes API through the real client, over real HTTPS, against a fake API server."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from nodeprefetch.kube import (
     UnreachableError,
     connect,
 )
+from nodeprefetch.kube.objects import NODE_NAME_EXTRA
 from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure, FakeKube
 from nodeprefetch.testing.kube_objects import ReviewedToken
 
@@ -336,6 +338,70 @@ async def test_a_server_that_does_not_look_at_audiences_has_not_authenticated(ap
     review = await kube.review_token("t-0001", "agg")
 
     assert (False, "the token was not checked for the audience agg") == (review.authenticated, review.error)
+
+
+def review_answer(**status):
+    return json.dumps({"kind": "TokenReview", "status": status}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"status": 1}',
+        review_answer(authenticated="yes"),
+        review_answer(authenticated=True, audiences=5),
+        review_answer(authenticated=True, audiences="agg"),
+        review_answer(authenticated=True, user=[1]),
+        review_answer(authenticated=True, user={"username": {}}),
+        review_answer(authenticated=True, user={"extra": {NODE_NAME_EXTRA: {"0": "n1"}}}),
+        review_answer(authenticated=True, user={"extra": {NODE_NAME_EXTRA: [7]}}),
+        b'{"status": ' + 100_000 * b'{"status": ' + 100_001 * b"}",
+        b'{"x": ' + 100_000 * b"[" + 100_000 * b"]" + b', "status": {}}',
+        b'{"status": ' + 20_000 * b"9" + b"}",
+    ],
+    ids=range(13),
+)
+async def test_a_review_of_odd_types_is_an_error_of_ours(api, tmp_path, body):
+    kube = await connect_in_pod(api, tmp_path)
+    api.fail(Failure(status=201, body=body))
+
+    with pytest.raises(KubeError, match="reviewing a token: invalid answer: ") as caught:
+        await kube.review_token("t-0001", "agg")
+
+    assert not isinstance(caught.value, PassingKubeError)
+
+
+async def test_a_refusal_nested_deeply_is_an_error_of_ours(api, tmp_path):
+    kube = await connect_in_pod(api, tmp_path)
+    api.fail(Failure(status=500, body=100_000 * b'{"message": '))
+
+    with pytest.raises(ServerFailedError, match="reviewing a token: 500: "):
+        await kube.review_token("t-0001", "agg")
+
+
+@pytest.mark.parametrize("status", [201, 500])
+async def test_an_answer_is_read_up_to_its_limit_and_the_next_call_works(api, tmp_path, status):
+    """Also a refusal's body. The server notices that it was not all taken."""
+    kube = await connect_in_pod(api, tmp_path)
+    api.fail(Failure(status=status, body=b'{"status": {}, "x": "' + (50 << 20) * b"x" + b'"}'))
+
+    with pytest.raises(KubeError, match="reviewing a token: the answer is larger than 2097152 bytes"):
+        await kube.review_token("t-0001", "agg")
+
+    assert "n1" == (await kube.get_node("n1")).name
+
+
+async def test_a_compressed_answer_is_not_unpacked(api, tmp_path):
+    """Nothing asks for one; a small one could become a large one."""
+    kube = await connect_in_pod(api, tmp_path)
+    api.fail(
+        Failure(status=201, headers={"Content-Encoding": "gzip"}, body=gzip.compress(review_answer(authenticated=True)))
+    )
+
+    with pytest.raises(KubeError, match="invalid answer"):
+        await kube.review_token("t-0001", "agg")
 
 
 PROGRAM = """

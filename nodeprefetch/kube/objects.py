@@ -1,0 +1,101 @@
+"""The objects of the API server that we read, and how they come. One with other types than these is refused."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+NODE_NAME_EXTRA = "authentication.kubernetes.io/node-name"
+"""In the extra fields of a user: the node of the pod that a token is bound to, from Kubernetes 1.30 on (KEP 4193)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """What we read of a node."""
+
+    name: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    resource_version: str
+    """Changes with the object; opaque."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenReview:
+    """What the API server says about a token (authentication.k8s.io/v1)."""
+
+    authenticated: bool
+    """The token is valid, and for the audience asked for."""
+
+    username: str = ""
+    """`system:serviceaccount:namespace:name` for a service account."""
+
+    node_name: str = ""
+    """Node that the token is bound to; empty when it is bound to none."""
+
+    audiences: tuple[str, ...] = ()
+    error: str = ""
+    """Why not, when the server says it."""
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
+    resource_version: str = ""
+
+
+class NodeAnswer(msgspec.Struct):
+    """A node as it comes; servers leave out what is empty."""
+
+    metadata: _Metadata
+
+    def node(self) -> Node:
+        """What we read of it."""
+        metadata = self.metadata
+        return Node(
+            name=metadata.name,
+            labels=metadata.labels or {},
+            annotations=metadata.annotations or {},
+            resource_version=metadata.resource_version,
+        )
+
+
+class _User(msgspec.Struct):
+    username: str = ""
+    extra: dict[str, list[str]] | None = None
+
+
+class _Status(msgspec.Struct):
+    authenticated: bool = False
+    user: _User | None = None
+    audiences: tuple[str, ...] | None = None
+    error: str = ""
+
+
+class ReviewAnswer(msgspec.Struct):
+    """A TokenReview as it comes."""
+
+    status: _Status
+
+    def for_audience(self, audience: str) -> TokenReview:
+        """What it says, when that audience was asked for. A token that was not checked for it is not authenticated."""
+        status, user = self.status, self.status.user or _User()
+        audiences = status.audiences or ()
+        error = status.error
+        authenticated = status.authenticated
+        if authenticated and audience not in audiences:
+            authenticated, error = False, error or f"the token was not checked for the audience {audience}"
+        return TokenReview(
+            authenticated=authenticated,
+            username=user.username,
+            node_name=((user.extra or {}).get(NODE_NAME_EXTRA) or [""])[0],
+            audiences=audiences,
+            error=error,
+        )
+
+
+class Refusal(msgspec.Struct):
+    """`Status` of meta/v1."""
+
+    message: str

@@ -1,0 +1,36 @@
+"""What a server said, as it may stand in an error: one bounded line without tokens."""
+
+import re
+
+import msgspec
+
+from nodeprefetch.kube.objects import Refusal
+
+TEXT_LIMIT = 300
+"""Characters of what a server said that go into an error's text."""
+
+_LONGEST_MESSAGE = 16 << 10  # bytes of a refusal that are looked at
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]*(\.[\w-]*)?")
+_SHORTEST_SECRET = 4
+
+
+def message_of(body: bytes) -> str:
+    """What a refusal says: the message of a `Status` object, else the beginning of the body itself."""
+    try:
+        return msgspec.json.decode(body, type=Refusal).message[:_LONGEST_MESSAGE]
+    except (ValueError, RecursionError):
+        return body[:_LONGEST_MESSAGE].decode(errors="replace")
+
+
+def seconds_of(text: str) -> float | None:
+    """The number of seconds of a `Retry-After`; its other form, a date, depends on clocks and is not used here."""
+    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+
+
+def one_line(text: str, secrets: tuple[str, ...]) -> str:
+    """The text on one line, shortened, without these secrets and without anything that looks like a token."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    line = " ".join("".join(char if char.isprintable() else " " for char in _JWT.sub("***", text)).split())
+    return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
