@@ -85,6 +85,9 @@ class Attempt:
     """1 for the image's first."""
 
     credential: Credential | None
+    even_stale: bool = False
+    """Use the credential also when its time is over."""
+
     limit: float
     """Seconds from when it has its slot; where its progress is seen, seconds without any movement."""
 
@@ -112,8 +115,8 @@ class Attempt:
             StaleCredentialError: nothing was done.
         """
         async with self.around.slots:
-            if self.credential is not None and trio.current_time() >= self.credential.valid_until:
-                raise StaleCredentialError
+            if self.credential is not None and not self.even_stale:
+                self._check_time(self.credential)
             self.around.disk.check()
             begun()
             self._tell_start()
@@ -131,6 +134,11 @@ class Attempt:
             self.record = await self.around.ask_status(self.image)
         finally:
             self._tell_end()
+
+    @staticmethod
+    def _check_time(credential: Credential) -> None:
+        if trio.current_time() >= credential.valid_until:
+            raise StaleCredentialError
 
     async def _call(self) -> None:
         lease = await self.around.leases.obtain(self.image)

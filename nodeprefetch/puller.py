@@ -70,11 +70,11 @@ class Pull:
                 if self._fault.kind is not FaultClass.RUNTIME_GONE:
                     break
                 # Not the registry's doing: the same round again once the runtime is back. A runtime that goes away
-                # again and again because of this pull is given longer each time.
+                # again and again because of this pull is given longer each time, whatever the round's own delay is.
                 self.outcome = Outcome.WAITING
                 await around.gate.wait()
                 times = min(self._repeats[self._fault.reason], 16)
-                await self._rest(min(0.1 * 2**times, longest_delay), around)
+                await self._rest(min(0.1 * 2**times, around.retry.max_delay), around)
             else:
                 return
             await self._rest(longest_delay, around)
@@ -136,13 +136,14 @@ class Pull:
         await trio.sleep(delay)
 
     async def _round(self, limit: float, around: Surroundings) -> bool:
-        while True:
-            try:
-                return await self._credentials_in_turn(limit, around)
-            except StaleCredentialError:
-                continue  # it waited too long for its slot: credentials are looked up anew
+        try:
+            return await self._credentials_in_turn(limit, around)
+        except StaleCredentialError:
+            # It waited too long for its slot: credentials are looked up anew. What comes then is used whatever its
+            # time, as the kubelet does: that of a slow provider may be over before it is of any use.
+            return await self._credentials_in_turn(limit, around, even_stale=True)
 
-    async def _credentials_in_turn(self, limit: float, around: Surroundings) -> bool:
+    async def _credentials_in_turn(self, limit: float, around: Surroundings, *, even_stale: bool = False) -> bool:
         """Every credential once; True when one brought the image.
 
         A refusal goes on to the next credential at once, and that one is not used again. A registry may also hide
@@ -153,7 +154,7 @@ class Pull:
         with self._look_up(around) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
-                error = await self._try(credential, lookup, limit, around)
+                error = await self._try(credential, lookup, limit, around, even_stale=even_stale)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
                 if error is not None:
@@ -183,13 +184,13 @@ class Pull:
                     )
 
     async def _try(
-        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings
+        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings, *, even_stale: bool
     ) -> RuntimeFaultError | None:
         """One attempt. What went wrong; None also where there was nothing to try."""
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, limit, around)
+                await self._attempt(credential, limit, around, even_stale=even_stale)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -201,8 +202,17 @@ class Pull:
                 lookup.tell(credential, verdict)
         return None
 
-    async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings) -> None:
-        attempt = Attempt(image=self.image, number=self.attempts + 1, credential=credential, limit=limit, around=around)
+    async def _attempt(
+        self, credential: Credential | None, limit: float, around: Surroundings, *, even_stale: bool
+    ) -> None:
+        attempt = Attempt(
+            image=self.image,
+            number=self.attempts + 1,
+            credential=credential,
+            even_stale=even_stale,
+            limit=limit,
+            around=around,
+        )
 
         def begun() -> None:
             self.attempts += 1

@@ -17,7 +17,7 @@ from nodeprefetch.kube import connect
 from nodeprefetch.report.delivery import reporting
 from nodeprefetch.report.labelkey import check_prefix
 from nodeprefetch.report.nodelabel import NodeLabel
-from nodeprefetch.report.reporter import Reporter
+from nodeprefetch.report.reporter import IsolatedReporter, Reporter
 from nodeprefetch.runtime.discovery import connect_to
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.telling import Notices, Telling
@@ -91,6 +91,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     problems.raise_if_any()
+    reporters = [IsolatedReporter(reporter, notices.add) for reporter in reporters]
     for reporter in reporters:
         tell.add(reporter.tell)
     return Session(

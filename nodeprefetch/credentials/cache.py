@@ -140,11 +140,12 @@ class ProviderCache:
         duration = provided.cache_duration or float(
             "inf"
         )  # what may not be used again holds for this time all the same
+        answered_at = trio.current_time()  # the kubelet counts from here too
         return Answer(
             provided=provided,
             asked_at=asked_at,
-            valid_until=asked_at + duration,
-            renew_at=asked_at + RENEW_AFTER * duration,
+            valid_until=answered_at + duration,
+            renew_at=answered_at + RENEW_AFTER * duration,
         )
 
 

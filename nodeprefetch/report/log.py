@@ -180,13 +180,30 @@ def log_to(
         nonlocal out
         if out is None or not pace.passes(event):
             return
+        level, message, known = log_line(event)
+        line = write_line(event.at, (level, _text(message), {key: _encodable(known[key]) for key in known}))
         try:
-            out.write(write_line(event.at, log_line(event)) + "\n")
+            out.write(line + "\n")
             out.flush()
         except (OSError, ValueError):  # nobody reads it any more, or it is closed
             out = None
 
     return tell
+
+
+def _encodable(value: Value) -> Value:
+    """The same, where it can be written: names from the environment may hold bytes that are not UTF-8."""
+    match value:
+        case str():
+            return _text(value)
+        case tuple():
+            return tuple(map(_text, value))
+        case _:
+            return value
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="backslashreplace").decode()
 
 
 def _time(at: float) -> str:

@@ -71,6 +71,19 @@ async def test_the_cache_key_type_says_for_what_else_an_answer_holds(autojump_cl
         assert users == [await user(cache, image) for image in (A1, A2, A_OTHER, ELSEWHERE)]
 
 
+async def test_the_time_of_an_answer_begins_when_it_is_there(autojump_clock):
+    """The provider takes 2 s for an answer that holds for 1 s: used from 2 to 2.9, asked for again then."""
+    provider = Counting(duration=1, delay=2)
+    async with cache_of(provider) as cache:
+        assert 3 == (await cache.answer(A1)).valid_until
+        await trio.sleep(0.8)
+        assert "1" == await user(cache)
+        await trio.sleep(0.1)
+        assert "2" == await user(cache)
+
+    assert [0, pytest.approx(2.9)] == provider.times
+
+
 async def test_an_answer_is_renewed_before_it_expires(autojump_clock):
     """60 s: used until 54, asked for again then."""
     async with cache_of(Counting(duration=60)) as cache:

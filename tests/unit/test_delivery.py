@@ -3,7 +3,9 @@
 import pytest
 import trio
 
+from nodeprefetch.events import Notice
 from nodeprefetch.report.delivery import reporting
+from nodeprefetch.report.reporter import IsolatedReporter
 
 
 class Slow:
@@ -82,3 +84,39 @@ async def test_without_reporters_nothing_is_waited_for(autojump_clock):
         pass
 
     assert 0 == trio.current_time()
+
+
+class Faulty:
+    """Raises at one of its methods."""
+
+    def __init__(self, where):
+        self.where = where
+        self.told = []
+
+    def tell(self, event):
+        self.told.append(event)
+        self._raise("tell")
+
+    async def run(self):
+        self._raise("run")
+        await trio.sleep_forever()
+
+    async def finish(self):
+        self._raise("finish")
+
+    def _raise(self, where):
+        if where == self.where:
+            raise KeyError("hunter2")
+
+
+@pytest.mark.parametrize("where", ["tell", "run", "finish"])
+async def test_a_reporter_that_raises_is_named_once_and_harms_nothing(autojump_clock, where):
+    complaints = []
+    reporter = IsolatedReporter(Faulty(where), complaints.append)
+
+    async with reporting([reporter], grace=5):
+        await trio.sleep(1)
+        reporter.tell(Notice(message="one"))
+        reporter.tell(Notice(message="two"))
+
+    assert ["Faulty failed and is disabled for this run: KeyError"] == complaints

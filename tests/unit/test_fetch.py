@@ -413,13 +413,14 @@ async def test_pulls_wait_while_the_runtime_is_gone_and_go_on_when_it_is_back(au
 
 
 async def test_a_pull_that_kills_the_runtime_again_and_again_is_given_longer_pauses(autojump_clock):
-    """Each attempt fails at once: pauses of 0.2, 0.4, 0.8 … up to the first round's longest, 1 s."""
+    """Each attempt fails at once: pauses of 0.2, 0.4, 0.8 … up to the longest of all, here 5 s."""
     gone = RuntimeFaultError.gone("connection lost")
-    service = FakeImageService(pulls={"a:1": [gone] * 5 + [IMAGE]})
+    service = FakeImageService(pulls={"a:1": [gone] * 7 + [IMAGE]})
+    settings = FetchSettings(retry=RetryPolicy(max_delay=5))
 
-    await FakeRun(service=service).fetch("a:1")
+    await FakeRun(service=service, settings=settings).fetch("a:1")
 
-    assert [0, 0.2, 0.6, 1.4, 2.4, 3.4] == pytest.approx(service.call_times)
+    assert [0, 0.2, 0.6, 1.4, 3.0, 6.2, 11.2, 16.2] == pytest.approx(service.call_times)
 
 
 async def test_a_runtime_that_is_gone_before_it_listed_its_images_is_waited_for(autojump_clock):
@@ -532,6 +533,18 @@ async def test_a_credential_that_expired_while_it_waited_for_a_slot_is_looked_up
 
     assert [0, 20] == service.call_times
     assert 3 == len(credentials.asked)
+
+
+async def test_a_credential_whose_time_is_over_before_it_can_be_used_is_used_at_the_second_look_up(autojump_clock):
+    """Its provider takes longer than its answers hold."""
+    service = FakeImageService(pulls={"quay.io/a:1": [IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["brief"]}, lifetime=0)
+
+    report = await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert () == report.failed
+    assert ["brief"] == [call.auth.username for call in service.calls]
+    assert 2 == len(credentials.asked)
 
 
 async def test_debug_tells_which_credentials_match(autojump_clock):

@@ -194,6 +194,19 @@ def test_a_stream_nobody_reads_any_more_is_left_alone():
     assert 1 == stream.writes
 
 
+@pytest.mark.parametrize("style", LogFormat)
+def test_bytes_of_the_environment_that_are_not_utf8_silence_nothing(style):
+    """As `os.environ` gives them."""
+    listed = ImagesListed(when="after", images=("a\udcff", "b:1"), at=AT)
+
+    written = lines(Notice(message="my-\udcff", at=AT), listed, Notice(message="next", at=AT), style=style)
+
+    assert 3 == len(written)
+    assert "my-" in written[0]
+    assert "udcff" in written[0]
+    assert "next" in written[2]
+
+
 def test_an_event_the_log_does_not_know_is_named():
     class Surprise(Event, frozen=True, kw_only=True, tag="surprise"):
         pass
