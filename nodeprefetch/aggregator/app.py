@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nodeprefetch.aggregator.answers import refusal_answer
-from nodeprefetch.aggregator.asgi import App, drained
+from nodeprefetch.aggregator.asgi import App, address_of, drained
 from nodeprefetch.aggregator.grpcroute import MetricsRoute
 from nodeprefetch.aggregator.live import live
 from nodeprefetch.aggregator.metrics import metrics
@@ -36,7 +36,7 @@ def make_app(service: Service, *, reading: bool) -> App:
     def route(path: str, handler: Handler, methods: list[str], *, reads: bool = False) -> Route:
         async def endpoint(request: Request) -> Response:
             if reads and service.settings.auth_read:
-                await service.authenticator.caller(request.headers.get("authorization", ""))
+                await service.authenticator.caller(request.headers.get("authorization", ""), address_of(request.scope))
             return await handler(service, request)
 
         made = Route(path, endpoint, methods=methods or None)

@@ -22,6 +22,12 @@ class ClientGoneError(NodeprefetchError):
     """The client closed the connection, or its stream, before it had said everything."""
 
 
+def address_of(scope: Scope) -> str:
+    """Where a request comes from, as the kernel says; empty where nobody knows."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
 def drained(app: App) -> App:
     """An application that takes in what is left of a request's body when the inner one answers early.
 

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import trio
 
 from nodeprefetch.aggregator.answers import refusal_answer
-from nodeprefetch.aggregator.asgi import ClientGoneError, Receive, Scope, Send
-from nodeprefetch.aggregator.auth import Caller
+from nodeprefetch.aggregator.asgi import ClientGoneError, Receive, Scope, Send, address_of
+from nodeprefetch.aggregator.callers import Caller
 from nodeprefetch.aggregator.counters import Reservation
 from nodeprefetch.aggregator.older import submissions_of
 from nodeprefetch.aggregator.refusal import RefusedError
@@ -43,17 +43,17 @@ class MetricsRoute:
             return
         status, message = Status.OK, ""
         try:
-            await self._submit(headers, receive)
+            await self._submit(headers, address_of(scope), receive)
         except RefusedError as refused:
             self._service.counters.refused[refused.reason] += 1
             status, message = refused.grpc_status, refused.detail
         await _answer(send, status, message)
 
-    async def _submit(self, headers: dict[str, str], receive: Receive) -> None:
+    async def _submit(self, headers: dict[str, str], address: str, receive: Receive) -> None:
         encoding = headers.get("grpc-encoding", "identity")
         if encoding != "identity":
             raise RefusedError(415, "unknown_encoding", f"messages compressed by {encoding[:40]!r} are not accepted")
-        caller = await self._service.authenticator.caller(headers.get("authorization", ""))
+        caller = await self._service.authenticator.caller(headers.get("authorization", ""), address)
         bounds = self._service.bounds
         parser = FrameParser(bounds.body)
         results: list[OlderResult] = []

@@ -34,9 +34,13 @@ class RefusedError(NodeprefetchError):
         self.detail = detail
         self.retry_after = retry_after
 
+    def again(self) -> "RefusedError":
+        """The same for another request."""
+        return RefusedError(self.status, self.reason, self.detail, retry_after=self.retry_after)
+
     @property
     def grpc_status(self) -> Status:
         """The same for gRPC. UNAVAILABLE says that trying again helps, https://grpc.io/docs/guides/status-codes/."""
-        if self.reason == "busy":
+        if self.reason in ("busy", "too_many_tokens"):
             return Status.UNAVAILABLE
         return _OF_HTTP.get(self.status, Status.UNKNOWN)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import trio
 
 from nodeprefetch.aggregator.app import make_app
-from nodeprefetch.aggregator.auth import TokenReviewer, make_authenticator
+from nodeprefetch.aggregator.auth import make_authenticator
 from nodeprefetch.aggregator.listening import Server, listen
 from nodeprefetch.aggregator.retention import keep_in_bounds
 from nodeprefetch.aggregator.schema import open_database
@@ -16,6 +16,7 @@ from nodeprefetch.aggregator.service import make_service
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.store import Store
 from nodeprefetch.aggregator.tls import open_tls, renew
+from nodeprefetch.aggregator.token_reviews import TokenReviewer
 from nodeprefetch.errors import Problems
 
 _log = logging.getLogger("nodeprefetch.aggregator")
@@ -48,7 +49,7 @@ async def serve(
     problems = Problems()
     with ExitStack() as stack:
         with problems.collected():
-            authenticator = make_authenticator(settings, reviewer)
+            authenticator = make_authenticator(settings, reviewer, announce)
         tls: ssl.SSLContext | None = None
         with problems.collected():
             tls = open_tls(settings)

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodeprefetch.aggregator.answers import json_answer
+from nodeprefetch.aggregator.asgi import address_of
 from nodeprefetch.aggregator.body import read_body
 from nodeprefetch.aggregator.recording import Submission
 from nodeprefetch.aggregator.refusal import RefusedError
@@ -20,7 +21,7 @@ async def submit(service: Service, request: Request) -> Response:
         RefusedError: for one of many reasons; nothing is stored then, or all that was is what a second try brings too.
         ClientGoneError: before it had sent everything.
     """
-    caller = await service.authenticator.caller(request.headers.get("authorization", ""))
+    caller = await service.authenticator.caller(request.headers.get("authorization", ""), address_of(request.scope))
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in MSGPACK and kind not in LINES:
         raise RefusedError(415, "unknown_type", "the content type must be application/msgpack or application/x-ndjson")

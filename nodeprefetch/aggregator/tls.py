@@ -2,14 +2,18 @@
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.errors import UsageError
+from nodeprefetch.plain_file import read_plain_file
 
 _LOOK_EVERY = 5.0
 """Seconds between two looks at the files; a kubelet renews mounted secrets within a minute or so."""
+
+_LARGEST_FILE = 1 << 20
 
 
 def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
@@ -27,7 +31,7 @@ def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
     context.options |= ssl.OP_NO_COMPRESSION  # RFC 9113, section 9.2.1
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        _load(context, settings.tls_cert_file, settings.tls_key_file)
     except OSError as error:
         raise UsageError([f"the certificate {settings.tls_cert_file} with its key cannot be used: {error}"]) from error
     return context
@@ -52,17 +56,23 @@ async def renew(
         loaded = found
         try:
             # Tried on a context of its own first: a key that does not fit would spoil the one in use.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*files)
-            context.load_cert_chain(*files)
+            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *files)
+            _load(context, *files)
         except OSError as error:
             announce(f"the renewed certificate cannot be used, the old one stays: {error}")
         else:
             announce("the certificate was renewed")
 
 
-def _content(path: "object") -> bytes:
+def _content(path: Path) -> bytes:
     try:
-        with open(str(path), "rb") as file:  # noqa: PTH123
-            return file.read()
+        return read_plain_file(path, _LARGEST_FILE)
     except OSError:
         return b""
+
+
+def _load(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
+    """Load a pair, waiting for nobody: not for a writer of a FIFO, not for somebody to type a key's password."""
+    for path in (cert_file, key_file):
+        read_plain_file(path, _LARGEST_FILE)
+    context.load_cert_chain(cert_file, key_file, password="")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from nodeprefetch.kube.errors import KubeConfigError, NotInClusterError
 from nodeprefetch.kube.exchange import exchange
+from nodeprefetch.plain_file import read_plain_file
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and the API server's certificate authority."""
@@ -27,6 +28,7 @@ THREADS = 16
 LARGEST_ANSWER = 2 << 20
 """Bytes of an answer. The largest object that etcd stores by default has 1.5 MiB."""
 
+_LARGEST_FILE = 1 << 20
 _PACKAGES = ("kubernetes", "kubernetes.client", "kubernetes.client.models")
 
 _loading = threading.Lock()
@@ -58,7 +60,7 @@ def in_cluster_client(environment: Mapping[str, str], mount: Path) -> tuple[Any,
         raise NotInClusterError("this is not a pod: KUBERNETES_SERVICE_HOST and _PORT are not set")
     authority = mount / "ca.crt"
     try:
-        authority.read_bytes()
+        read_plain_file(authority, _LARGEST_FILE)
         _read_token(mount)
     except (OSError, ValueError) as error:
         raise NotInClusterError(
@@ -86,7 +88,7 @@ def kubeconfig_client(path: str) -> tuple[Any, Foreign]:
     foreign = _load_all()
     configuration = foreign.configuration()
     try:
-        Path(path).read_bytes()
+        read_plain_file(Path(path), _LARGEST_FILE)
         import_module("kubernetes.config.kube_config").load_kube_config(
             config_file=path, client_configuration=configuration, persist_config=False
         )
@@ -115,7 +117,7 @@ def _refresh(mount: Path, configuration: Any) -> None:
 
 
 def _read_token(mount: Path) -> str:
-    token = (mount / "token").read_text(encoding="ascii").strip()
+    token = read_plain_file(mount / "token", _LARGEST_FILE).decode("ascii").strip()
     if not token:
         raise ValueError("the token is empty")
     return token

@@ -80,7 +80,7 @@ class OneNode:
 
     async def review_token(self, token, audience):
         return Review(
-            authenticated=(token, audience) == ("of-node-1", "nodeprefetch"),
+            authenticated=(token, audience) == ("of.node.1", "nodeprefetch"),
             username="system:serviceaccount:prefetch:fetcher",
             node_name="node-1",
         )
@@ -92,12 +92,12 @@ def test_a_token_of_a_node_reports_for_that_node_alone():
         other = msgspec.msgpack.encode(batch_of(attempt(), node="node-2"))
 
         assert [200, 403, 401] == [
-            submitted(running, "of-node-1").status,
-            submitted(running, "of-node-1", other).status,
-            submitted(running, "unknown").status,
+            submitted(running, "of.node.1").status,
+            submitted(running, "of.node.1", other).status,
+            submitted(running, "un.kno.wn").status,
         ]
         assert [grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED] == [
-            called(running, "of-node-1", node) for node in ("node-1", "node-2")
+            called(running, "of.node.1", node) for node in ("node-1", "node-2")
         ]
 
 

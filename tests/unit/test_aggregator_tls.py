@@ -1,11 +1,18 @@
 """The certificate, and its renewal, on virtual time."""
 
+import os
 import ssl
 from contextlib import suppress
 
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.tls import open_tls, renew
@@ -18,6 +25,11 @@ def write_pair(directory, name):
     issued = AUTHORITY.issue_cert(name)
     issued.private_key_pem.write_to_path(directory / "key.pem")
     issued.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+
+
+def become_fifo(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
 def settings_in(directory):
@@ -51,6 +63,42 @@ def test_one_file_needs_the_other(tmp_path):
 def test_files_that_are_no_good_are_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="cannot be used"):
         open_tls(settings_in(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem"])
+def test_a_fifo_is_waited_for_by_nobody(tmp_path, name):
+    write_pair(tmp_path, "first.example")
+    become_fifo(tmp_path / name)
+
+    with pytest.raises(UsageError, match="not a regular file"):
+        open_tls(settings_in(tmp_path))
+
+
+def test_nobody_is_asked_for_the_password_of_a_key(tmp_path):
+    """OpenSSL would ask at the terminal."""
+    write_pair(tmp_path, "first.example")
+    key = load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+
+    with pytest.raises(UsageError, match="cannot be used"):
+        open_tls(settings_in(tmp_path))
+
+
+async def test_a_certificate_that_becomes_a_fifo_leaves_the_old_one(tmp_path, autojump_clock):
+    write_pair(tmp_path, "first.example")
+    said = []
+    context = open_tls(settings_in(tmp_path))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(renew, context, settings_in(tmp_path), said.append)
+        await trio.sleep(1)
+        become_fifo(tmp_path / "cert.pem")
+        await trio.sleep(11)
+        nursery.cancel_scope.cancel()
+
+    assert "first.example" == name_served(context)
+    assert ["the renewed certificate cannot be used, the old one stays"] == [line.partition(":")[0] for line in said]
 
 
 async def test_a_renewed_certificate_is_served_and_a_half_renewed_one_is_not(tmp_path, autojump_clock):

@@ -130,6 +130,7 @@ def test_fetch_loads_what_it_needs():
         "nodeprefetch.kube.objects",
         "nodeprefetch.kube.said",
         "nodeprefetch.leases",
+        "nodeprefetch.plain_file",
         "nodeprefetch.progress",
         "nodeprefetch.puller",
         "nodeprefetch.report",
