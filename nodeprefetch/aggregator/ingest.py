@@ -26,7 +26,7 @@ class _Waiting:
 
     @property
     def size(self) -> int:
-        return sum(len(submission.batch.events) for submission in self.submissions)
+        return sum(max(1, len(submission.batch.events)) for submission in self.submissions)
 
 
 class Ingest:

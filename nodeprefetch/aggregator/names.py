@@ -24,6 +24,9 @@ class Names:
         self._bound = bound
         self._retry_after = retry_after
         self._known: dict[str, tuple[int, int]] = {}
+        self._before: dict[str, tuple[int, int] | None] = {}
+        """What this submission has changed, as it was."""
+
         self.reload()
 
     def __len__(self) -> int:
@@ -43,6 +46,19 @@ class Names:
         rows = self._database.execute(f"SELECT name, id, heard FROM {self._table}")  # noqa: S608 - one of three
         self._known = {name: (number, heard) for name, number, heard in rows}
 
+    def begin(self) -> None:
+        """Another submission begins."""
+        self._before.clear()
+
+    def undo(self) -> None:
+        """Take back what this submission has changed; its savepoint does the same in the database."""
+        for name, known in self._before.items():
+            if known is None:
+                del self._known[name]
+            else:
+                self._known[name] = known
+        self._before.clear()
+
     def number(self, name: str, now: int) -> int:
         """The number of a name, a new one if need be. Inside a transaction.
 
@@ -54,6 +70,7 @@ class Names:
             number, heard = known
             if now - heard > _FRESH:
                 self._database.execute(f"UPDATE {self._table} SET heard = ? WHERE id = ?", (now, number))  # noqa: S608
+                self._before.setdefault(name, known)
                 self._known[name] = (number, now)
             return number
         if len(self._known) >= self._bound:
@@ -65,6 +82,7 @@ class Names:
             )
         found = self._database.execute(f"INSERT INTO {self._table} (name, heard) VALUES (?, ?)", (name, now))  # noqa: S608
         number = found.lastrowid or 0
+        self._before.setdefault(name, None)
         self._known[name] = (number, now)
         return number
 

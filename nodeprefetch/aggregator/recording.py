@@ -66,15 +66,25 @@ class Records:
         self.instances = Names(database, "instance", bounds.instances, bounds.retry_after)
         self.tallies = Tallies(database)
         self.under_way = UnderWay()
-        self._runs = Runs(database)
+        self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
         """How many attempts and states there are, and the bytes in the live stream's backlog."""
         self.count()
 
     def reload(self) -> None:
         """Names, runs and tallies kept in memory are again what is in the database."""
-        for kept in (self.nodes, self.images, self.instances, self.tallies, self._runs):
+        for kept in (self.nodes, self.images, self.instances, self.tallies, self.runs):
             kept.reload()
+
+    def begin(self) -> None:
+        """Another submission begins."""
+        for kept in (self.nodes, self.images, self.instances, self.runs):
+            kept.begin()
+
+    def undo(self) -> None:
+        """Take back what this submission, which is refused, has changed in memory."""
+        for kept in (self.nodes, self.images, self.instances, self.runs):
+            kept.undo()
 
     def count(self) -> None:
         """Count again what there is."""
@@ -87,11 +97,12 @@ class Records:
         """Write one submission. Inside a transaction.
 
         Raises:
-            RefusedError: a bound; what was written before must be rolled back.
+            RefusedError: a bound; what was written before must be rolled back, and `undo` called. No attempt has been
+                written or counted then.
         """
         batch = submission.batch
         node, instance = self.nodes.number(batch.node, now), self.instances.number(batch.instance, now)
-        run = 0 if submission.older else self._runs.number(batch, instance, node, now)
+        run = 0 if submission.older else self.runs.number(batch, instance, node, now)
         states = NodeStates(self._database, instance, node)
         number = self.images.number
         attempts: list[tuple[int, AttemptFinished]] = []
@@ -120,7 +131,7 @@ class Records:
                     if not self._start(run, event, states, now):
                         known.add(id(event))
                 case RunFinished():
-                    if not self._runs.finished(run, event):
+                    if not self.runs.finished(run, event):
                         known.add(id(event))
                 case _:  # passes through the live stream
                     pass
@@ -140,7 +151,7 @@ class Records:
         return Receipt(accepted=len(news), duplicates=len(known))
 
     def _start(self, run: int, event: RunStarted, states: NodeStates, now: int) -> bool:
-        if not self._runs.started(run, event):
+        if not self.runs.started(run, event):
             return False
         images = [self.images.number(image, now) for image in event.images]
         states.drop_others(set(images), run)
@@ -157,8 +168,8 @@ class Records:
         execute = self._database.execute
         known: set[int] = set()
         if replace:
-            select = "SELECT 1 FROM attempt WHERE run = 0 AND attempt_id = ?"
-            known = {id(event) for _, event in attempts if execute(select, (event.attempt_id,)).fetchone()}
+            select = "SELECT 1 FROM attempt WHERE run = 0 AND node = ? AND attempt_id = ?"
+            known = {id(event) for _, event in attempts if execute(select, (node, event.attempt_id)).fetchone()}
         (last,) = execute("SELECT coalesce(max(seq), 0) FROM attempt").fetchone()
         rows = [
             (

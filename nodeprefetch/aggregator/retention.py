@@ -39,9 +39,9 @@ async def keep_in_bounds(service: Service) -> None:
             await forget(service.store, service.settings, int(time.time()), service.counters.forgotten)
             if service.settings.data_dir is not None:
                 await _move_log(service.store.database, service.settings.data_dir / FILE)
+            service.store.recover()
         except sqlite3.Error as error:
-            service.store.is_healthy = False
-            service.log(f"old results could not be forgotten: {error}")
+            service.store.fail("could not delete expired results", error)
 
 
 async def forget(store: Store, settings: AggregatorSettings, now: int, forgotten: "dict[str, int]") -> None:
@@ -68,6 +68,7 @@ async def forget(store: Store, settings: AggregatorSettings, now: int, forgotten
         freed, gone["live"] = _trim_live(database, before, records.live_bytes - settings.bounds.backlog)
         records.attempts -= gone["attempt"]
         records.states -= gone["state"]
+        records.runs.count -= gone["run"]
         records.live_bytes -= freed
         for table, rows in gone.items():
             forgotten[table] = forgotten.get(table, 0) + rows

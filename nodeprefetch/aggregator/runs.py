@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.events import Batch, RunFinished, RunStarted
 
 _REMEMBERED = 10_000
@@ -14,18 +16,43 @@ class Runs:
 
     Args:
         database: with the table `run`.
+        bounds: how many there may be.
     """
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: sqlite3.Connection, bounds: Bounds) -> None:
         self._database = database
+        self._bounds = bounds
         self._numbers: dict[tuple[str, int, int], int] = {}
+        self._new: tuple[str, int, int] | None = None
+        """The run that this submission has begun."""
+
+        self.count = 0
+        """How many there are."""
+
+        self.reload()
 
     def reload(self) -> None:
-        """Forget what is remembered: after a transaction that did not come to its end."""
+        """Be again what is in the database: after a transaction that did not come to its end."""
         self._numbers.clear()
+        (self.count,) = self._database.execute("SELECT count(*) FROM run").fetchone()
+
+    def begin(self) -> None:
+        """Another submission begins."""
+        self._new = None
+
+    def undo(self) -> None:
+        """Take back what this submission has changed; its savepoint does the same in the database."""
+        if self._new is not None:
+            del self._numbers[self._new]
+            self.count -= 1
+            self._new = None
 
     def number(self, batch: Batch, instance: int, node: int, now: int) -> int:
-        """The number of the run that a batch is of, a new one if need be. Inside a transaction."""
+        """The number of the run that a batch is of, a new one if need be. Inside a transaction.
+
+        Raises:
+            RefusedError: there are too many.
+        """
         key = (batch.run_id, node, instance)
         number = self._numbers.get(key)
         if number is not None:
@@ -33,15 +60,28 @@ class Runs:
             if updated.rowcount:
                 return number
         found = self._database.execute(
-            "INSERT INTO run (run_id, node, instance, version, heard) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (run_id, node, instance) DO UPDATE SET heard = excluded.heard RETURNING id",
-            (*key, batch.version, now),
-        )
-        (number,) = found.fetchone()
+            "UPDATE run SET heard = ? WHERE run_id = ? AND node = ? AND instance = ? RETURNING id", (now, *key)
+        ).fetchone()
+        number = int(found[0]) if found else self._begin(key, batch.version, now)
         if len(self._numbers) >= _REMEMBERED:
             self._numbers.clear()
         self._numbers[key] = number
-        return int(number)
+        return number
+
+    def _begin(self, key: tuple[str, int, int], version: str, now: int) -> int:
+        if self.count >= self._bounds.runs:
+            raise RefusedError(
+                429,
+                "too_many_runs",
+                f"{self._bounds.runs} runs are known already",
+                retry_after=self._bounds.retry_after,
+            )
+        found = self._database.execute(
+            "INSERT INTO run (run_id, node, instance, version, heard) VALUES (?, ?, ?, ?, ?)", (*key, version, now)
+        )
+        self._new = key
+        self.count += 1
+        return found.lastrowid or 0
 
     def started(self, run: int, event: RunStarted) -> bool:
         """A run began. Returns whether that was news."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
-VERSION = 1
+VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE instance (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
@@ -48,7 +48,7 @@ CREATE TABLE attempt (
     size INTEGER NOT NULL,                 -- bytes
     digest TEXT NOT NULL,
     received INTEGER NOT NULL,             -- Unix seconds by our clock
-    UNIQUE (run, attempt_id)               -- by run first: what comes together lies together
+    UNIQUE (run, node, attempt_id)         -- by run first: what comes together lies together
 );
 
 CREATE TABLE state (
@@ -85,6 +85,10 @@ CREATE TABLE live (
     body BLOB NOT NULL                     -- a Batch in msgpack
 );
 """
+
+_ATTEMPT = _SCHEMA[_SCHEMA.index("CREATE TABLE attempt") : _SCHEMA.index("CREATE TABLE state")]
+_FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt SELECT * FROM old; DROP TABLE old;"  # noqa: S608
+"""In version 1 attempts had no node in their key: one node could replace what another had reported."""
 
 
 @contextmanager
@@ -126,14 +130,17 @@ def _closing(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.execute("PRAGMA wal_autocheckpoint = 0")  # the retention task does it, in a thread: it waits for the disk
     database.execute("PRAGMA cache_size = -16000")  # KiB
-    (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version == 1:
+        database.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version != VERSION:
         raise UsageError([f"the database {path} is of version {version}; this program knows {VERSION}"])
 

@@ -52,6 +52,12 @@ class Bounds:
     instances: int = 100
     """Installations known at one moment. 429, RESOURCE_EXHAUSTED."""
 
+    runs: int = 200_000
+    """Runs known at one moment. 429, RESOURCE_EXHAUSTED."""
+
+    batches: int = 100
+    """Batches in one request. 413."""
+
     states: int = 500_000
     """Images on nodes (instance, node and image) whose state is kept. 429, RESOURCE_EXHAUSTED."""
 

@@ -55,7 +55,10 @@ class Decoder:
         Raises:
             RefusedError: some line is none, goes beyond a bound, or all together have too many events.
         """
-        batches = [self._decode(self._json, line) for line in bytes(body).split(b"\n") if line.strip()]
+        lines = [line for line in bytes(body).split(b"\n") if line.strip()]
+        if len(lines) > self._bounds.batches:
+            raise RefusedError(413, "too_many_batches", f"more than {self._bounds.batches} batches in one request")
+        batches = [self._decode(self._json, line) for line in lines]
         if sum(len(batch.events) for batch in batches) > self._bounds.events:
             raise RefusedError(413, "too_many_events", f"more than {self._bounds.events} events in one request")
         return batches

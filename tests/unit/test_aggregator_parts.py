@@ -182,18 +182,21 @@ async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
 async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autojump_clock):
     said = []
     with open_database(tmp_path) as database:
-        store = Store(database, Bounds())
+        store = Store(database, Bounds(), said.append)
         store.write([submission()], 1)
         service = make_service(AggregatorSettings(retention=1), store, Anyone(), said.append)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_bounds, service)
             database.execute("PRAGMA query_only = 1")
-            await trio.sleep(1.5)
+            await trio.sleep(3.5)
+            failed, unhealthy = len(said), not store.is_healthy
             database.execute("PRAGMA query_only = 0")
             await trio.sleep(1)
             nursery.cancel_scope.cancel()
 
-    assert (1, 0) == (len(said), store.records.attempts)
+    assert (1, True, 0) == (failed, unhealthy, store.records.attempts)
+    assert store.is_healthy
+    assert "the database can be written again" == said[1]
 
 
 async def test_a_signals_number_ends_it_and_comes_back():

@@ -74,13 +74,105 @@ def test_a_result_of_the_older_tool_replaces_the_one_with_its_id(database):
     store = Store(database, Bounds())
     one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), older=True)
 
-    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id="", node="node-2"), older=True)
+    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id=""), older=True)
 
     assert Receipt(accepted=0, duplicates=1) == answer
-    assert [("b:1", "node-2")] == rows(
+    assert [("b:1", "node-1")] == rows(
         database,
         "SELECT image.name, node.name FROM attempt JOIN image ON image.id = image JOIN node ON node.id = node",
     )
+
+
+def test_a_node_replaces_no_result_of_another(database):
+    store = Store(database, Bounds())
+    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), older=True)
+
+    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id="", node="node-2"), older=True)
+
+    assert Receipt(accepted=1, duplicates=0) == answer
+    assert [("a:1", "node-1"), ("b:1", "node-2")] == rows(
+        database,
+        "SELECT image.name, node.name FROM attempt JOIN image ON image.id = image JOIN node ON node.id = node",
+    )
+
+
+def test_a_refused_submission_reads_no_table_again(database):
+    """However many names and tallies there are, it costs what it has done itself."""
+    store = Store(database, Bounds(instances=1))
+    one(store, batch_of(*(attempt(f"image-{number}:1") for number in range(50))))
+    statements: list[str] = []
+    database.set_trace_callback(statements.append)
+
+    answers = store.write([Submission(batch=batch_of(attempt(), instance=f"other-{n}")) for n in range(10)], 5)
+
+    database.set_trace_callback(None)
+    assert ["too_many_instances"] * 10 == [answer.reason for answer in answers]
+    assert [] == [statement for statement in statements if statement.startswith(("SELECT", "INSERT OR REPLACE"))]
+
+
+def test_what_a_refused_submission_has_named_is_forgotten_and_what_it_heard_again_too(database):
+    store = Store(database, Bounds(images=1))
+    one(store, batch_of(attempt("a:1")), now=1000)
+
+    refused = one(store, batch_of(attempt("b:1"), node="node-2", run_id="run-2"), now=2000)
+    one(store, batch_of(attempt("a:1")), now=2000)
+
+    assert isinstance(refused, RefusedError)
+    assert (None, 1) == (store.records.nodes.find("node-2"), store.records.runs.count)
+    assert [("node-1", 2000)] == rows(database, "SELECT name, heard FROM node")
+    assert [2000] == [heard for (heard,) in rows(database, "SELECT heard FROM image")]
+
+
+def test_runs_have_a_bound_and_a_batch_without_events_begins_none(database):
+    store = Store(database, Bounds(runs=1))
+    empty = one(store, batch_of(run_id="run-0"))
+
+    first = one(store, batch_of(attempt()))
+    second = one(store, batch_of(attempt(), run_id="run-2"))
+
+    assert Receipt(accepted=0, duplicates=0) == empty
+    assert Receipt(accepted=1, duplicates=0) == first
+    assert (429, "too_many_runs") == (second.status, second.reason)
+    assert [("run-1",)] == rows(database, "SELECT run_id FROM run")
+
+
+def test_a_full_disk_is_named_and_results_are_taken_again_afterwards(tmp_path):
+    said = []
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds(), said.append)
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StoreError, match="disk is full"):
+            one(store, batch_of(*(attempt(f"image-{number}:1", error="x" * 5000) for number in range(20))))
+        with pytest.raises(StoreError, match="disk is full"):
+            one(store, batch_of(*(attempt(f"image-{number}:1", error="x" * 5000) for number in range(20))))
+        unhealthy = not store.is_healthy
+        database.execute("PRAGMA max_page_count = 100000")
+        store.recover()
+
+        assert (True, True, 2) == (unhealthy, store.is_healthy, len(said))
+        assert "disk is full" in said[0]
+        assert Receipt(accepted=1, duplicates=0) == one(store, batch_of(attempt()))
+        assert 1 == store.records.attempts
+
+
+def test_space_of_a_new_file_can_be_given_back(tmp_path):
+    with open_database(tmp_path) as database:
+        assert [(2,)] == rows(database, "PRAGMA auto_vacuum")  # incremental
+
+
+def test_a_file_of_version_1_is_taken_over(tmp_path):
+    with open_database(tmp_path) as database:
+        one(Store(database, Bounds()), batch_of(attempt("a:1", attempt_id="x")))
+        database.executescript(
+            "CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;"
+            "PRAGMA user_version = 1"
+        )
+
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:1", attempt_id="x")))
+        assert 1 == store.records.attempts
 
 
 def test_a_new_run_forgets_images_its_list_has_no_more(database):

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from nodeprefetch.aggregator.live import _written
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.wire import Decoder
@@ -74,6 +75,24 @@ def test_lines_have_the_bound_of_events_together():
         DECODER.lines((msgspec.json.encode(batch_of(*[ended()] * 2)) + b"\n") * 2)
 
     assert (413, "too_many_events") == (caught.value.status, caught.value.reason)
+
+
+def test_batches_of_one_request_have_a_bound():
+    with pytest.raises(RefusedError) as caught:
+        DECODER.lines((msgspec.json.encode(batch_of()) + b"\n") * (Bounds().batches + 1))
+
+    assert (413, "too_many_batches") == (caught.value.status, caught.value.reason)
+
+
+def test_events_of_the_live_stream_are_of_the_node_and_run_of_their_batch():
+    """Whatever they say themselves: a node's token is held against the batch."""
+    forged = begun("a:1", node="victim", run_id="victim-run")
+    batch = batch_of(forged, node="node-1", run_id="run-1")
+
+    (message,) = _written(1, msgspec.msgpack.encode(batch), -1).split(b"\n\n")[:1]
+
+    told = msgspec.json.decode(message.partition(b"data: ")[2])
+    assert ("node-1", "run-1") == (told["node"], told["run_id"])
 
 
 @pytest.mark.parametrize("body", [b"", b"\xc1", b"\xd9\xff", b"\x91" * 5000], ids=repr)
