@@ -38,7 +38,7 @@ class Surroundings:
     credentials: CredentialSource
     retry: RetryPolicy
     slots: trio.CapacityLimiter
-    """A pull holds a slot during an attempt, never while it waits for its next one or for credentials."""
+    """A pull holds a slot during an attempt, never while it waits for its next one. See `Slot`."""
 
     gate: RuntimeGate
     tell: Reader
@@ -73,7 +73,31 @@ class Surroundings:
 
 
 class StaleCredentialError(Exception):
-    """Raised when a credential's time was over before its attempt had a slot."""
+    """Raised when a credential expired before its attempt had a slot. The slot stays held for the next attempt."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Slot:
+    """A pull's place among those that pull at the same moment.
+
+    Held during an attempt, and while the credential that expired in the queue is looked up again: a pull that had to
+    queue anew for each answer of a provider with short-lived credentials might never get to its attempt.
+    """
+
+    limiter: trio.CapacityLimiter
+    is_held: bool = False
+
+    async def take(self) -> None:
+        """Wait for a slot, unless it is held."""
+        if not self.is_held:
+            await self.limiter.acquire()
+            self.is_held = True
+
+    def give_back(self) -> None:
+        """Let the next one in the queue have it."""
+        if self.is_held:
+            self.limiter.release()
+            self.is_held = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -85,13 +109,13 @@ class Attempt:
     """1 for the image's first."""
 
     credential: Credential | None
-    even_stale: bool = False
-    """Use the credential also when its time is over."""
-
     limit: float
     """Seconds from when it has its slot; where its progress is seen, seconds without any movement."""
 
     around: Surroundings
+    slot: Slot
+    """Given back when the attempt ends."""
+
     image_id: str = ""
     """Of the image pulled."""
 
@@ -112,11 +136,14 @@ class Attempt:
 
         Raises:
             RuntimeFaultError: the runtime said no, or the limit cut it.
-            StaleCredentialError: nothing was done.
+            StaleCredentialError: nothing was done, and the slot is held. Never raised where it was held before: the
+                credential has just been looked up, and is used once however short its life, as the kubelet does.
         """
-        async with self.around.slots:
-            if self.credential is not None and not self.even_stale:
-                self._check_time(self.credential)
+        has_queued = not self.slot.is_held
+        await self.slot.take()
+        if has_queued and self.credential is not None and trio.current_time() >= self.credential.valid_until:
+            raise StaleCredentialError
+        try:
             self.around.disk.check()
             begun()
             self._tell_start()
@@ -129,16 +156,13 @@ class Attempt:
                 self._tell_end("cut by the end of the run", "cancelled", "cancelled")
                 raise
             self._ended = trio.current_time()
+        finally:
+            self.slot.give_back()
         pulled()
         try:
             self.record = await self.around.ask_status(self.image)
         finally:
             self._tell_end()
-
-    @staticmethod
-    def _check_time(credential: Credential) -> None:
-        if trio.current_time() >= credential.valid_until:
-            raise StaleCredentialError
 
     async def _call(self) -> None:
         lease = await self.around.leases.obtain(self.image)

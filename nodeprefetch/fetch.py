@@ -95,8 +95,9 @@ async def fetch(
     stopped_by: list[int] = []
     async with trio.open_nursery() as around:
         work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
+        last_list = trio.CancelScope()
         if signals is not None:
-            around.start_soon(_stop_at_first, signals, stopped_by, work)
+            around.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
         with work:
             try:
                 await run.work(connect, around)
@@ -105,8 +106,9 @@ async def fetch(
                 raise
         await run.settle_pins()
         await run.settle_leases()
-        if settings.debug and not stopped_by:
-            await run.tell_images_after()
+        if settings.debug:
+            with last_list:
+                await run.tell_images_after()
         around.cancel_scope.cancel()
     if stopped_by:
         return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
@@ -120,10 +122,13 @@ def _parallel_pulls(wanted: int | None, runtime: RuntimeVersion) -> float:
     return 2 if runtime.is_containerd_2 else 8
 
 
-async def _stop_at_first(signals: AsyncIterable[int], stopped_by: list[int], work: trio.CancelScope) -> None:
+async def _stop_at_first(
+    signals: AsyncIterable[int], stopped_by: list[int], scopes: Sequence[trio.CancelScope]
+) -> None:
     async for number in signals:
         stopped_by.append(number)
-        work.cancel()
+        for scope in scopes:
+            scope.cancel()
 
 
 @dataclass(kw_only=True, slots=True)

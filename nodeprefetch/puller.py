@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.attempt import Attempt, StaleCredentialError, Surroundings, manifest_digest
+from nodeprefetch.attempt import Attempt, Slot, StaleCredentialError, Surroundings, manifest_digest
 from nodeprefetch.credentials.auth import AuthConfig, Credential
 from nodeprefetch.credentials.source import Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
@@ -136,14 +136,17 @@ class Pull:
         await trio.sleep(delay)
 
     async def _round(self, limit: float, around: Surroundings) -> bool:
+        slot = Slot(limiter=around.slots)
         try:
-            return await self._credentials_in_turn(limit, around)
-        except StaleCredentialError:
-            # It waited too long for its slot: credentials are looked up anew. What comes then is used whatever its
-            # time, as the kubelet does: that of a slow provider may be over before it is of any use.
-            return await self._credentials_in_turn(limit, around, even_stale=True)
+            while True:
+                try:
+                    return await self._credentials_in_turn(limit, around, slot)
+                except StaleCredentialError:
+                    continue  # it waited too long for its slot: credentials are looked up anew while it holds it
+        finally:
+            slot.give_back()
 
-    async def _credentials_in_turn(self, limit: float, around: Surroundings, *, even_stale: bool = False) -> bool:
+    async def _credentials_in_turn(self, limit: float, around: Surroundings, slot: Slot) -> bool:
         """Every credential once; True when one brought the image.
 
         A refusal goes on to the next credential at once, and that one is not used again. A registry may also hide
@@ -154,7 +157,7 @@ class Pull:
         with self._look_up(around) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
-                error = await self._try(credential, lookup, limit, around, even_stale=even_stale)
+                error = await self._try(credential, lookup, limit, around, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
                 if error is not None:
@@ -184,13 +187,13 @@ class Pull:
                     )
 
     async def _try(
-        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings, *, even_stale: bool
+        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings, slot: Slot
     ) -> RuntimeFaultError | None:
         """One attempt. What went wrong; None also where there was nothing to try."""
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, limit, around, even_stale=even_stale)
+                await self._attempt(credential, limit, around, slot)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -202,16 +205,14 @@ class Pull:
                 lookup.tell(credential, verdict)
         return None
 
-    async def _attempt(
-        self, credential: Credential | None, limit: float, around: Surroundings, *, even_stale: bool
-    ) -> None:
+    async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings, slot: Slot) -> None:
         attempt = Attempt(
             image=self.image,
             number=self.attempts + 1,
             credential=credential,
-            even_stale=even_stale,
             limit=limit,
             around=around,
+            slot=slot,
         )
 
         def begun() -> None:

@@ -547,6 +547,63 @@ async def test_a_credential_whose_time_is_over_before_it_can_be_used_is_used_at_
     assert 2 == len(credentials.asked)
 
 
+async def test_a_pull_whose_credential_expired_in_the_queue_keeps_its_place(autojump_clock):
+    """One slot, taken until 20 and 40; the credential for b expires at 10."""
+    names = ["a:1", "quay.io/b:1", "c:1"]
+    service = FakeImageService(pulls={name: [Hang(20, then=IMAGE)] for name in names})
+    credentials = FakeCredentialSource(logins={"quay.io": ["short-lived"]}, lifetime=10)
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(max_parallel_pulls=1))
+
+    await run.fetch(*names)
+
+    assert names == [call.image for call in service.calls]
+    assert [0, 20, 40] == service.call_times
+
+
+async def test_a_credential_that_has_expired_when_it_comes_is_used_once(autojump_clock):
+    service = FakeImageService(pulls={"quay.io/a:1": [REFUSED, IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["one", "two"]}, lifetime=0)
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(max_parallel_pulls=1))
+
+    report = await run.fetch("quay.io/a:1")
+
+    assert () == report.failed
+    assert ["one", "two"] == [call.auth.username for call in service.calls]
+
+
+async def test_a_slot_held_for_a_new_credential_is_given_back_where_there_is_none_any_more(autojump_clock):
+    """a has one slot until 20; b's credential expires meanwhile and is refused at 20; c has the slot then."""
+    service = FakeImageService(pulls={"a:1": [Hang(20, then=IMAGE)], "quay.io/b:1": [REFUSED], "c:1": [IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["short-lived"]}, lifetime=10)
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(max_parallel_pulls=1))
+
+    report = await run.fetch("a:1", "quay.io/b:1", "c:1")
+
+    assert ["quay.io/b:1"] == [image.image for image in report.failed]
+    assert [0, 20, 20] == service.call_times
+
+
+async def test_a_signal_ends_the_list_of_images_after_the_work(autojump_clock):
+    """The list after the pulls hangs; a signal at 5 ends it, and the run."""
+
+    class HangsAtTheEnd(FakeImageService):
+        async def list_images(self):
+            if self.calls:
+                await trio.sleep_forever()
+            return await super().list_images()
+
+    async def signals() -> AsyncIterator[int]:
+        await trio.sleep(5)
+        yield signal.SIGTERM
+
+    run = FakeRun(service=HangsAtTheEnd(pulls={"a:1": [IMAGE]}), settings=FetchSettings(debug=True), signals=signals())
+
+    report = await run.fetch("a:1")
+
+    assert (5, signal.SIGTERM) == (trio.current_time(), report.signal)
+    assert () == report.failed
+
+
 async def test_debug_tells_which_credentials_match(autojump_clock):
     service = FakeImageService(pulls={"quay.io/a:1": [IMAGE], "b:1": [IMAGE]})
     credentials = FakeCredentialSource(logins={"quay.io": ["one", "two"]})
