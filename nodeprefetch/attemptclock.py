@@ -101,6 +101,12 @@ class AttemptClock:
         if self._follows:
             self._timer.deadline = self._deadline = self._moved_at + self._patience
 
+    def lose_time(self, seconds: float) -> None:
+        """Nobody could see for so long whether it moved: that time does not count."""
+        if self._follows:
+            self._moved_at += seconds
+            self._deadline += seconds
+
     def hold(self, seconds: float) -> None:
         """Somebody is looking: what they will see counts, unless it takes them longer than that."""
         self._timer.deadline = max(self._deadline, trio.current_time() + seconds)

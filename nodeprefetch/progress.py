@@ -22,7 +22,7 @@ LOOK_LIMIT = 10.0
 """Seconds in which containerd has to answer all questions of one look."""
 
 _FAILURES = 5
-"""Looks in a row at which containerd may be away: it may come back."""
+"""Looks in a row that may fail because containerd is away or slow: it may come back, and a disk is not always busy."""
 
 _SAMPLES = 11
 """Looks over which a rate is taken: ten seconds, as bytes are seen in steps."""
@@ -151,7 +151,11 @@ class ProgressWatch:
             if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
                 self._give_up(str(error))
         except trio.TooSlowError:
-            self._give_up(f"no answer in {LOOK_LIMIT:g} s")
+            self._failures += 1
+            for clock in held:
+                clock.lose_time(LOOK_LIMIT)
+            if self._failures == _FAILURES:
+                self._give_up(f"no answer in {LOOK_LIMIT:g} s, {_FAILURES} times in a row")
         finally:
             for clock in held:
                 clock.release()

@@ -326,8 +326,46 @@ async def test_a_slow_answer_does_not_cut_a_pull_that_moves(autojump_clock):
     assert [(50, "", "")] == run.ends
 
 
-async def test_no_answer_in_ten_seconds_is_the_end_of_looking(autojump_clock):
-    """The look of 4 is given up at 14."""
+async def test_one_slow_look_does_not_end_the_progress_of_a_pull(autojump_clock):
+    """A byte each second for 200 s; the look of 4 takes longer than 10 s, the next ones do not."""
+    api = Slow()
+    run = Watched(api=api, pulls={"a:1": [Hang(200, then=IMAGE), IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", layer=300 * MIB)
+        api.begin("layer", total=300 * MIB, lease="a:1")
+        for second in range(200):
+            api.takes = 11 if 3 <= second < 5 else 0
+            await trio.sleep(1)
+            api.write("layer", (second + 1) * STEP)
+
+    await run.run(script)
+
+    assert [(200, "", "")] == run.ends
+    assert [] == run.told(Notice)
+
+
+async def test_time_in_which_nobody_could_look_does_not_count_as_a_stall(autojump_clock):
+    """Nothing moves. The looks of 4 and 14 fail at 14 and 24: cut at 50, not at 30."""
+    api = Slow()
+    run = Watched(api=api, pulls={"a:1": [HANG, IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", layer=90 * MIB)
+        api.begin("layer", total=90 * MIB, lease="a:1")
+        await trio.sleep(3.5)
+        api.takes = math.inf
+        await trio.sleep(20)
+        api.takes = 0
+
+    await run.run(script)
+
+    assert "stalled" == run.ends[0][1]
+    assert 50 <= run.ends[0][0] <= 52
+
+
+async def test_five_looks_without_an_answer_are_the_end_of_looking(autojump_clock):
+    """The look of 4 is given up at 14, the fifth at 54. The limit on the wall begins there: 84."""
     api = Slow()
     run = Watched(api=api, pulls={"a:1": [HANG, IMAGE]})
 
@@ -338,9 +376,9 @@ async def test_no_answer_in_ten_seconds_is_the_end_of_looking(autojump_clock):
     await run.run(script)
 
     (notice,) = run.told(Notice)
-    assert "no answer in 10 s" in notice.message
-    assert 14 == run.times[run.events.index(notice)]
-    assert (30, "timeout") == run.ends[0][:2]
+    assert "no answer in 10 s, 5 times in a row" in notice.message
+    assert 54 == run.times[run.events.index(notice)]
+    assert (84, "timeout") == run.ends[0][:2]
 
 
 async def test_an_image_that_waits_for_anothers_download_of_its_layer_moves_with_it(autojump_clock):
