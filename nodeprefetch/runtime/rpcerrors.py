@@ -1,6 +1,6 @@
 """The errors of gRPC calls to the runtime, made ours in one place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError, RpcError
@@ -9,12 +9,12 @@ from nodeprefetch.runtime.faults import RuntimeFaultError
 
 
 @contextmanager
-def our_errors(image: str = "", *, secrets: Sequence[str] = ()) -> Iterator[None]:
+def our_errors(image: str = "", *, secrets: Collection[str] = ()) -> Iterator[None]:
     """What a call may end with, as a `RuntimeFaultError`; the cause stays chained.
 
     Args:
         image: what the call is about.
-        secrets: what must not be shown, such as the password that is sent with the call.
+        secrets: what must not be shown, looked at when there is an error: all passwords sent so far.
     """
     try:
         yield
