@@ -18,7 +18,7 @@ from nodeprefetch.runtime.faults import RuntimeFaultError
 from nodeprefetch.runtime.service import ImageService, RuntimeVersion
 
 ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
-"""Where other CRI tools look first (crictl)."""
+"""Where other CRI tools look (crictl)."""
 
 USUAL_SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -34,6 +34,15 @@ ANSWER_LIMIT = 5.0
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two looks at the sockets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Problem:
+    """Why there is no runtime at a path."""
+
+    text: str
+    is_absent: bool = False
+    """Nothing is there."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +76,8 @@ def connect_to(
     Args:
         path: the socket, with or without `unix://`; None: look.
         wait: seconds to go on trying for; 0: try once.
-        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`.
+        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`, which decides as `path` does: another
+            runtime may hold images that no pod of this node is started from.
         usual: where to look otherwise, in order.
         complain: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
     """
@@ -75,7 +85,7 @@ def connect_to(
         sockets: tuple[str, ...] = (path,)
     else:
         named = environment.get(ENDPOINT_VARIABLE, "").strip()
-        sockets = (named, *usual) if named else usual
+        sockets = (named,) if named else usual
     sockets = tuple(dict.fromkeys(socket_path(one) for one in sockets))
 
     async def connect(nursery: trio.Nursery) -> Runtime:
@@ -101,11 +111,11 @@ def socket_path(endpoint: str) -> str:
     return endpoint.removeprefix("unix://").removeprefix("unix:")
 
 
-async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None] | None) -> Runtime | str:
+async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None] | None) -> Runtime | _Problem:
     """The runtime, or why there is none at that path."""
-    problem = _look_at(path)
-    if problem:
-        return problem
+    found = _look_at(path)
+    if found is not None:
+        return found
     channel, close = await nursery.start(_keep_open, path)
     service = CriImageService(channel)
     try:
@@ -121,7 +131,7 @@ async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None]
         own_api = await _own_api(version, channel, complain) if complain else None
         return Runtime(service=service, version=version, socket=path, containerd=own_api)
     close.cancel()
-    return problem
+    return _Problem(text=problem)
 
 
 async def _own_api(version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]) -> ContainerdApi | None:
@@ -140,23 +150,23 @@ async def _keep_open(
             await trio.sleep_forever()
 
 
-def _look_at(path: str) -> str:
-    """What is wrong with a path before anything is sent there; empty when it is a socket."""
+def _look_at(path: str) -> _Problem | None:
+    """What is wrong with a path before anything is sent there; None when it is a socket."""
     if not os.path.isabs(path):  # noqa: PTH117 - a text, as the user gave it
-        return "is not an absolute path"
+        return _Problem(text="is not an absolute path")
     try:
         kind = os.stat(path).st_mode  # noqa: PTH116
     except FileNotFoundError:
-        return "does not exist"
+        return _Problem(text="does not exist", is_absent=True)
     except PermissionError:
-        return "no permission to look at it: run as root, or as a member of the socket's group"
+        return _Problem(text="no permission to look at it: run as root, or as a member of the socket's group")
     except OSError as error:
-        return error.strerror or str(error)
+        return _Problem(text=error.strerror or str(error))
     if stat.S_ISDIR(kind):
-        return "is a directory, not a socket"
+        return _Problem(text="is a directory, not a socket")
     if not stat.S_ISSOCK(kind):
-        return "is a file, not a socket"
-    return ""
+        return _Problem(text="is a file, not a socket")
+    return None
 
 
 def _explain(error: RuntimeFaultError) -> str:
@@ -174,15 +184,15 @@ def _explain(error: RuntimeFaultError) -> str:
     return str(error)
 
 
-def _report(problems: Mapping[str, str], wait: float) -> str:
+def _report(problems: Mapping[str, _Problem], wait: float) -> str:
     waited = f" in {wait:g} s" if wait and math.isfinite(wait) else ""
     if len(problems) == 1:
         ((path, problem),) = problems.items()
-        return f"no container runtime answered{waited}: {path}: {problem}"
-    there = {path: problem for path, problem in problems.items() if problem != "does not exist"}
+        return f"no container runtime answered{waited}: {path}: {problem.text}"
+    there = {path: problem for path, problem in problems.items() if not problem.is_absent}
     if not there:
         return (
             f"no container runtime found{waited}: none of these sockets exists: {', '.join(problems)}; "
             "say where it is by --cri-socket"
         )
-    return f"no container runtime answered{waited}: " + "; ".join(f"{path}: {why}" for path, why in there.items())
+    return f"no container runtime answered{waited}: " + "; ".join(f"{path}: {why.text}" for path, why in there.items())
