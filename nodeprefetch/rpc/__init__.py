@@ -8,7 +8,8 @@ from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
 from nodeprefetch.rpc.channel import MAX_MESSAGE, Channel, open_channel
-from nodeprefetch.rpc.stream import Message, Stream
+from nodeprefetch.rpc.message import Message
+from nodeprefetch.rpc.stream import Stream
 from nodeprefetch.rpc.stub import ServiceStub
 
 __all__ = [

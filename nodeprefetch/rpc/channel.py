@@ -10,9 +10,10 @@ from grpclib.const import Cardinality
 from nodeprefetch.errors import ConnectionLostError
 from nodeprefetch.rpc.address import Target, parse_address
 from nodeprefetch.rpc.connection import Connection
+from nodeprefetch.rpc.message import Message
 from nodeprefetch.rpc.metadata import MetadataLike
 from nodeprefetch.rpc.request import request_headers
-from nodeprefetch.rpc.stream import Message, Stream
+from nodeprefetch.rpc.stream import Stream
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of the largest message accepted, unless said otherwise: containerd's own limit for what it sends."""

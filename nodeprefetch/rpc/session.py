@@ -12,7 +12,8 @@ from h2.exceptions import H2Error, NoAvailableStreamIDError, ProtocolError
 
 from nodeprefetch.errors import ConnectionLostError, ProtocolViolationError, RpcError, StreamResetError
 from nodeprefetch.rpc.http2 import CONNECTION_WINDOW, STREAM_WINDOW, start_http2
-from nodeprefetch.rpc.stream import Message, Stream
+from nodeprefetch.rpc.message import Message
+from nodeprefetch.rpc.stream import Stream
 
 _WRITE_AHEAD = 256 * 1024
 """Bytes that may lie in the buffer before callers have to wait."""

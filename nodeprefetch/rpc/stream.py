@@ -2,31 +2,17 @@
 
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Generic, Protocol, Self
 
 import trio
 from grpclib.const import Cardinality
 
 from nodeprefetch.errors import ProtocolViolationError, RpcError
+from nodeprefetch.rpc.decoding import decode, largest
 from nodeprefetch.rpc.frames import FrameParser, frame_message
+from nodeprefetch.rpc.message import Message, Reply
 from nodeprefetch.rpc.metadata import Metadata, decode_metadata
 from nodeprefetch.rpc.status import Headers, response_problem, trailers_problem
-
-
-class Message(Protocol):
-    """A message as betterproto2 and google.protobuf generate them."""
-
-    def SerializeToString(self) -> bytes:  # noqa: N802 (their name)
-        """The message in protobuf's wire format."""
-        ...
-
-    @classmethod
-    def FromString(cls, s: bytes, /) -> Self:  # noqa: N802 (their name)
-        """The message in these bytes."""
-        ...
-
-
-Reply = TypeVar("Reply", bound=Message)
 
 
 class Wire(Protocol):
@@ -73,7 +59,7 @@ class Stream(Generic[Reply]):
         self._wire = wire
         self._many = cardinality.server_streaming
         self._reply_type = reply_type
-        self._parser = FrameParser(max_message)
+        self._parser = FrameParser(largest(reply_type, max_message))
         self._inbox: deque[tuple[bytes, int]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
         self._trailers: Headers = {}
@@ -186,7 +172,7 @@ class Stream(Generic[Reply]):
         while True:
             message = self._parser.next_message()
             if message is not None:
-                return self._decode(message)
+                return decode(self._reply_type, message)
             if self._inbox:
                 data, size = self._inbox.popleft()
                 self._parser.feed(data)
@@ -202,13 +188,6 @@ class Stream(Generic[Reply]):
                 return None
             else:
                 await self._changed.park()
-
-    def _decode(self, message: bytes) -> Reply:
-        try:
-            return self._reply_type.FromString(message)
-        except Exception as exc:
-            name = self._reply_type.__name__
-            raise ProtocolViolationError(f"{len(message)} bytes came that are no {name}") from exc
 
     # The connection's side.
 

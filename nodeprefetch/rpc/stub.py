@@ -15,8 +15,9 @@ from typing import TypeVar
 from grpclib.const import Cardinality
 
 from nodeprefetch.rpc.channel import Channel
+from nodeprefetch.rpc.message import Message
 from nodeprefetch.rpc.metadata import MetadataLike
-from nodeprefetch.rpc.stream import Message, Stream
+from nodeprefetch.rpc.stream import Stream
 
 Reply = TypeVar("Reply", bound=Message)
 Replies = AbstractAsyncContextManager[Stream[Reply]]

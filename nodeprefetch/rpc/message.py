@@ -1,0 +1,19 @@
+"""What a message is to a call."""
+
+from typing import Protocol, Self, TypeVar
+
+
+class Message(Protocol):
+    """A message as betterproto2 and google.protobuf generate them."""
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 (their name)
+        """The message in protobuf's wire format."""
+        ...
+
+    @classmethod
+    def FromString(cls, s: bytes, /) -> Self:  # noqa: N802 (their name)
+        """The message in these bytes."""
+        ...
+
+
+Reply = TypeVar("Reply", bound=Message)
