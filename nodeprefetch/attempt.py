@@ -85,6 +85,9 @@ class Slot:
     """
 
     limiter: trio.CapacityLimiter
+    taken: Callable[[], None]
+    """Called each time when there is a slot."""
+
     is_held: bool = False
 
     async def take(self) -> None:
@@ -92,6 +95,7 @@ class Slot:
         if not self.is_held:
             await self.limiter.acquire()
             self.is_held = True
+            self.taken()
 
     def give_back(self) -> None:
         """Let the next one in the queue have it."""

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
     from nodeprefetch.pins import Pins
 
 
+LONGEST_QUEUE = 256
+"""Images at once that have begun and wait for their first slot: each costs memory, so the others begin later.
+
+More than pull at the same moment, so that credentials are there when a slot is free.
+"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """How a run ended."""
@@ -202,8 +209,11 @@ class _Run:
             debug=self.settings.debug,
             jitter=self.jitter,
         )
+        queue = trio.Semaphore(LONGEST_QUEUE)
         async with trio.open_nursery() as pulls:
             for pull in self.pulls:
+                await queue.acquire()
+                pull.next_may_begin = queue.release
                 pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
                 await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
 
@@ -225,6 +235,7 @@ class _Run:
 
     async def _pull(self, pull: Pull, around: Surroundings) -> None:
         await pull.run(around)
+        pull.leave_queue()
         self.tell(pull.finished(elapsed=trio.current_time() - self.started))
         if self.pins is not None and pull.is_there:
             await self.pins.keep(pull.image_id)

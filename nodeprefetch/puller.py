@@ -1,7 +1,7 @@
 """One image: its credentials in turn, round after round, until it is present, has failed for good, or is cut."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -37,6 +37,9 @@ class Pull:
     """What the runtime says of the image, where it did."""
 
     result: ImageFinished | None = None
+    next_may_begin: Callable[[], None] | None = None
+    """Called once, by `leave_queue`."""
+
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
     _knows_all_credentials: bool = True
@@ -51,6 +54,12 @@ class Pull:
         """What is kept of it is of use to the next run. That of one that does not fit on the disk helps to fill it."""
         does_not_fit = self.outcome is Outcome.FAILED and self._fault.kind is FaultClass.NO_SPACE
         return not (self.is_there or does_not_fit)
+
+    def leave_queue(self) -> None:
+        """It has its first slot, or its outcome: the next one of the list may begin."""
+        if self.next_may_begin is not None:
+            self.next_may_begin()
+            self.next_may_begin = None
 
     async def run(self, around: Surroundings) -> None:
         """Until the image is present or an error says that trying again cannot help."""
@@ -136,7 +145,7 @@ class Pull:
         await trio.sleep(delay)
 
     async def _round(self, limit: float, around: Surroundings) -> bool:
-        slot = Slot(limiter=around.slots)
+        slot = Slot(limiter=around.slots, taken=self.leave_queue)
         try:
             while True:
                 try:

@@ -24,6 +24,7 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
+from nodeprefetch.fetch import LONGEST_QUEUE
 from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.service import ImageRecord
 from nodeprefetch.schedule import RetryPolicy
@@ -637,6 +638,39 @@ async def test_a_run_without_a_runtime_tells_that_every_image_has_failed(autojum
         run.result("a:1").reason,
     )
     assert (RunEnd.NO_RUNTIME, 2, 10) == (run.events[-1].end, run.events[-1].failed, run.events[-1].elapsed)
+
+
+async def test_no_more_images_begin_than_can_wait_for_their_first_slot(autojump_clock):
+    """One holds the only slot, the longest queue waits; the others have not looked for credentials yet."""
+    names = [f"quay.io/image{number}:1" for number in range(LONGEST_QUEUE + 50)]
+    service = FakeImageService(pulls={name: [Hang(1, then=IMAGE)] for name in names})
+    credentials = FakeCredentialSource()
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(max_parallel_pulls=1))
+    begun: list[int] = []
+
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def look():
+            await trio.sleep(0.5)
+            begun.append(len(credentials.asked))
+
+        report = await run.fetch(*names)
+
+    assert [LONGEST_QUEUE + 1] == begun
+    assert () == report.failed
+    assert names == [call.image for call in service.calls]
+
+
+async def test_images_that_rest_before_their_next_attempt_keep_no_other_from_beginning(autojump_clock):
+    """All but the last are tried again after the first one's pause of 1 s; the last begins at 0."""
+    names = [f"image{number}:1" for number in range(LONGEST_QUEUE + 50)]
+    service = FakeImageService(pulls={name: [PASSING, IMAGE] for name in names[:-1]} | {names[-1]: [IMAGE]})
+
+    await FakeRun(service=service, settings=FetchSettings(max_parallel_pulls=1)).fetch(*names)
+
+    begun = [time for call, time in zip(service.calls, service.call_times, strict=True) if call.image == names[-1]]
+    assert [0] == begun
 
 
 async def test_images_queue_for_slots_in_the_order_of_the_list(autojump_clock):
