@@ -17,6 +17,7 @@ from nodeprefetch.imagelist import (
     unique,
 )
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.plain_file import open_given
 
 if TYPE_CHECKING:
     from nodeprefetch.credentials.plugins import Plugin
@@ -91,7 +92,7 @@ def _read_list(file: str) -> ImageList:
     try:
         if file == "-":
             return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin="standard input")
-        with open(file, "rb") as stream:  # noqa: PTH123 - a name as the user gave it, for messages too
+        with open_given(file) as stream:
             return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
     except OSError as error:
         return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))

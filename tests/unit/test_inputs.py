@@ -1,6 +1,7 @@
 """Image lists and secrets, read and checked before anything is done."""
 
 import io
+import os
 import sys
 
 import pytest
@@ -105,3 +106,19 @@ def test_problems_of_several_parts_are_raised_together():
 
 def test_no_problems_raise_nothing():
     Problems().raise_if_any()
+
+
+def test_a_list_that_is_a_fifo_is_waited_for_by_nobody(tmp_path):
+    os.mkfifo(tmp_path / "list")
+
+    with pytest.raises(UsageError, match="list: cannot be read: "):
+        read_images([str(tmp_path / "list")], [])
+
+
+def test_a_list_may_be_a_pipe_that_a_shell_hands_over():
+    reading, writing = os.pipe()
+    os.write(writing, b"a:1")
+    os.close(writing)
+
+    assert ["a:1"] == [image.text for image in read_images([f"/dev/fd/{reading}"], [])]
+    os.close(reading)

@@ -425,6 +425,13 @@ async def test_what_can_be_read_once_is_read_once(tmp_path: Path, autojump_clock
         os.close(number)
 
 
+def test_a_secret_that_is_a_fifo_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".dockerconfigjson")
+
+    with pytest.raises(UsageError, match="cannot be read"):
+        configured(str(tmp_path / ".dockerconfigjson"))
+
+
 async def test_no_secret_shows_in_what_is_printed(tmp_path: Path) -> None:
     (tmp_path / "a").write_text(payload("a", "b"))
     providers = configured(tmp_path / "a")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.plain_file import open_given
 from nodeprefetch_kubelet.config import ProviderConfig, parse_config
 
 MAX_FILE_BYTES = 1 << 20
@@ -45,7 +46,7 @@ def _files(location: Path) -> list[Path]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_given(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error

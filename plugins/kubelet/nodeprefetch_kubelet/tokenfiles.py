@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nodeprefetch.errors import Problems
 from nodeprefetch.imageref import quote
+from nodeprefetch.plain_file import open_given
 from nodeprefetch_kubelet.config import ProviderConfig
 from nodeprefetch_kubelet.errors import KubeletProviderError
 
@@ -57,7 +58,7 @@ def read_token(path: Path) -> str:
         KubeletProviderError: it cannot be read, or there is none in it.
     """
     try:
-        with path.open("rb") as file:
+        with open_given(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise KubeletProviderError(f"the token file {path} cannot be read: {error.strerror or error}") from error

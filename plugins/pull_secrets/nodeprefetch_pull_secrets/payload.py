@@ -16,6 +16,7 @@ from nodeprefetch.credentials.dockerconfig import (
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.errors import UsageError
 from nodeprefetch.imageref import quote
+from nodeprefetch.plain_file import open_given
 from nodeprefetch_pull_secrets.locations import unreadable
 
 MAX_FILE_BYTES = 1 << 20
@@ -50,7 +51,7 @@ def read_payload(path: Path) -> Payload:
         UsageError: the file cannot be read, or is no pull secret. A single bad entry is a warning.
     """
     try:
-        with path.open("rb") as file:
+        with open_given(path) as file:
             fingerprint = _fingerprint(os.fstat(file.fileno()))
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
