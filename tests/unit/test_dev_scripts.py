@@ -21,6 +21,7 @@ WRONG = [
     ["lint-workflows", "--help"],
     ["lock", "--help"],
     ["lock", "--upgrade", "trio"],
+    ["pin-images", "--help"],
     ["release"],
     ["release", "--help"],
     ["test", "--help"],
