@@ -1,7 +1,6 @@
 """The surroundings that tests ask for: a containerd, a docker-registry, a fake registry."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,9 +33,8 @@ def _need(reason: str | None) -> None:
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """A directory whose path leaves room for a socket's name, which pytest's tmp_path may not."""
-    directory = Path(tempfile.mkdtemp(prefix="npf-"))
-    yield directory
-    shutil.rmtree(directory)
+    with tempfile.TemporaryDirectory(prefix="npf-") as directory:  # unlike rmtree, removes what a test has locked
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

@@ -144,15 +144,18 @@ class CriHandlers:
 
     async def _download(self, ref: ImageRef, auth: AuthConfig | None) -> str:
         prefix = f'failed to pull and unpack image "{ref.pull_ref}": '
+        # Raised below: before Python 3.11.4 what is raised inside `except*` comes in a group.
         try:
             done = await download(ref, auth)
+        except* OSError as errors:
+            failure = GRPCError(Status.UNKNOWN, f"{prefix}failed to do request: {_first(errors)}")
         except* DownloadError as errors:
             first = _first(errors)
-            raise GRPCError(Status[getattr(first, "code", "UNKNOWN")], f"{prefix}{first}") from errors
-        except* OSError as errors:
-            raise GRPCError(Status.UNKNOWN, f"{prefix}failed to do request: {_first(errors)}") from errors
-        self._script.hold(ref, done.image_id, digest=done.digest, size=done.size)
-        return done.image_id
+            failure = GRPCError(Status[getattr(first, "code", "UNKNOWN")], f"{prefix}{first}")
+        else:
+            self._script.hold(ref, done.image_id, digest=done.digest, size=done.size)
+            return done.image_id
+        raise failure
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -26,9 +27,19 @@ TO_PARSE = {
 
 def loaded(*arguments: str, stop: str | None = None) -> set[str]:
     """The modules that a command imports; one that does not end is stopped once it has said `stop`."""
+    return {"nodeprefetch.__main__", *imported("-m", "nodeprefetch", *arguments, stop=stop)}
+
+
+@cache
+def of_the_interpreter() -> set[str]:
+    """What Python loads, or looks for, before it does anything: a distribution's sitecustomize among it."""
+    return imported("-c", "")
+
+
+def imported(*arguments: str, stop: str | None = None) -> set[str]:
     lines = []
     with subprocess.Popen(
-        [sys.executable, "-X", "importtime", "-m", "nodeprefetch", *arguments],
+        [sys.executable, "-X", "importtime", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -38,8 +49,7 @@ def loaded(*arguments: str, stop: str | None = None) -> set[str]:
             lines.append(line)
             if stop is not None and stop in line:
                 process.terminate()
-    found = re.findall(r"^import time:.*\| +([\w.]+)$", "".join(lines), re.MULTILINE)
-    return {"nodeprefetch.__main__", *found}
+    return set(re.findall(r"^import time:.*\| +([\w.]+)$", "".join(lines), re.MULTILINE))
 
 
 def of_ours(modules: set[str]) -> set[str]:
@@ -51,7 +61,6 @@ def of_others(modules: set[str]) -> set[str]:
     # betterproto2 loads pydantic where it is installed, as its compiler wants it; copy asks for `org`, for Jython.
     environment = {
         "coverage",
-        "sitecustomize",
         "pydantic",
         "pydantic_core",
         "typing_inspection",
@@ -60,7 +69,7 @@ def of_others(modules: set[str]) -> set[str]:
     }
     return {
         package
-        for name in modules
+        for name in modules - of_the_interpreter()
         if (package := name.partition(".")[0]) not in sys.stdlib_module_names
         and package not in {"nodeprefetch", *environment}
         and not package.startswith(("_", "mypyc", "distutils"))
