@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.kubectl import Kubectl
+from nodeprefetch.testing.kubectl import Kubectl, KubectlError
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,4 +113,23 @@ def install(server: ApiServer, name: str, namespace: str, *flags: str) -> Instal
     kinds = {each["kind"] for each in made.objects}
     pods = [made.pod(kind) for kind in ("DaemonSet", "Deployment") if kind in kinds]
     server.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}), "--force-conflicts")
+    if "ValidatingAdmissionPolicy" in kinds:
+        _wait_for_policy(made)
     return made
+
+
+def _wait_for_policy(made: Installation, *, patience: float = 120.0) -> None:
+    """Until the policy refuses a probe, which changes nothing: it is in force some seconds after it was applied."""
+    pod, deadline = made.kubectl, time.monotonic() + patience
+    while time.monotonic() < deadline:
+        try:
+            pod.run(
+                "patch", "node", made.node, "--dry-run=server", '--patch={"metadata":{"labels":{"probe.io/probe":"x"}}}'
+            )
+        except KubectlError as refusal:
+            if "and no other" in str(refusal):
+                return
+            raise
+        time.sleep(0.2)
+    message = f"the policy of {made.namespace} refuses nothing after {patience:.0f} s"
+    raise TimeoutError(message)

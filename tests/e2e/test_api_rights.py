@@ -19,8 +19,11 @@ LABEL, SUMMARY = "nodeprefetch.io/web", "nodeprefetch.io/web.summary"
 def restricted(api_server: ApiServer) -> Iterator[Installation]:
     """Shared by the tests here: with `--restrict-node-access`, and an aggregator."""
     made = install(api_server, "web", "rights", "--collect-metrics", "--restrict-node-access")
+    before = _nodes(made)
     yield made
+    after = _nodes(made)
     made.remove()
+    assert before == after, "a test has left a change at a node"
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +132,11 @@ def test_the_policy_is_about_nobody_else(restricted: Installation) -> None:
     change = {"metadata": {"labels": {"a": "b"}}, "spec": {"unschedulable": True}}
 
     _patch(restricted.server.kubectl, restricted.other_node, change)
+    changed = restricted.metadata(restricted.other_node, "labels")
+    undo = {"metadata": {"labels": {"a": None}}, "spec": {"unschedulable": None}}
+    _patch(restricted.server.kubectl, restricted.other_node, undo)
 
-    assert "b" == restricted.metadata(restricted.other_node, "labels")["a"]
+    assert "b" == changed["a"]
 
 
 def test_without_the_policy_the_right_is_to_all_of_every_node(installed: Callable[..., Installation]) -> None:
@@ -151,6 +157,13 @@ def test_the_token_ends_with_its_pod(installed: Callable[..., Installation]) -> 
 
     with pytest.raises(KubectlError, match=r"Unauthorized|must be logged in"):
         pod.run("get", "node", installation.node)
+
+
+def _nodes(installation: Installation) -> list[Any]:
+    """What the tests try to change at both nodes."""
+    nodes = [installation.server.kubectl.get("node", name) for name in (installation.node, installation.other_node)]
+    wanted = ("labels", "finalizers", "ownerReferences")
+    return [({key: node["metadata"].get(key) for key in wanted}, node["spec"]) for node in nodes]
 
 
 def _patch(kubectl: Kubectl, node: str, change: dict[str, Any]) -> None:
