@@ -5,8 +5,8 @@
 # It is made once, and again when the requirements or the project's metadata change.
 use_venv() {
     local wanted=$1 stamp python=${PYTHON:-python3}
-    if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-        echo "dev: $python is no Python 3.11 or newer with venv; set PYTHON to one (Debian: apt-get install python3-venv)" >&2
+    if ! is_usable "$python" && { [ -n "${PYTHON:-}" ] || ! want_packages python3-venv || ! is_usable "$python"; }; then
+        echo "dev: $python is not Python 3.11 or newer with venv; set PYTHON to one (Debian: apt-get install python3-venv)" >&2
         exit 2
     fi
     stamp=$("$python" -VV && cat "dev/requirements/$wanted.txt" pyproject.toml)
@@ -26,6 +26,10 @@ use_venv() {
     fi
     PATH=$PWD/.venv/bin:$PATH
     export PATH
+}
+
+is_usable() {
+    "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
 # Installs Debian packages that are missing when that can be done; else says which are missing, and returns 1.

@@ -57,6 +57,28 @@ def test_without_a_usable_go_workflows_are_not_checked_and_that_is_said(said, tm
     assert "workflows are not checked" in ended.stderr
 
 
+def test_root_on_debian_gets_a_missing_python_installed(tmp_path):
+    """As every other package. The Python here works from then on, as far as the look at it."""
+    programs = {
+        "id": "echo 0",
+        "dpkg-query": "exit 1",
+        "apt-get": f'echo "$*" >>{tmp_path}/asked',
+        "python3": f'[ -e {tmp_path}/asked ] && [ "$1" = -c ]',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    script = f"set -e; . {ROOT / 'dev/_env.sh'}; use_venv all"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    ended = subprocess.run(
+        ["/bin/bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert ("dev: installing python3-venv\n", "") == (ended.stdout, ended.stderr)
+    assert (tmp_path / "asked").read_text().splitlines()[-1].endswith(" python3-venv")
+
+
 def test_workflows_have_the_go_that_the_clusters_programs_want():
     """What is compiled with another one says so and is left out, and all that needs it is skipped."""
     (wanted,) = re.findall(r"^go_version=(\S+)", (ROOT / "dev/clusterparts/build.sh").read_text("utf-8"), re.MULTILINE)
