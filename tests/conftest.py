@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from nodeprefetch.testing.daemons import (
@@ -16,6 +17,9 @@ from nodeprefetch.testing.daemons import (
     why_no_docker_registry,
 )
 from nodeprefetch.testing.registry import FakeRegistry
+
+hypothesis.settings.register_profile("patient", deadline=None)  # no test measures time: the machine may be busy
+hypothesis.settings.load_profile("patient")
 
 CONTAINERDS = ("containerd1", "containerd2")
 """Names of the fixtures."""
