@@ -17,7 +17,6 @@ from nodeprefetch.imagelist import (
     unique,
 )
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch.plain_file import open_given
 
 if TYPE_CHECKING:
     from nodeprefetch.credentials.plugins import Plugin
@@ -89,6 +88,8 @@ def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
 
 
 def _read_list(file: str) -> ImageList:
+    from nodeprefetch.plain_file import open_given  # noqa: PLC0415 - not for --help
+
     try:
         if file == "-":
             return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin="standard input")
