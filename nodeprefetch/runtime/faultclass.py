@@ -23,6 +23,17 @@ class FaultClass(enum.Enum):
     """The runtime is not there, or not ready yet: nothing was said about the image."""
 
 
+_OF_NETWORK_OR_NODE = frozenset({
+    # the way to the registry
+    "connection", "dns", "tls", "clock", "timeout", "stalled", "stream_reset", "cancelled", "protocol",
+    # the node and its runtime
+    "store_damaged", "content_gone", "lease_gone", "locked", "message_too_large", "unimplemented", "artifact",
+    # the name that was asked for
+    "bad_name",
+})  # fmt: skip
+"""Reasons that every credential would meet in the same way."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
     """One fault, classed."""
@@ -38,3 +49,35 @@ class Fault:
 
     retries: int | None = None
     """How often a passing fault of this reason may repeat before it counts as permanent. None: no end."""
+
+    patience: float | None = None
+    """Seconds, from when an image first met this reason, for which a passing fault may repeat. None: no end."""
+
+    doubts_kept: bool = False
+    """What earlier attempts left on the node, such as a partial download, may have caused it."""
+
+    @property
+    def spares_credentials(self) -> bool:
+        """Surely the network's or the node's: another credential would meet it too.
+
+        The kubelet tries its credentials one after the other whatever the error says. So do we, except here.
+        """
+        return self.kind in {FaultClass.NO_SPACE, FaultClass.RUNTIME_GONE} or self.reason in _OF_NETWORK_OR_NODE
+
+    @property
+    def hope(self) -> int:
+        """How much trying again promises: of the faults of several credentials the one with the most counts.
+
+        What waits for the runtime or the disk comes first, since nothing was said about the image.
+        """
+        match self.kind:
+            case FaultClass.RUNTIME_GONE:
+                return 6
+            case FaultClass.NO_SPACE:
+                return 5
+            case FaultClass.PASSING:
+                return 4 if self.retries is None and self.patience is None else 3
+            case FaultClass.PERMANENT:
+                return 2 if self.missing else 1
+            case FaultClass.REFUSED:
+                return 0

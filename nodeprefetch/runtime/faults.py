@@ -3,9 +3,7 @@
 from collections.abc import Iterable
 from typing import Self
 
-from nodeprefetch.errors import (
-    NodeprefetchError,
-)
+from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.runtime.faultclass import Fault, FaultClass
 
 __all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
@@ -57,6 +55,22 @@ def classify(code: str, text: str) -> Fault:
     return fault
 
 
+def advice(fault: Fault) -> str:
+    """What to do about a fault whose text does not show it; empty for most."""
+    match fault.reason:
+        case "store_damaged":
+            return (
+                "the storage of the container runtime on this node is damaged: remove the image there and restart the "
+                "runtime, or replace the node"
+            )
+        case "not_a_registry":
+            return "not a registry's answer: check for a sign-in page, a proxy or another web server at that address"
+        case "clock":
+            return "the clock of this node is behind: check its time synchronization"
+        case _:
+            return ""
+
+
 class RuntimeFaultError(NodeprefetchError):
     """Raised when the runtime answers with an error, or not at all. Its text is one line without secrets.
 
@@ -81,7 +95,10 @@ class RuntimeFaultError(NodeprefetchError):
     @classmethod
     def from_status(cls, code: str, text: str, *, image: str = "", secrets: Iterable[str] = ()) -> Self:
         """The runtime's answer is an error with this gRPC status name and message."""
-        return cls(text, fault=classify(code, text), code=code, image=image, secrets=secrets)
+        fault = classify(code, text)
+        what_to_do = advice(fault)
+        shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
+        return cls(shown, fault=fault, code=code, image=image, secrets=secrets)
 
     @classmethod
     def gone(cls, text: str, *, image: str = "") -> Self:

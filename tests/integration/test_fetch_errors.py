@@ -108,7 +108,7 @@ CASES = {
     "layer that cannot be unpacked": Case(
         lambda s: s.serve("broken", make_broken_image()), "permanent", "bad_layer", 1
     ),
-    "login page": Case(Scene.login_page, "permanent", "bad_manifest", 1),
+    "login page": Case(Scene.login_page, "passing", "not_a_registry", 4),
     "wrong bytes": Case(lambda s: s.fail("bytes", "layer", Fault.wrong_bytes()), "passing", "bad_digest", 2),
     "404 for a layer": Case(lambda s: s.fail("layer404", "layer", Fault.status(404)), "passing", "blob_missing", 2),
     "unresolvable": Case(lambda _: f"{NO_HOST}/app:1", "passing", "dns", 4),

@@ -18,6 +18,7 @@ ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "p
 """Texts with blanks to fill in: names as the image has them, and what a server says."""
 
 DIGEST = "sha256:" + "3b" * 32
+MIRRORS = "(Mirrors also failed: "
 MESSAGE = "access to this is not for you"
 
 HOSTILE_NAMES = [
@@ -43,6 +44,7 @@ HOSTILE_MESSAGES = [
     'failed to parse image reference "x": invalid reference format',
     "server is not initialized yet",
     "no match for platform in manifest: not found",
+    "no]): registry.example.com/team/app:1.2: no space left on device",
     "toomanyrequests: later\ndenied: never\nunexpected status: 404 Not Found",
     "dial tcp: lookup x: no such host",
     "",
@@ -97,7 +99,20 @@ def fill(template: str, *, image: str = "registry.example.com/team/app:1.2", mes
 
 def expected(row: dict[str, Any]) -> Fault:
     """The class that stands in the table."""
-    return Fault(kind=FaultClass(row["kind"]), reason=row["reason"], missing=row["missing"], retries=row["retries"])
+    return Fault(
+        kind=FaultClass(row["kind"]),
+        reason=row["reason"],
+        missing=row["missing"],
+        retries=row["retries"],
+        patience=row.get("patience"),
+        doubts_kept=row.get("doubts_kept", False),
+    )
+
+
+def allowed(row: dict[str, Any], message: str) -> list[Fault]:
+    """And nothing is concluded where a message may have closed the bracket around the errors of mirrors."""
+    is_ambiguous = MIRRORS in row["text"] and any(end in message for end in ("]): ", "; artifact err: "))
+    return [expected(row), Fault(kind=FaultClass.PASSING, reason="unknown")] if is_ambiguous else [expected(row)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row['runtime']}: {row['case']}" for row in ROWS])
@@ -114,12 +129,12 @@ def test_the_name_of_the_image_does_not_decide(image: str) -> None:
 @pytest.mark.parametrize("message", HOSTILE_MESSAGES)
 def test_what_the_server_says_does_not_decide(message: str) -> None:
     for row in ROWS:
-        assert expected(row) == classify(row["code"], fill(row["text"], message=message)), row["case"]
+        assert classify(row["code"], fill(row["text"], message=message)) in allowed(row, message), row["case"]
 
 
 @given(row=st.sampled_from(ROWS), image=names, message=messages)
 def test_no_name_and_no_message_changes_a_class(row: dict[str, Any], image: str, message: str) -> None:
-    assert expected(row) == classify(row["code"], fill(row["text"], image=image, message=message))
+    assert classify(row["code"], fill(row["text"], image=image, message=message)) in allowed(row, message)
 
 
 @given(code=st.sampled_from(sorted({row["code"] for row in ROWS})), text=st.one_of(messages, st.binary()))
@@ -157,6 +172,7 @@ P = 'failed to pull and unpack image "q.io/a:1": '
 R = P + "failed to resolve image: "
 HEAD = R + 'failed to do request: Head "https://q.io/v2/": '
 READING = "initializing source docker://q.io/a:1: reading manifest 1 in q.io/a: "
+REST = "\nexhausting input failed (error: EOF: "
 LAYER = P + "failed to extract layer sha256:3b: mount callback failed on /m: "
 
 
@@ -177,6 +193,13 @@ LAYER = P + "failed to extract layer sha256:3b: mount callback failed on /m: "
         (P + "failed to copy: http2: server sent GOAWAY", "passing", "connection"),
         (P + "failed to copy: unexpected EOF", "passing", "connection"),
         (P + "failed to copy: context canceled", "passing", "timeout"),
+        (P + "something new: not found", "passing", "store_damaged"),
+        (
+            P + "failed to copy: httpReadSeeker: failed open: content at h not found: not found",
+            "passing",
+            "blob_missing",
+        ),
+        (R + "something new: not found", "passing", "unknown"),  # the registry's, or not: the code decides
         (P + "snapshot 12 does not exist: not found", "passing", "content_gone"),
         (LAYER + "gzip: invalid header", "permanent", "bad_layer"),
         (LAYER + "gzip: invalid checksum: unknown", "permanent", "bad_layer"),
@@ -209,8 +232,21 @@ LAYER = P + "failed to extract layer sha256:3b: mount callback failed on /m: "
         (READING + "deniedly new: no space left on device", "passing", "unknown"),
         (READING + "write /a: no space left on device", "passing", "unknown"),
         (READING + 'Get "https://q.io/": EOF', "passing", "connection"),
-        (READING + "invalid character '<' looking for beginning of value", "permanent", "bad_manifest"),
+        (READING + "invalid character '<' looking for beginning of value", "passing", "not_a_registry"),
+        (READING + "invalid character 'x' looking for beginning of value", "permanent", "bad_manifest"),
         ("Error " + READING + "manifest unknown", "permanent", "not_found"),
+        (READING + "errors:\nunknown: no\nnew words: denied", "passing", "unknown"),
+        (READING + "errors:", "passing", "unknown"),
+        (MIRRORS + "[m/a:1: no]): q.io/a:1: " + READING + "denied", "refused", "denied"),
+        (MIRRORS + "[m/a:1: no", "passing", "unknown"),
+        (MIRRORS + "[m/a:1: x]): y: denied]): q.io/a:1: " + READING + "manifest unknown", "passing", "unknown"),
+        (
+            "unpacking failed (1; output: open /a: no space left on device)" + REST + "permission denied)",
+            "passing",
+            "unknown",
+        ),
+        ('copying config: Get "https://q.io/": Forbidden', "passing", "connection"),  # a proxy's word
+        ("fetching blob: name unknown: no", "passing", "blob_missing"),
         ("RegistryUnavailable: denied", "passing", "connection"),
         ("unable to pull image: unknown: unauthorized: no", "passing", "unknown"),
         (READING + "read tcp 1->2: read: connection reset by peer", "passing", "connection"),
@@ -269,13 +305,24 @@ def test_the_image_s_own_error_comes_before_that_of_the_artifact() -> None:
         "content ",
         ": ",
         "; artifact err: ",
+        "]): a: ",
+        "a\n",
+        "(Mirrors also failed: [",
+        'failed commit on ref "a": ',
         "adding layer with blob ",
         "no space left on device",
         "\n",
     ],
 )
 def test_a_long_text_takes_no_time(piece: str) -> None:
-    for start in ("", 'failed to pull and unpack image "', "reading manifest ", "failed to extract layer "):
+    for start in (
+        "",
+        'failed to pull and unpack image "',
+        "reading manifest ",
+        "failed to extract layer ",
+        "errors:\n",
+        MIRRORS + "[",
+    ):
         text = start + piece * (250_000 // len(piece))
         begun = time.perf_counter()
 
@@ -314,3 +361,18 @@ def test_an_error_without_an_answer_has_its_class_too(
 
     assert Fault(kind=kind, reason=reason, retries=retries) == error.fault
     assert ("what happened", "", "a") == (str(error), error.code, error.image)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("layer not known\n", "layer not known (the storage of the container runtime on this node is damaged: "),
+        ("invalid character '<' looking", "invalid character '<' looking (not a registry's answer: check for "),
+        (
+            HEAD + "x509: certificate has expired or is not yet valid: current time 1 is before 2",
+            "2 (the clock of this ",
+        ),
+    ],
+)
+def test_an_error_says_what_to_do_where_its_text_misleads(text: str, shown: str) -> None:
+    assert shown in str(RuntimeFaultError.from_status("UNKNOWN", text))
