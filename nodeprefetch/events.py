@@ -152,7 +152,7 @@ class CredentialsMatched(Event, frozen=True, kw_only=True, tag="credentials_matc
 
     image: str
     credentials: tuple[str, ...]
-    """Source, key, kind and user name of each, in the order of sources. Never a secret."""
+    """Source, key and kind of each, in the order of sources. Never a secret, nor a user name."""
 
     complete: bool
     """False: some source did not answer."""
@@ -273,4 +273,5 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Reader = Callable[[Event], None]
-"""Who is told. Called in the order of events, from the one thread of Trio; must not block and not raise."""
+"""Who is told. Called in the order of events, from the one thread of Trio; must not block. `Telling` isolates one that
+raises."""

@@ -43,5 +43,5 @@ class Credential:
     """Trio's time from which it is not to be used: its provider has to be asked again."""
 
     def __str__(self) -> str:
-        """For people: `pull-secrets quay.io/team (user me)`."""
-        return f"{self.source} {self.key} ({self.auth.kind}{' of ' + self.auth.username if self.auth.username else ''})"
+        """For logs and results: `pull-secrets quay.io/team (password)`. No user name: some are tokens."""
+        return f"{self.source} {self.key} ({self.auth.kind})"

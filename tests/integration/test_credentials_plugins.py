@@ -114,7 +114,7 @@ def test_a_plugin_that_fails_costs_only_its_answer(
     ended = run_fetch(containerd, name, docker_config=config, how=beside(site), **SLOW)
 
     assert (0, 0) == (ended.code, refusals(ended)), ended.stderr
-    assert [f"docker-config {config} {fake_registry.address}"] == used(ended)
+    assert [f"docker-config {config.name} {fake_registry.address}"] == used(ended)
     assert [True] == [text.startswith(f"credential provider vault: {said}") for text in notices(ended)]
     assert RIGHT not in ended.stderr
     assert ended.summary["elapsed"] < AT_ONCE

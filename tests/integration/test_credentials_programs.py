@@ -212,7 +212,7 @@ def test_a_program_that_fails_costs_only_its_answer(
     ended = run_fetch(containerd, name, docker_config=config, **programs.options, **SLOW)
 
     assert (0, 0) == (ended.code, refusals(ended))
-    assert [f"docker-config {config} {fake_registry.address}"] == used(ended)
+    assert [f"docker-config {config.name} {fake_registry.address}"] == used(ended)
     complaints = [text for text in notices(ended) if text.startswith("credential provider kubelet/ecr: ")]
     assert [True] == [said in text for text in complaints]
     assert ended.summary["elapsed"] < AT_ONCE

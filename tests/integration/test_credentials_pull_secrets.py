@@ -85,7 +85,7 @@ def test_a_wrong_credential_is_refused_and_costs_the_right_one_no_time(
 
     assert (1, "refused", 1) == (refused.code, refused.result(private.first)["class"], refusals(refused))
     assert (0, 0, 0, 1) == (alone.code, both.code, refusals(alone), refusals(both))
-    assert [f"docker-config {path} {private.address}" for path in (wrong, right)] == used(both)
+    assert [f"docker-config {path.name} {private.address}" for path in (wrong, right)] == used(both)
     assert both.summary["elapsed"] < alone.summary["elapsed"] + MORE_THAN_ALONE
 
 

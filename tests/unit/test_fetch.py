@@ -614,10 +614,22 @@ async def test_debug_tells_which_credentials_match(autojump_clock):
 
     matched = {event.image: event.credentials for event in run.told(CredentialsMatched)}
     assert {
-        "quay.io/a:1": ("fake quay.io (password of one)", "fake quay.io (password of two)"),
+        "quay.io/a:1": ("fake quay.io (password)", "fake quay.io (password)"),
         "b:1": (),
     } == matched
     assert "secret-of-one" not in str(run.events)
+
+
+async def test_no_event_names_a_user(autojump_clock):
+    """Some user names are tokens: `ghp_…` with the password `x-oauth-basic`."""
+    service = FakeImageService(pulls={"quay.io/a:1": [IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["ghp_TokenAsUserName123456"]})
+    run = FakeRun(service=service, credentials=credentials, settings=FetchSettings(debug=True))
+
+    await run.fetch("quay.io/a:1")
+
+    assert {"fake quay.io (password)"} == {event.credential for event in run.told(AttemptFinished)}
+    assert "ghp_" not in str(run.events)
 
 
 async def test_a_run_without_a_runtime_tells_that_every_image_has_failed(autojump_clock):

@@ -104,7 +104,7 @@ async def test_several_locations_keep_their_order_below_that_of_keys(tmp_path: P
     providers = configured(tmp_path / "c", tmp_path / "a", tmp_path / "b")
 
     assert ["b", "c", "a"] == await users(providers)
-    assert [f"docker-config {tmp_path / name}" for name in "cab"] == [provider.name for provider in providers]
+    assert ["docker-config c", "docker-config a", "docker-config b"] == [provider.name for provider in providers]
 
 
 async def test_docker_hub_s_old_key_counts_only_where_no_file_has_a_better_one(tmp_path: Path) -> None:

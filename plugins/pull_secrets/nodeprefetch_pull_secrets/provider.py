@@ -9,7 +9,7 @@ from nodeprefetch.credentials.keyring import Keyring
 from nodeprefetch.credentials.provider import ProvidedCredentials
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch_pull_secrets.locations import find_payload_files
+from nodeprefetch_pull_secrets.locations import PAYLOAD_NAMES, find_payload_files
 from nodeprefetch_pull_secrets.payload import Fingerprint, Payload, fingerprint, read_payload
 
 LOOK_INTERVAL = 1.0
@@ -45,8 +45,9 @@ class PullSecrets:
 
     @property
     def name(self) -> str:
-        """For people: `docker-config PATH`."""
-        return f"docker-config {self._location}"
+        """For logs and results: `docker-config NAME`, the name of the Secret or file. Others read these: no path."""
+        path = Path(self._location)
+        return f"docker-config {path.parent.name if path.name in PAYLOAD_NAMES else path.name}"
 
     async def get_credentials(self, image: ImageRef) -> ProvidedCredentials:
         """Those whose key matches the image, the most specific key first.
