@@ -17,7 +17,7 @@ from nodeprefetch.kube import connect
 from nodeprefetch.report.delivery import reporting
 from nodeprefetch.report.labelkey import check_prefix
 from nodeprefetch.report.nodelabel import NodeLabel
-from nodeprefetch.report.reporter import IsolatedReporter, Reporter
+from nodeprefetch.report.reporter import Reporter
 from nodeprefetch.runtime.discovery import connect_to
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.telling import Notices, Telling
@@ -31,6 +31,11 @@ class Session:
     images: tuple[ImageRef, ...]
     plugins: tuple[Plugin, ...]
     reporters: tuple[Reporter, ...]
+    """Deliver what is said."""
+
+    speakers: tuple[Reporter, ...]
+    """Say something at their own end, which reporters deliver."""
+
     report_grace: float
     """Seconds for reporters after the run."""
 
@@ -52,7 +57,7 @@ class Session:
         self.tell.add_first(reader)
         self.notices.pass_to(self.tell)
         async with (
-            reporting(self.reporters, grace=self.report_grace),
+            reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, complain=self.notices.add),
             open_chain(self.plugins, self.notices.add) as credentials,
         ):
             return await fetch(
@@ -86,19 +91,20 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     with problems.collected():
         plugins = load_credential_plugins(flags, notices.add)
     reporters: list[Reporter] = []
+    speakers: list[Reporter] = []
     with problems.collected():
-        reporters += _node_label(flags, notices, tell, environment)
+        speakers += _node_label(flags, notices, tell, environment)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     problems.raise_if_any()
-    reporters = [IsolatedReporter(reporter, notices.add) for reporter in reporters]
-    for reporter in reporters:
+    for reporter in (*speakers, *reporters):
         tell.add(reporter.tell)
     return Session(
         settings=settings,
         images=refs,
         plugins=plugins,
         reporters=tuple(reporters),
+        speakers=tuple(speakers),
         report_grace=grace,
         progress_interval=progress_interval,
         tell=tell,

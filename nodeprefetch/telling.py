@@ -4,7 +4,7 @@ from nodeprefetch.events import Event, Notice, Reader
 
 
 class Telling:
-    """Tells every reader every event.
+    """Tells every reader every event. One that raises harms neither the caller nor the others; a notice names it, once.
 
     Args:
         readers: told in this order.
@@ -12,6 +12,7 @@ class Telling:
 
     def __init__(self, *readers: Reader) -> None:
         self._readers = list(readers)
+        self._raised: list[Reader] = []
 
     def add(self, reader: Reader) -> None:
         """Tell this one too, after the others."""
@@ -22,9 +23,30 @@ class Telling:
         self._readers.insert(0, reader)
 
     def __call__(self, event: Event) -> None:
-        """Tell it to all."""
+        """Tell it to all. Does not raise."""
         for reader in self._readers:
-            reader(event)
+            try:
+                reader(event)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a reader, pulls go on
+                self._complain(reader, event, error)
+
+    def _complain(self, reader: Reader, event: Event, error: Exception) -> None:
+        if reader not in self._raised:
+            self._raised.append(reader)
+            name = getattr(reader, "__qualname__", type(reader).__qualname__).partition(".")[0]
+            about = type(event).__name__
+            self(Notice(message=f"{name} failed at {about}, the run continues: {where_raised(error)}"))
+
+
+def where_raised(error: BaseException) -> str:
+    """The error's class, and the line that raised it. Not its text, which may be anything."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{type(error).__name__} in {file}, line {trace.tb_lineno}"
 
 
 class Notices:

@@ -93,6 +93,7 @@ class Submitter(Reporter):
         self._version = __version__
         self._working = trio.Lock()
         self._told = trio.Event()
+        self._over = trio.Event()
         self._finishing = trio.Event()
         self._trouble = ""
 
@@ -106,6 +107,8 @@ class Submitter(Reporter):
             self._instance, self._version = event.instance, event.version
         elif isinstance(event, RunFinished) and not self._run_id:  # there was no runtime to start with
             self._run_id = event.run_id
+        if isinstance(event, RunFinished):
+            self._hurry()
         if is_worth_sending(event) and self._pace.passes(event):
             self._buffer.add(event)
             self._told.set()
@@ -120,14 +123,20 @@ class Submitter(Reporter):
 
         It may be called while `run` goes on, which then ends, or after that was cancelled.
         """
+        self._hurry()
         self._finishing.set()
         self._told.set()
-        self._persistence.hurry()
         try:
             async with self._working:
                 await self._work()
         finally:
             self._say_what_is_missing()
+
+    def _hurry(self) -> None:
+        """The run is over: the process waits for what is left, and pauses are short."""
+        if not self._over.is_set():
+            self._over.set()
+            self._persistence.hurry()
 
     async def _work(self) -> None:
         while await self._have_something():
@@ -184,11 +193,11 @@ class Submitter(Reporter):
         await self._pause(pause)
 
     async def _pause(self, seconds: float) -> None:
-        if self._finishing.is_set():
+        if self._over.is_set():
             await trio.sleep(seconds)
         else:
             with trio.move_on_after(seconds):
-                await self._finishing.wait()
+                await self._over.wait()
 
     def _say(self, about: str, text: str) -> None:
         if about not in self._complaints:

@@ -3,9 +3,7 @@
 import pytest
 import trio
 
-from nodeprefetch.events import Notice
 from nodeprefetch.report.delivery import reporting
-from nodeprefetch.report.reporter import IsolatedReporter
 
 
 class Slow:
@@ -86,37 +84,59 @@ async def test_without_reporters_nothing_is_waited_for(autojump_clock):
     assert 0 == trio.current_time()
 
 
-class Faulty:
-    """Raises at one of its methods."""
-
-    def __init__(self, where):
-        self.where = where
-        self.told = []
-
-    def tell(self, event):
-        self.told.append(event)
-        self._raise("tell")
+class Broken(Slow):
+    """Raises what nobody expects, as a foreign client may."""
 
     async def run(self):
-        self._raise("run")
-        await trio.sleep_forever()
+        raise ZeroDivisionError
 
     async def finish(self):
-        self._raise("finish")
-
-    def _raise(self, where):
-        if where == self.where:
-            raise KeyError("hunter2")
+        async with trio.open_nursery():
+            raise LookupError
 
 
-@pytest.mark.parametrize("where", ["tell", "run", "finish"])
-async def test_a_reporter_that_raises_is_named_once_and_harms_nothing(autojump_clock, where):
-    complaints = []
-    reporter = IsolatedReporter(Faulty(where), complaints.append)
+async def test_one_that_raises_harms_neither_the_block_nor_others_and_is_named(autojump_clock):
+    one = Slow(3)
+    said = []
 
-    async with reporting([reporter], grace=5):
-        await trio.sleep(1)
-        reporter.tell(Notice(message="one"))
-        reporter.tell(Notice(message="two"))
+    async with reporting([Broken(0), one], grace=15, complain=said.append):
+        await trio.sleep(10)
 
-    assert ["Faulty failed and is disabled for this run: KeyError"] == complaints
+    assert one.finished
+    assert 13 == trio.current_time()
+    assert ["Broken", "Broken"] == [text.split()[0] for text in said]
+    assert ["ZeroDivisionError in test_delivery.py", "LookupError in test_delivery.py"] == [
+        text.split(": ")[1].split(",")[0] for text in said
+    ]
+
+
+async def test_speakers_finish_first_and_what_runs_goes_on_meanwhile(autojump_clock):
+    """The speaker takes 4 s, the other one then 3 s, and it runs until the end."""
+    speaker, one = Slow(4), Slow(3)
+
+    async with reporting([one], grace=15, speakers=[speaker]):
+        pass
+
+    assert (True, True) == (speaker.finished, one.finished)
+    assert 7 == trio.current_time()
+    assert 7 == one.stopped_at
+
+
+async def test_a_speaker_that_takes_all_the_time_leaves_a_second_for_others(autojump_clock):
+    """Of 15 s the speaker has 14, and the other one needs half a second."""
+    speaker, one = Slow(100), Slow(0.5)
+
+    async with reporting([one], grace=15, speakers=[speaker]):
+        pass
+
+    assert (True, True) == (speaker.cut, one.finished)
+    assert 14.5 == trio.current_time()
+
+
+async def test_a_speaker_alone_has_the_whole_grace(autojump_clock):
+    speaker = Slow(14.5)
+
+    async with reporting([], grace=15, speakers=[speaker]):
+        pass
+
+    assert speaker.finished

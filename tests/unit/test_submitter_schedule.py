@@ -11,6 +11,7 @@ from nodeprefetch.events import (
     AttemptFinished,
     CredentialsMatched,
     Event,
+    NodeLabelled,
     Notice,
     Phase,
     Progress,
@@ -21,6 +22,7 @@ from nodeprefetch.events import (
 from nodeprefetch.report import submitter as module
 from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
 from nodeprefetch.report.buffer import Buffer
+from nodeprefetch.report.delivery import reporting as around_a_run
 from nodeprefetch.report.outbox import Outbox
 from nodeprefetch.report.submitter import Submitter
 from nodeprefetch.testing.reporting import reporting
@@ -351,3 +353,51 @@ async def test_how_far_an_attempt_is_goes_out_every_five_seconds(autojump_clock)
 
     assert [0, 5, 10] == [event.done_bytes for event in script.events if isinstance(event, Progress)]
     assert [0, 5, 10] == script.times
+
+
+class Label:
+    """A stand-in for the node label: says at its end that it is written."""
+
+    def __init__(self, takes, tell):
+        self.takes = takes
+        self.tell_label = tell
+
+    def tell(self, event):
+        pass
+
+    async def run(self):
+        await trio.sleep_forever()
+
+    async def finish(self):
+        try:
+            await trio.sleep(self.takes)
+        finally:
+            self.tell_label(NodeLabelled(key="k", value="succeeded"))
+
+
+@pytest.mark.parametrize(("takes", "labelled_at"), [(0.5, 0.5), (100, 14)])
+async def test_the_label_is_delivered_last_and_holds_nothing_up(autojump_clock, takes, labelled_at):
+    """Of a grace of 15 s the label may take 14."""
+    script = Script()
+    sender = submitter(script)
+
+    async with around_a_run([sender], grace=15, speakers=[Label(takes, sender.tell)]):
+        sender.tell(STARTED)
+        sender.tell(FINISHED)
+
+    assert [STARTED, FINISHED] == script.events[:2]
+    assert ["NodeLabelled"] == [type(event).__name__ for event in script.events[2:]]
+    assert [0, labelled_at] == script.times
+
+
+async def test_the_end_of_the_run_ends_a_long_pause(autojump_clock):
+    """The fourth request would come at 0.5 + 1 + 2 + 4 = 7.5 s; the run ends at 4 s."""
+    script = Script(*[Unavailable("no")] * 4)
+    sender = submitter(script)
+
+    async with reporting(sender, STARTED):
+        await trio.sleep(4)
+        sender.tell(FINISHED)
+        await trio.sleep(1)
+
+    assert [0, 0.5, 1.5, 3.5, 4] == script.times[:5]
