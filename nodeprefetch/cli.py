@@ -23,6 +23,8 @@ from nodeprefetch.flags import (
     PluginFlags,
 )
 from nodeprefetch.inputs import load_credential_plugins, read_images
+from nodeprefetch.outlet import open_outlet, write
+from nodeprefetch.printable import printable
 from nodeprefetch.settings import LogFormat, PullPolicy
 
 if TYPE_CHECKING:
@@ -86,13 +88,12 @@ def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B0
     from nodeprefetch.stopsignals import stop_signals  # noqa: PLC0415
 
     async def main() -> Report:
-        with (
-            stop_signals() as signals,
-            _reader(LogFormat(flags.log_format) if flags.log_format else None, session.progress_interval) as reader,
-        ):
+        with stop_signals() as signals:
             return await session.run(reader, signals)
 
-    report = trio.run(main)
+    log_format = LogFormat(flags.log_format) if flags.log_format else None
+    with _reader(log_format, session.progress_interval) as reader:
+        report = trio.run(main)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
     return SOME_IMAGE_MISSING if report.failed and not flags.allow_failures else OK
@@ -137,7 +138,7 @@ def explain(
 
     found = trio.run(main)
     text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
-    sys.stdout.write(text + "\n")
+    write(sys.stdout, text + "\n")
     return OK
 
 
@@ -147,7 +148,7 @@ def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - froze
     from nodeprefetch.credentials.listing import to_json, to_table  # noqa: PLC0415
 
     found = load_credential_plugins(flags, _warn)
-    sys.stdout.write((to_json(found) if flags.output == "json" else to_table(found)) + "\n")
+    write(sys.stdout, (to_json(found) if flags.output == "json" else to_table(found)) + "\n")
     return OK
 
 
@@ -175,7 +176,7 @@ def _offer_completion() -> None:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"nodeprefetch: {text}\n")
+    write(sys.stderr, f"nodeprefetch: {printable(text)}\n")
 
 
 @contextmanager
@@ -184,20 +185,23 @@ def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator
     if log_format is None and sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415
 
-        from nodeprefetch.report.table import live_table  # noqa: PLC0415
+        from nodeprefetch.report.live import live_table  # noqa: PLC0415
 
         with live_table(Console(stderr=True)) as tell:
             yield tell
     else:
-        from nodeprefetch.report.log import log_to  # noqa: PLC0415
+        from nodeprefetch.report.log import log_to, lost  # noqa: PLC0415
 
-        yield log_to(sys.stderr, log_format or LogFormat.LOGFMT, progress_interval=progress_interval)
+        style = log_format or LogFormat.LOGFMT
+        with open_outlet(sys.stderr, lost(style)) as outlet:
+            yield log_to(outlet.put, style, progress_interval=progress_interval)
 
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:
-    for error in _leaves(group):
-        for line in str(error).splitlines():
-            sys.stderr.write(f"nodeprefetch: {line}\n")
+    with open_outlet(sys.stderr) as outlet:
+        for error in _leaves(group):
+            for line in str(error).split("\n"):
+                outlet.put(f"nodeprefetch: {printable(line)}")
     return code
 
 

@@ -10,6 +10,8 @@ from cyclopts import Parameter
 
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.flags import flag, switch
+from nodeprefetch.outlet import write
+from nodeprefetch.printable import printable
 
 if TYPE_CHECKING:
     from nodeprefetch.runtime.containerdapi import ContainerdApi
@@ -102,4 +104,4 @@ def owner_text(instance: str) -> str:
 
 
 def _warn(text: str) -> None:
-    sys.stderr.write(f"nodeprefetch: {text}\n")
+    write(sys.stderr, f"nodeprefetch: {printable(text)}\n")

@@ -10,6 +10,7 @@ from nodeprefetch.credentials.provider import AnyProvider, wants
 from nodeprefetch.credentials.source import CredentialSource, Verdict
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.printable import json_text
 from nodeprefetch.runtime.discovery import Connect
 from nodeprefetch.runtime.faults import RuntimeFaultError
 from nodeprefetch.runtime.inventory import Inventory
@@ -118,7 +119,7 @@ async def _inventory(connect: Connect) -> Inventory | None:
 
 def to_json(explanations: Sequence[Explanation]) -> str:
     """An array, one object an image."""
-    return msgspec.json.format(msgspec.json.encode(explanations), indent=2).decode()
+    return json_text(msgspec.to_builtins(explanations), indent=2)
 
 
 def to_table(explanations: Sequence[Explanation]) -> str:

@@ -21,6 +21,9 @@ from nodeprefetch.imageref import ImageRef
 if TYPE_CHECKING:
     from nodeprefetch.credentials.plugins import Plugin
 
+MOST_PROBLEMS = 50
+"""Of one list that are named."""
+
 _OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -31,9 +34,10 @@ def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRe
         UsageError: with every file that cannot be read and every line that is no image reference; or there is none.
     """
     lists = [_read_list(file) for file in files]
-    images = merge([*lists, parse_image_arguments(arguments)])
+    given = parse_image_arguments(arguments)
+    images = merge([*lists, given])
     if images.problems:
-        raise UsageError(images.problems)
+        raise UsageError([problem for each in (*lists, given) for problem in _first_problems(each)])
     if not images.images:
         where = f"{', '.join(files)}: there is no image in it" if files else "no images given"
         raise UsageError([f"{where}: name them as arguments or in --image-list-file"])
@@ -85,6 +89,13 @@ def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
     """The plugins that come first."""
     names = (flags.credential_order or "").split(",")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _first_problems(images: ImageList) -> Sequence[str]:
+    """What is wrong with a list, as far as a person reads on."""
+    found = images.problems
+    left_out = len(found) - MOST_PROBLEMS
+    return found if left_out <= 0 else (*found[:MOST_PROBLEMS], f"… and {left_out} more lines like these")
 
 
 def _read_list(file: str) -> ImageList:

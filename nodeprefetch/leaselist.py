@@ -14,6 +14,8 @@ from cyclopts import Parameter
 from nodeprefetch.columns import columns
 from nodeprefetch.containerdcommand import OwnerFlags, ask_containerd, owner_text
 from nodeprefetch.flags import switch
+from nodeprefetch.outlet import write
+from nodeprefetch.printable import json_text
 from nodeprefetch.sizes import format_size
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def leases(*, flags: LeaseFlags = LeaseFlags()) -> None:
 
     found = trio.run(partial(look, flags.connect(), flags.owner, delete=flags.delete))
     text = _to_json(found) if flags.output == "json" else _to_table(found, time.time())
-    sys.stdout.write(text + "\n")
+    write(sys.stdout, text + "\n")
 
 
 async def look(connect: "Connect", instance: str | None, *, delete: bool = False) -> list[Found]:
@@ -117,7 +119,7 @@ async def _kept_bytes(api: "ContainerdApi", lease: "PullLease", offsets: dict[st
 
 def _to_json(found: Sequence[Found]) -> str:
     """An array, one object a lease."""
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return json_text(msgspec.to_builtins(found), indent=2)
 
 
 def _to_table(found: Sequence[Found], now: float) -> str:

@@ -8,6 +8,8 @@ import msgspec
 
 from nodeprefetch.columns import columns
 from nodeprefetch.containerdcommand import OwnerFlags, ask_containerd, owner_text
+from nodeprefetch.outlet import write
+from nodeprefetch.printable import json_text
 
 if TYPE_CHECKING:
     from nodeprefetch.runtime.containerdapi import ContainerdApi
@@ -39,7 +41,7 @@ def unpin(*, flags: OwnerFlags = _THIS_INSTANCE) -> None:
 
     found = trio.run(take_away, flags.connect(), flags.owner)
     text = _to_json(found) if flags.output == "json" else _to_table(found)
-    sys.stdout.write(text + "\n")
+    write(sys.stdout, text + "\n")
 
 
 async def take_away(connect: "Connect", instance: str | None) -> list[Unpinned]:
@@ -70,7 +72,7 @@ async def _release(api: "ContainerdApi", instance: str | None) -> list[Unpinned]
 
 def _to_json(found: Sequence[Unpinned]) -> str:
     """An array, one object an image."""
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    return json_text(msgspec.to_builtins(found), indent=2)
 
 
 def _to_table(found: Sequence[Unpinned]) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from nodeprefetch.columns import columns
 from nodeprefetch.credentials.plugins import Plugin
+from nodeprefetch.printable import json_text
 
 
 class ListedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,7 @@ class ListedPlugin(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_json(plugins: Sequence[Plugin]) -> str:
     """An array, one object a plugin, in the order of use."""
-    return msgspec.json.format(msgspec.json.encode([_listed(plugin) for plugin in plugins]), indent=2).decode()
+    return json_text(msgspec.to_builtins([_listed(plugin) for plugin in plugins]), indent=2)
 
 
 def to_table(plugins: Sequence[Plugin]) -> str:

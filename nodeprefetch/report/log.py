@@ -1,12 +1,8 @@
 """Tells a run line by line: one line an event, logfmt or JSON."""
 
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TextIO
-
-import msgspec
 
 from nodeprefetch.duration import format_duration
 from nodeprefetch.events import (
@@ -27,6 +23,8 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
+from nodeprefetch.outlet import Importance, lines_dropped
+from nodeprefetch.printable import json_text
 from nodeprefetch.report.pace import ProgressPace
 from nodeprefetch.settings import LogFormat
 
@@ -154,56 +152,55 @@ def to_logfmt(at: float, line: Line) -> str:
 def to_json(at: float, line: Line) -> str:
     """The same as a JSON object; durations are numbers, seconds."""
     level, message, known = line
-    return msgspec.json.encode({"time": _time(at), "level": level, "msg": message, **known}).decode()
+    return json_text({"time": _time(at), "level": level, "msg": message, **known})
 
 
 def log_to(
-    stream: TextIO | None = None,
+    put: Callable[[str, Importance], None],
     style: LogFormat = LogFormat.LOGFMT,
     *,
     progress_interval: float = 10,
     clock: Callable[[], float] = time.monotonic,
 ) -> Reader:
-    """A reader that writes to the stream. One that is gone is not written to again.
+    """A reader that makes a line of each event.
 
     Args:
-        stream: where to; standard error by default.
+        put: takes the line: an outlet's, made with `lost`.
         style: how.
         progress_interval: seconds between two lines that tell how far an attempt is; 0: none.
         clock: seconds, monotonic.
     """
     pace = ProgressPace(progress_interval, clock, at_once=False)
-    write_line: Callable[[float, Line], str] = to_json if style is LogFormat.JSON else to_logfmt
-    out: TextIO | None = stream or sys.stderr
 
     def tell(event: Event) -> None:
-        nonlocal out
-        if out is None or not pace.passes(event):
-            return
-        level, message, known = log_line(event)
-        line = write_line(event.at, (level, _text(message), {key: _encodable(known[key]) for key in known}))
-        try:
-            out.write(line + "\n")
-            out.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or it is closed
-            out = None
+        if pace.passes(event):
+            put(text_of(event, style), importance(event))
 
     return tell
 
 
-def _encodable(value: Value) -> Value:
-    """The same, where it can be written: names from the environment may hold bytes that are not UTF-8."""
-    match value:
-        case str():
-            return _text(value)
-        case tuple():
-            return tuple(map(_text, value))
+def lost(style: LogFormat) -> Callable[[int], str]:
+    """For an outlet: the line that says how many lines were dropped."""
+    return lambda count: text_of(Notice(message=lines_dropped(count)), style)
+
+
+def text_of(event: Event, style: LogFormat) -> str:
+    """The event's line."""
+    write_line = to_json if style is LogFormat.JSON else to_logfmt
+    return write_line(event.at, log_line(event))
+
+
+def importance(event: Event) -> Importance:
+    """How much its line matters where not all can be written: what became of images, warnings and errors most."""
+    match event:
+        case Progress():
+            return Importance.PROGRESS
+        case AttemptFinished(error="") | AttemptStarted() | RetryPlanned() | CredentialsMatched():
+            return Importance.STEP
+        case ImagesListed(error=""):
+            return Importance.STEP
         case _:
-            return value
-
-
-def _text(value: str) -> str:
-    return value.encode(errors="backslashreplace").decode()
+            return Importance.RESULT
 
 
 def _time(at: float) -> str:
@@ -214,4 +211,4 @@ def _quote(text: str) -> str:
     """As the text is where that is unambiguous, else as a JSON string: one line in any case."""
     if text and text.isascii() and text.isprintable() and not any(mark in text for mark in ' "='):
         return text
-    return msgspec.json.encode(text).decode()
+    return json_text(text)

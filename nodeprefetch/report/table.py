@@ -1,13 +1,10 @@
-"""Shows a run on a terminal: a live table while it goes on, a summary at its end."""
+"""The state of a run as a table: learns from events, and is drawn when asked."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import IO, Any, cast
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -22,16 +19,15 @@ from nodeprefetch.events import (
     Notice,
     Outcome,
     Progress,
-    Reader,
     RetryPlanned,
     RunFinished,
     RunStarted,
     RuntimeLost,
     RuntimeReturned,
 )
+from nodeprefetch.printable import printable
 from nodeprefetch.sizes import format_rate, format_share, format_size
 
-REFRESHES_PER_SECOND = 4
 RESERVED_LINES = 6
 """Of the terminal, for what is not a row: title, header, totals, what was printed above."""
 
@@ -116,25 +112,33 @@ class RunTable:
                 row.outcome, row.attempt, row.lasted = event.outcome, event.attempts, event.elapsed
                 row.size, row.reason, row.error = event.size, event.reason, event.error
             case RuntimeLost():
-                return f"the runtime is gone, pulls wait for it: {event.error}"
+                return f"the runtime is gone, pulls wait for it: {printable(event.error)}"
             case RuntimeReturned():
                 return f"the runtime answers again after {format_duration(round(event.after, 1))}"
             case ImagesListed():
-                names = "".join(f"\n  {image}" for image in event.images)
-                return f"{len(event.images)} names held {event.when} the pulls{names}{event.error}"
+                names = "".join(f"\n  {printable(image)}" for image in event.images)
+                return f"{len(event.images)} names held {event.when} the pulls{names}{printable(event.error)}"
             case Notice():
-                return event.message if event.is_warning else None
+                return printable(event.message) if event.is_warning else None
             case RunFinished():
                 self.ended = event
             case _:
                 pass
         return None
 
+    def snapshot(self) -> "RunTable":
+        """The same, as it is now: what happens later does not change it."""
+        copy = RunTable(self._clock)
+        copy._rows = {image: replace(row) for image, row in self._rows.items()}
+        copy._title, copy._began, copy.ended = self._title, self._began, self.ended
+        return copy
+
     def draw(self, height: int, width: int = WIDE) -> RenderableType:
         """The table in as many lines; the least interesting rows give way, and on a narrow terminal some columns."""
         rows = sorted(self._rows.values(), key=lambda row: MOST_INTERESTING_FIRST.index(row.outcome))
         shown = rows[: max(height - RESERVED_LINES, 1)]
-        table = Table(title=self._title or None, title_justify="left", box=None, pad_edge=False)
+        title = Text(printable(self._title)) if self._title else None
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         table.add_column("image", overflow="fold")
         table.add_column("state", no_wrap=True)
         if not any(row.progress for row in shown):
@@ -149,7 +153,7 @@ class RunTable:
         table.add_column("last error", no_wrap=True)
         for row in shown:
             state = row.progress.phase if row.progress else row.outcome
-            table.add_row(Text(row.image), Text(state, style=COLOURS[row.outcome]), *cells(row))
+            table.add_row(Text(printable(row.image)), Text(state, style=COLOURS[row.outcome]), *cells(row))
         lines: list[RenderableType] = [table]
         if len(shown) < len(rows):
             lines.append(Text(f"… and {len(rows) - len(shown)} more"))
@@ -157,7 +161,7 @@ class RunTable:
         return Group(*lines)
 
     def _plain_cells(self, row: Row) -> list[RenderableType]:
-        return [*self._attempt_cells(row), format_size(row.size), Text(row.reason)]
+        return [*self._attempt_cells(row), format_size(row.size), Text(printable(row.reason))]
 
     def _wide_cells(self, row: Row) -> list[RenderableType]:
         how_far: list[RenderableType] = [format_size(row.size), "", "", ""]
@@ -165,16 +169,16 @@ class RunTable:
             done, total = row.progress.done_bytes, row.progress.total_bytes
             share = format_share(done, total) if done or total else ""
             how_far = [share, _bar(row.progress, BAR_WIDTH), format_rate(row.progress.rate), _time_left(row.progress)]
-        return [*self._attempt_cells(row), *how_far, Text(row.reason)]
+        return [*self._attempt_cells(row), *how_far, Text(printable(row.reason))]
 
     def _narrow_cells(self, row: Row) -> list[RenderableType]:
         """Without attempt and time; rate and the time left stand in the place of the last error."""
         if row.progress is None:
-            return [format_size(row.size), "", Text(row.reason)]
+            return [format_size(row.size), "", Text(printable(row.reason))]
         parts = [format_rate(row.progress.rate), _time_left(row.progress)]
         text = ", ".join(part for part in parts if part) + (" left" if parts[1] else "")
         size = format_size(row.progress.total_bytes or row.progress.done_bytes)
-        return [size, _bar(row.progress, BAR_WIDTH), Text(text or row.reason)]
+        return [size, _bar(row.progress, BAR_WIDTH), Text(printable(text or row.reason))]
 
     def _attempt_cells(self, row: Row) -> list[RenderableType]:
         seconds = self._clock() - row.since if row.lasted is None else row.lasted
@@ -214,50 +218,3 @@ def _bar(progress: Progress, width: int) -> RenderableType:
 def _time_left(progress: Progress) -> str:
     missing = progress.total_bytes - progress.done_bytes
     return format_duration(missing // progress.rate) if progress.rate and missing > 0 else ""
-
-
-class _Screen:
-    """The console's file as long as somebody is at its other end: a terminal that was closed does not end the run."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            return self._file.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._file.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-@contextmanager
-def live_table(console: Console) -> Iterator[Reader]:
-    """A reader that keeps a table on the console up to date, and leaves its last state there."""
-    state = RunTable()
-    console.file = cast("IO[str]", _Screen(console.file))
-
-    def draw() -> RenderableType:
-        height = console.height if console.is_terminal and state.ended is None else 1_000_000
-        return state.draw(height, console.width)
-
-    with Live(
-        get_renderable=draw,
-        console=console,
-        refresh_per_second=REFRESHES_PER_SECOND,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    ) as live:
-
-        def tell(event: Event) -> None:
-            above = state.take(event)
-            if above:
-                live.console.print(Text(above))
-
-        yield tell
-    for row in state.failed():
-        console.print(Text(f"{row.image}: {row.error}", style=COLOURS[Outcome.FAILED]))

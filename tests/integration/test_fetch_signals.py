@@ -14,7 +14,14 @@ from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.node import image_ids, wait_for_log
-from tests.integration.program import StartFetch, command, fetch_arguments, private_environment, seconds_to_end
+from tests.integration.program import (
+    PATIENCE,
+    StartFetch,
+    command,
+    fetch_arguments,
+    private_environment,
+    seconds_to_end,
+)
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 IN_ORDER = 2.0
@@ -145,10 +152,9 @@ def wait_for_trio(pid: int) -> None:
 
 @pytest.mark.containerd
 @pytest.mark.parametrize("blocked", ["at the end", "all the time"])
-def test_a_second_signal_ends_at_once(
+def test_a_signal_ends_in_order_also_where_standard_error_takes_nothing(
     containerd: Containerd, fake_registry: FakeRegistry, full_pipe: FullPipe, blocked: str
 ) -> None:
-    """The first one does not end it here: it cannot write its summary."""
     name = fake_registry.add("signal/second:1", make_image(seed=f"second {blocked}"))
     fake_registry.fail("layer", Fault.stall(), forever=True)
     if blocked == "all the time":
@@ -157,17 +163,12 @@ def test_a_second_signal_ends_at_once(
         command(fetch_arguments(containerd, [name], {})), env=private_environment(), stderr=full_pipe.theirs
     ) as process:
         try:
-            if blocked == "all the time":
-                wait_for_trio(process.pid)
-            else:
-                fake_registry.requests.wait_until(lambda seen: any(each.stage == "layer" for each in seen))
-                full_pipe.fill()
+            fake_registry.requests.wait_until(lambda seen: any(each.stage == "layer" for each in seen))
+            full_pipe.fill()
 
             process.send_signal(signal.SIGTERM)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(1)
-            process.send_signal(signal.SIGTERM)
 
-            assert 143 == process.wait(5)
+            assert 143 == process.wait(PATIENCE)
+            fake_registry.requests.wait_until(lambda seen: any(each.cut_by_client for each in seen))
         finally:
             process.kill()

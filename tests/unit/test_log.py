@@ -1,10 +1,9 @@
 """One line an event, in logfmt and in JSON."""
 
-import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nodeprefetch.events import (
@@ -26,7 +25,8 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.report.log import log_to
+from nodeprefetch.outlet import Importance
+from nodeprefetch.report.log import log_to, lost
 from nodeprefetch.settings import LogFormat, PullPolicy
 
 AT = 1_700_000_000.25
@@ -34,11 +34,11 @@ TIME = "2023-11-14T22:13:20.250Z"
 
 
 def lines(*events: Event, style: LogFormat = LogFormat.LOGFMT) -> list[str]:
-    stream = io.StringIO()
-    tell = log_to(stream, style)
+    written: list[str] = []
+    tell = log_to(lambda text, _importance: written.append(text), style)
     for event in events:
         tell(event)
-    return stream.getvalue().splitlines()
+    return written
 
 
 ATTEMPT = {"attempt_id": "x", "image": "a:1", "attempt": 2, "limit": 60.0}
@@ -55,8 +55,8 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             'level=INFO msg="run started" run=r node=n1 version=1 runtime="containerd 2" socket=/s images=2',
         ),
         (
-            AttemptStarted(**ATTEMPT, credential="docker-config /x quay.io", at=AT),
-            'level=INFO msg=pulling image=a:1 attempt=2 limit=1m credential="docker-config /x quay.io"',
+            AttemptStarted(**ATTEMPT, credential="docker-config x quay.io", at=AT),
+            'level=INFO msg=pulling image=a:1 attempt=2 limit=1m credential="docker-config x quay.io"',
         ),
         (
             AttemptFinished(**ATTEMPT, started_at=AT, duration=1.23456, size=7, digest="sha256:0", at=AT),
@@ -92,8 +92,8 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             "level=INFO msg=unpacking image=a:1 done=7 total=7 percent=100 rate=3",
         ),
         (
-            CredentialsMatched(image="a:1", credentials=("x quay.io (password of me)",), complete=False, at=AT),
-            'level=INFO msg="credentials that match" image=a:1 credentials="x quay.io (password of me)" complete=no',
+            CredentialsMatched(image="a:1", credentials=("x quay.io (password)",), complete=False, at=AT),
+            'level=INFO msg="credentials that match" image=a:1 credentials="x quay.io (password)" complete=no',
         ),
         (
             CredentialsMatched(image="a:1", credentials=(), complete=True, at=AT),
@@ -158,15 +158,19 @@ def test_json_says_the_same_with_durations_in_seconds():
     assert {**expected, "elapsed": 1.5, "error": "no\nway", "class": "passing"} == json.loads(line)
 
 
-@given(st.text())
+@given(st.text(alphabet=st.characters()))
+@example("\x1b[2J\x9b1m\x85\u2028\u202e\udc80\U000e0001")
 def test_whatever_is_told_is_one_line_of_printable_characters(text):
     for style in LogFormat:
-        stream = io.StringIO()
-        log_to(stream, style)(Notice(message=text))
-        written = stream.getvalue()
-        assert written.endswith("\n")
-        assert "\n" not in written[:-1]
-        assert "\x1b" not in written
+        (line,) = lines(Notice(message=text), style=style)
+        assert line.isprintable()
+
+
+@given(st.text(alphabet=st.characters()))
+def test_json_gives_back_what_was_told(text):
+    (line,) = lines(Notice(message=text), style=LogFormat.JSON)
+
+    assert text == json.loads(line)["msg"]
 
 
 @pytest.mark.parametrize("text", ["a b", 'say "x"', "a=b", "", "ä", "a\tb"])
@@ -176,22 +180,45 @@ def test_a_value_that_is_no_plain_word_is_quoted_as_json(text):
     assert (text or " ") == json.loads(line.split(" error=")[1])
 
 
-class GonePipe(io.StringIO):
-    writes = 0
+def test_a_name_that_is_not_utf_8_has_its_line():
+    """As os.environ gives an INSTANCE_NAME with a byte 0x80."""
+    event = RunStarted(
+        run_id="r", node="n", version="1", runtime="c", socket="/s", images=(), instance="bad\udc80", at=AT
+    )
 
-    def write(self, _text):
-        self.writes += 1
-        raise BrokenPipeError
+    (line,) = lines(event)
+
+    assert r'instance="bad\udc80"' in line
 
 
-def test_a_stream_nobody_reads_any_more_is_left_alone():
-    stream = GonePipe()
-    tell = log_to(stream)
+@pytest.mark.parametrize(
+    ("event", "worth"),
+    [
+        (Progress(attempt_id="x", image="a:1", phase=Phase.DOWNLOADING), Importance.PROGRESS),
+        (AttemptStarted(**ATTEMPT), Importance.STEP),
+        (AttemptFinished(**ATTEMPT, started_at=AT, duration=1), Importance.STEP),
+        (AttemptFinished(**ATTEMPT, started_at=AT, duration=1, error="no"), Importance.RESULT),
+        (ImageFinished(**OUTCOME, outcome=Outcome.SUCCEEDED), Importance.RESULT),
+        (Notice(message="take care"), Importance.RESULT),
+        (
+            RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2),
+            Importance.RESULT,
+        ),
+    ],
+)
+def test_progress_is_worth_least_and_results_most(event, worth):
+    told = []
+    log_to(lambda _text, importance: told.append(importance), progress_interval=1, clock=lambda: 0)(event)
 
-    tell(Notice(message="one"))
-    tell(Notice(message="two"))
+    assert [worth] == told
 
-    assert 1 == stream.writes
+
+@pytest.mark.parametrize("style", LogFormat)
+def test_dropped_lines_are_one_line_of_the_same_kind(style):
+    line = lost(style)(12)
+
+    assert "12 log lines dropped" in line
+    assert {LogFormat.JSON: "{", LogFormat.LOGFMT: "t"}[style] == line[0]
 
 
 @pytest.mark.parametrize("style", LogFormat)
@@ -217,16 +244,14 @@ def test_an_event_the_log_does_not_know_is_named():
 def progress_lines(interval: float, *moments: float) -> list[float]:
     """The seconds after the attempt's start at which a line is written, of those at which progress is told."""
     now = 100.0
-    stream = io.StringIO()
-    tell = log_to(stream, progress_interval=interval, clock=lambda: now)
+    written: list[float] = []
+    moment = -1.0
+    tell = log_to(lambda _text, _importance: written.append(moment), progress_interval=interval, clock=lambda: now)
     tell(AttemptStarted(**ATTEMPT))
-    written = []
+    written.clear()
     for moment in moments:
         now = 100 + moment
-        stream.truncate(0)
         tell(Progress(attempt_id="x", image="a:1", phase=Phase.DOWNLOADING))
-        if stream.getvalue():
-            written.append(moment)
     return written
 
 

@@ -19,6 +19,8 @@ TO_PARSE = {
     "nodeprefetch.imagelist",
     "nodeprefetch.imageref",
     "nodeprefetch.inputs",
+    "nodeprefetch.outlet",
+    "nodeprefetch.printable",
     "nodeprefetch.schedule",
     "nodeprefetch.settings",
     "nodeprefetch.sizes",

@@ -1,6 +1,8 @@
 """The live table, drawn as text."""
 
 import io
+import os
+import threading
 
 import pytest
 from rich.console import Console
@@ -21,7 +23,8 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.report.table import RunTable, live_table
+from nodeprefetch.report.live import live_table
+from nodeprefetch.report.table import RunTable
 from nodeprefetch.settings import PullPolicy
 
 
@@ -194,3 +197,44 @@ def test_the_last_state_and_the_errors_in_full_stay_on_the_terminal():
     assert "take care" in shown
     assert "… and" not in shown.split("2 succeeded, 1 failed (5s)")[-2].rsplit("\x1b[2K", 1)[-1]
     assert "c:1: not there" in shown
+
+
+def test_what_others_name_is_text_in_a_table():
+    table = RunTable(Clock())
+    table.take(
+        RunStarted(
+            run_id="r", node="n", version="1", runtime="[/x]\x1b]0;x\x07", socket="/[b]/\u202es", images=("a\x9b1m:1",)
+        )
+    )
+
+    lines = drawn(table)
+
+    assert r"[/x]\x1b]0;x\x07 at /[b]/\u202es" == lines[0].rstrip()
+    assert r"a\x9b1m:1" in lines[2]
+    assert r"take \x1b[2J care" == table.take(Notice(message="take \x1b[2J care"))
+
+
+def test_a_terminal_that_takes_nothing_holds_neither_the_run_nor_its_end_up():
+    """Without a reader a pipe takes 64 KiB, and the name alone has more."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb"):
+        console = Console(file=stream, width=100, height=5, force_terminal=True)
+        with live_table(console, grace=0.01) as tell:
+            tell(started("a" * 200_000))
+            for number in range(3000):
+                tell(Notice(message=f"{number}"))
+            tell(finished("a" * 200_000, Outcome.FAILED, error="not there"))
+
+        assert any(thread.name == "table" for thread in threading.enumerate())
+
+
+def test_a_drawing_does_not_change_with_what_happens_meanwhile():
+    table = RunTable(Clock())
+    table.take(started("a:1"))
+    table.take(AttemptStarted(attempt_id="1", image="a:1", attempt=1, limit=30))
+    table.take(Progress(attempt_id="1", image="a:1", phase=Phase.DOWNLOADING, done_bytes=5, total_bytes=10))
+
+    before = table.snapshot()
+    table.take(finished("a:1", Outcome.SUCCEEDED))
+
+    assert "downloading" in "".join(drawn(before))
