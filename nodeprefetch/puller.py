@@ -42,6 +42,9 @@ class Pull:
 
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
+    _first_met: dict[str, float] = field(default_factory=dict)
+    """Reason to Trio's time, of those that may repeat for a while."""
+
     _knows_all_credentials: bool = True
 
     @property
@@ -136,6 +139,9 @@ class Pull:
             return fault.missing and repeats > RETRIES_WHEN_UNSURE
         if fault.kind in {FaultClass.PERMANENT, FaultClass.REFUSED}:
             return True
+        if fault.patience is not None:
+            began = self._first_met.setdefault(fault.reason, trio.current_time())
+            return trio.current_time() - began >= fault.patience
         return fault.retries is not None and repeats > fault.retries
 
     async def _rest(self, longest: float, around: Surroundings) -> None:
@@ -158,29 +164,24 @@ class Pull:
     async def _credentials_in_turn(self, limit: float, around: Surroundings, slot: Slot) -> bool:
         """Every credential once; True when one brought the image.
 
-        A refusal goes on to the next credential at once, and that one is not used again. A registry may also hide
-        what one may not see behind "not found", so that too goes on while there are others. Without any credential
-        there is one anonymous attempt.
+        Whatever error a credential meets, the next one is tried at once, as the kubelet does: a registry may report a
+        refusal in words that nobody knows, or as "not found". Only what is surely the network's or the node's stops the
+        round. A refused credential is not used again. The error that promises most decides about the next round.
+        Without any credential there is one anonymous attempt.
         """
-        missing: RuntimeFaultError | None = None
+        verdict: RuntimeFaultError | None = None
         with self._look_up(around) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
                 error = await self._try(credential, lookup, limit, around, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
-                if error is not None:
-                    self.error = error
-                    if error.fault.missing:
-                        missing = error
-                    elif error.fault.kind is not FaultClass.REFUSED:
-                        return False
-                if credential is None:
+                if error is not None and (verdict is None or error.fault.hope >= verdict.fault.hope):
+                    self.error = verdict = error
+                if credential is None or (error is not None and error.fault.spares_credentials):
                     break
                 credential = await lookup.next()
             self._knows_all_credentials = lookup.is_complete
-        if missing is not None:  # one who was let in says so; that tells more than the others' refusals
-            self.error = missing
         return False
 
     @contextmanager

@@ -11,7 +11,7 @@ class FaultClass(enum.Enum):
     """Trouble on the way or at the registry: the same request may succeed later."""
 
     PERMANENT = "permanent"
-    """The same request cannot succeed, whatever the credential."""
+    """The same request cannot succeed. It is not repeated; a credential that was not used yet may still be tried."""
 
     REFUSED = "refused"
     """Not with this credential; another one may be let in, at once."""

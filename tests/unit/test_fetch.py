@@ -317,6 +317,89 @@ async def test_not_found_by_one_who_was_let_in_is_told_rather_than_the_others_re
     assert ["not_found"] == [image.reason for image in report.failed]
 
 
+def texts(*texts: str) -> list[RuntimeFaultError]:
+    """What a runtime's errors with these texts are."""
+    return [RuntimeFaultError.from_status("UNKNOWN", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *texts("something new went wrong", "unexpected status: 400 Bad Request", "unexpected status: 503", "denied"),
+        *texts("toomanyrequests: slow down", "no match for platform in manifest: not found", "context was lost"),
+        RuntimeFaultError.from_status("INTERNAL", "panic"),
+        RuntimeFaultError.from_status("INVALID_ARGUMENT", "no"),
+        RuntimeFaultError.from_status("RESOURCE_EXHAUSTED", "no"),
+        RuntimeFaultError.from_status("NOT_FOUND", "no"),
+    ],
+    ids=str,
+)
+async def test_whatever_error_a_credential_meets_the_next_one_is_tried_at_once(autojump_clock, error):
+    service = FakeImageService(pulls={"quay.io/a:1": [error, IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["wrong", "right"]})
+
+    report = await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert () == report.failed
+    assert [(0, "wrong"), (0, "right")] == [(call.at, call.auth.username) for call in service.calls]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *texts('Get "https://quay.io/": dial tcp: lookup quay.io: no such host'),
+        *texts('Get "https://quay.io/": dial tcp 1.2.3.4:443: connect: connection refused'),
+        *texts("write /a: no space left on device", "server is not initialized yet", "layer not known"),
+    ],
+    ids=lambda error: error.fault.reason,
+)
+async def test_an_error_of_network_or_node_is_not_repeated_with_the_next_credential(autojump_clock, error):
+    service = FakeImageService(pulls={"quay.io/a:1": [error, IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["first", "second"]})
+
+    await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert ["first", "first"] == [call.auth.username for call in service.calls]
+    assert service.call_times[1] > 0
+
+
+@pytest.mark.parametrize("order", [[PASSING, REFUSED], [REFUSED, PASSING]], ids=["first", "last"])
+async def test_a_credential_whose_error_passes_keeps_its_image_alive(autojump_clock, order):
+    """At 0 one is refused and one meets 503; at 1 only the latter is tried."""
+    service = FakeImageService(pulls={"quay.io/a:1": [*order, IMAGE]})
+    credentials = FakeCredentialSource(logins={"quay.io": ["one", "two"]})
+
+    report = await FakeRun(service=service, credentials=credentials).fetch("quay.io/a:1")
+
+    assert () == report.failed
+    assert [0, 0, 1] == service.call_times
+    assert ("one" if order[0] is PASSING else "two") == service.calls[2].auth.username
+
+
+NOT_YET = texts('Get "https://a/": x509: certificate has expired or is not yet valid: current time 1 is before 2')
+
+
+async def test_a_certificate_that_is_not_valid_yet_passes_for_five_minutes(autojump_clock):
+    """Pauses of 1, 2, 4 … 128 s: attempts at 0, 1, 3, 7, 15, 31, 63, 127, 255, 511. The one at 511 s is the last."""
+    service = FakeImageService(pulls={"a:1": NOT_YET})
+
+    report = await FakeRun(service=service).fetch("a:1")
+
+    assert ["clock"] == [image.reason for image in report.failed]
+    assert [0, 1, 3, 7, 15, 31, 63, 127, 255, 511] == service.call_times
+
+
+async def test_the_five_minutes_begin_when_an_image_meets_the_error(autojump_clock):
+    """One slot: b:1 begins at 1000 s, when those minutes would be over for the run, and its clock is right at 1001."""
+    service = FakeImageService(pulls={"a:1": [Hang(1000, then=IMAGE)], "b:1": [*NOT_YET, IMAGE]})
+    settings = FetchSettings(max_parallel_pulls=1, retry=RetryPolicy(initial_timeout=2000, max_timeout=2000))
+
+    report = await FakeRun(service=service, settings=settings).fetch("a:1", "b:1")
+
+    assert () == report.failed
+    assert [0, 1000, 1001] == service.call_times
+
+
 async def test_the_overall_timeout_ends_the_run_and_what_it_cut_has_failed(autojump_clock):
     service = FakeImageService(pulls={"slow:1": [HANG], "good:1": [IMAGE]})
     run = FakeRun(service=service, settings=FetchSettings(overall_timeout=50))
