@@ -82,6 +82,11 @@ class AggregatorProgram:
         return self._daemon.pid
 
     @property
+    def is_running(self) -> bool:
+        """Whether its process is there."""
+        return self._daemon is not None and self._daemon.is_running
+
+    @property
     def endpoint(self) -> str:
         """What `--metrics-endpoint` is given: the port for submission, of either protocol."""
         return f"https://localhost:{self.grpc_port}" if self._tls else f"127.0.0.1:{self.grpc_port}"

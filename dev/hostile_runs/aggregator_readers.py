@@ -1,0 +1,76 @@
+"""Readers of the live stream over HTTP/1.1 that take nothing, and tiny bodies that become much for each."""
+
+import gzip
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import msgspec
+
+from hostile_runs.aggregator_http2_windows import STUCK, readers
+from hostile_runs.attack import Run, attack
+from hostile_runs.plain_http import LINES, fill, post
+from nodeprefetch.testing.aggregator_program import AggregatorProgram
+
+READERS = 100
+"""As many as are let in."""
+
+FACE = "\U0001f600"
+"""One character, four bytes; written as an escape twelve."""
+
+
+def _readers(program: AggregatorProgram, count: int, last_id: str = "") -> Sequence[socket.socket]:
+    found = []
+    more = f"Last-Event-ID: {last_id}\r\n" if last_id else ""
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", program.http_port), timeout=10)
+        connection.sendall(f"GET /v1/events HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
+        found.append(connection)
+    return found
+
+
+def _multiplying(count: int) -> bytes:
+    """A small body of many events whose names are as long as they may be."""
+    event = {"event": "retry_planned", "at": 1, "image": "a", "delay": 1}
+    about = {"run_id": 512 * FACE, "node": 512 * FACE, "version": 512 * FACE, "instance": 512 * FACE}
+    return gzip.compress(msgspec.json.encode({**about, "events": [event] * count}))
+
+
+@attack("readers", "120 readers over HTTP/1.1 that read nothing, then 20,000 small events")
+def unread(run: Run) -> None:
+    """No more than 100 are let in, and all are gone after their time."""
+    with run.aggregator(keeps=False) as program, ExitStack() as stack:
+        for each in _readers(program, 120):
+            stack.callback(each.close)
+        run.count = 120
+        time.sleep(2)
+        inside = readers(program)
+        run.expect(inside <= READERS, f"{inside} readers were let in")
+        fill(program, 20_000)
+        time.sleep(STUCK)
+
+
+@attack("readers", "4 readers that read nothing; 10,000 events of 8 KB of names each from a body of some KB")
+def multiplied_for_four(run: Run) -> None:
+    """And one more that comes back."""
+    _multiplied(run, 4, 10_000)
+
+
+@attack("readers", "100 readers that read nothing; 2,500 events of 8 KB of names each from a body of 1 KB")
+def multiplied_for_hundred(run: Run) -> None:
+    """The same for all places."""
+    _multiplied(run, READERS, 2_500)
+
+
+def _multiplied(run: Run, count: int, events: int) -> None:
+    with run.aggregator(keeps=False) as program, ExitStack() as stack:
+        for each in _readers(program, count):
+            stack.callback(each.close)
+        time.sleep(1)
+        status, _ = post(program, _multiplying(events), {**LINES, "Content-Encoding": "gzip"})
+        run.expect(status in (200, 400, 413, 429), f"the body is answered {status}")
+        run.count = count * events
+        for each in _readers(program, 1, "1-0"):
+            stack.callback(each.close)
+        time.sleep(15)
