@@ -58,6 +58,7 @@ async def test_an_artifact_that_containerd_has_pulled_has_failed_at_the_first_at
 
     assert (Outcome.FAILED, 1) == (run.result("a:1").outcome, run.result("a:1").attempts)
     assert Outcome.SUCCEEDED is run.result("b:1").outcome
+    assert {} == run.containerd.leases_held
     ends = {event.image: (event.error_class, event.reason) for event in run.told(AttemptFinished)}
     assert {"a:1": ("permanent", "artifact"), "b:1": ("", "")} == ends
 
