@@ -15,6 +15,14 @@ def _auth(user: str, password: str) -> str:
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
+def _refusal(text: str) -> Refusal:
+    return Refusal(
+        "UNKNOWN",
+        'failed to pull and unpack image "r.test/team/app:1": failed to resolve reference "r.test/team/app:1": '
+        f"pull access denied, repository does not exist or may require authorization: server message: {text}",
+    )
+
+
 @attack("secrets", "two logins match; the runtime's text at the second attempt quotes both, plain and in base64")
 def other_logins(run: Run) -> None:
     """None is in the log or at the aggregator."""
@@ -25,11 +33,10 @@ def other_logins(run: Run) -> None:
             {"auths": {"r.test/team/app": {"auth": _auth("one", FIRST)}, "r.test": {"auth": _auth("two", SECOND)}}}
         )
     )
-    quoted = f"401 Unauthorized: one / {FIRST} ({_auth('one', FIRST)}) two {SECOND} ({_auth('two', SECOND)})"
-    refusal = Refusal(
-        "UNKNOWN", f'failed to pull and unpack image "r.test/team/app:1": unexpected status from HEAD request: {quoted}'
-    )
-    with run.aggregator(keeps=True) as program, FakeCriServer(socket, {"r.test/team/app:1": [refusal]}) as server:
+    first = f"one / {FIRST} ({_auth('one', FIRST)})"
+    both = f"{first} two {SECOND} ({_auth('two', SECOND)})"
+    refusals = [_refusal(first), _refusal(both)]  # a registry cannot know what it was not sent
+    with run.aggregator(keeps=True) as program, FakeCriServer(socket, {"r.test/team/app:1": refusals}) as server:
         ended = fetch(
             run,
             f"--cri-socket={socket}",

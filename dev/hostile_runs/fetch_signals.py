@@ -41,14 +41,14 @@ def random_moments(run: Run) -> None:
 
 @attack("signals", "SIGINT while modules load")
 def while_loading(run: Run) -> None:
-    """No traceback."""
+    """No traceback, from when Python itself has started."""
     for turn in range(15):
         fetch(
             run,
             "--cri-socket=/nowhere.sock",
             "--overall-timeout=3s",
             "a:1",
-            meanwhile=_after(0.02 * turn, signal.SIGINT),
+            meanwhile=_after(0.1 + 0.03 * turn, signal.SIGINT),
             patience=15,
         )
 

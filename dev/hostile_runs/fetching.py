@@ -82,7 +82,8 @@ def fetch(
             err=err.read().decode(errors="replace"),
         )
     run.count += 1
-    run.expect("Traceback" not in said.err, f"a traceback: {said.err[-200:]}")
+    last = said.err.rstrip().rpartition("\n")[2]
+    run.expect("Traceback" not in said.err, f"a traceback: {last[:100]}")
     return said
 
 

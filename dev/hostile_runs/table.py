@@ -28,7 +28,7 @@ class Result:
             "-" if self.health is None else f"{self.health:.2f}",
             f"{self.seconds:.0f}",
             "FAILED" if self.failures else "ok",
-            self.does if not self.failures else f"{self.does} | {'; '.join(self.failures)}",
+            " | ".join([self.does, *(" ".join(failure.split()) for failure in self.failures)]),
         )
 
 

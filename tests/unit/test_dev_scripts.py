@@ -15,6 +15,7 @@ WRONG = [
     ["containerd2", "--help"],
     ["demo", "--help"],
     ["docs", "--help"],
+    ["hostile", "--help"],
     ["image", "--help"],
     ["image", "--output"],
     ["image", "--push", ""],
