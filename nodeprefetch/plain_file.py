@@ -20,7 +20,7 @@ def read_plain_file(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it cannot be read, is not a regular file, or is larger than the limit.
     """
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+    with os.fdopen(_open(path), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         content = file.read(limit + 1)
@@ -38,7 +38,7 @@ def open_given(path: str | Path) -> BinaryIO:
         OSError: it cannot be opened, or is neither of them.
         ValueError: the path holds a NUL.
     """
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    number = _open(path)
     kind = os.fstat(number).st_mode
     is_handed_over = stat.S_ISFIFO(kind) and str(path).startswith(_HANDED_OVER)
     if not (stat.S_ISREG(kind) or is_handed_over):
@@ -47,3 +47,8 @@ def open_given(path: str | Path) -> BinaryIO:
         raise OSError(reason, os.strerror(reason) if reason == errno.EISDIR else "not a regular file", str(path))
     os.set_blocking(number, True)
     return os.fdopen(number, "rb")
+
+
+def _open(path: str | Path) -> int:
+    """A descriptor, without waiting for somebody at the other end."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

@@ -64,8 +64,7 @@ class ProgressWatch:
         tell: hears progress.
         kind: whether clocks follow what is seen.
         limit: of the shortest attempts, seconds: whether slow pulls could be taken for stalled ones is told.
-        shares_downloads: whether a pull may have to wait for other pulls' layers
-            (containerd 2).
+        shares_downloads: whether a pull may have to wait for other pulls' layers (containerd 2).
     """
 
     def __init__(

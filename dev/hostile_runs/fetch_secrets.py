@@ -5,6 +5,7 @@ import json
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch
+from nodeprefetch.testing.aggregator_program import AggregatorProgram
 from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
 
 FIRST, SECOND = "FIRST-secret-111111", "SECOND-secret-222222"
@@ -21,6 +22,10 @@ def _refusal(text: str) -> Refusal:
         'failed to pull and unpack image "r.test/team/app:1": failed to resolve reference "r.test/team/app:1": '
         f"pull access denied, repository does not exist or may require authorization: server message: {text}",
     )
+
+
+def _database(program: AggregatorProgram) -> bytes:
+    return b"".join(file.read_bytes() for file in program.data_dir.rglob("*") if file.is_file())
 
 
 @attack("secrets", "two logins match; the runtime's text at the second attempt quotes both, plain and in base64")
@@ -53,7 +58,7 @@ def other_logins(run: Run) -> None:
             + program.ask("/metrics").body.decode()
             + program.ask("/v1/status").body.decode()
         )
-        database = b"".join(file.read_bytes() for file in program.data_dir.rglob("*") if file.is_file())
+        database = _database(program)
         logins = {pull.auth.username for pull in server.pulls if pull.auth}
         run.expect({"one", "two"} <= logins, f"only {sorted(logins)} were tried")
         for secret in (FIRST, SECOND, _auth("one", FIRST), _auth("two", SECOND)):
@@ -76,7 +81,7 @@ def user_names(run: Run) -> None:
             "--overall-timeout=8s",
             "r.test/a:1",
         )
-        database = b"".join(file.read_bytes() for file in program.data_dir.rglob("*") if file.is_file())
+        database = _database(program)
         told = program.ask("/metrics").body + program.ask("/v1/status").body + database
         run.expect(USER not in ended.text, "it is in the log")
         run.expect(USER.encode() not in told, "it is at the aggregator")

@@ -81,7 +81,7 @@ def _written(number: int, body: bytes, place: int) -> bytes:
     for index, event in enumerate(batch.events):
         if index > place:
             fields = msgspec.to_builtins(event)
-            data = msgspec.json.encode({**fields, **about})  # a node tells of itself and of its own run alone
+            data = msgspec.json.encode({**fields, **about})  # a node speaks for itself and its own run only
             messages.append(b"id: %d-%d\nevent: %b\ndata: %b\n\n" % (number, index, fields["event"].encode(), data))
     return b"".join(messages)
 

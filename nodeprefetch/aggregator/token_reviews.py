@@ -73,7 +73,7 @@ class _Question:
     def __init__(self) -> None:
         self.over = trio.Event()
         self.refused: RefusedError | None = None
-        """There is no answer, and there will be none for those that wait."""
+        """Set when no answer can be had, for those that wait."""
 
 
 class ServiceAccounts:

@@ -22,7 +22,7 @@ async def reporting(
 ) -> AsyncIterator[None]:
     """Let reporters work while the block runs, and finish when it is left, however it is left.
 
-    Neither the overall timeout nor a signal nor an error of the block cuts that: only its own grace does. One that
+    Neither the overall timeout nor a signal nor an error of the block cancels that: only its own grace does. One that
     raises harms neither the block nor the others.
 
     Args:

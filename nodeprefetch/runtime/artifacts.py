@@ -45,7 +45,7 @@ class ArtifactCheck:
     """Looks at the config of what is there.
 
     Args:
-        api: where to look; None: no need to, the runtime itself tells images from artifacts.
+        api: where to look; None: the runtime itself distinguishes images from artifacts.
     """
 
     def __init__(self, api: ContainerdApi | None = None) -> None:

@@ -6,6 +6,8 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
+from nodeprefetch.printable import printable
+
 MAX_LENGTH = 2000
 """Characters. What is longer loses its middle: the beginning says what was done, the end what went wrong."""
 
@@ -102,6 +104,4 @@ def _without_userinfo_and_query(match: re.Match[str]) -> str:
 
 def _on_one_line(text: str) -> str:
     text = " | ".join(line.strip() for line in text.strip().splitlines() if line.strip())
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return printable(text)
