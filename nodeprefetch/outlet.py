@@ -108,6 +108,7 @@ class Outlet:
             if not portion and self._dropped and not self._is_over:
                 portion += self._lost(self._dropped).encode("utf-8", "backslashreplace") + b"\n"
                 self._dropped = 0
+            self._changed.notify_all()
             return bytes(portion)
 
 
