@@ -242,7 +242,7 @@ def test_a_runtime_that_hangs_in_mid_pull_is_got_over(
     assert own_containerd.pid is not None
     os.kill(own_containerd.pid, signal.SIGSTOP)
     try:
-        fetch.wait_for("attempt failed", image=name, reason="timeout")
+        fetch.wait_for("attempt failed", image=name, reason="stalled")
         fetch.wait_for("pulling", image=name, attempt=2)
     finally:
         os.kill(own_containerd.pid, signal.SIGCONT)
