@@ -147,7 +147,12 @@ def _add_nodes(group: "argparse._ArgumentGroup") -> None:
         help="KEY[=VALUE][:EFFECT], tolerated in place of all taints; repeatable",
     )
     group.add_argument("--no-tolerate-all", action="store_true", help="leave out nodes with taints")
-    group.add_argument("--priority-class", default="", metavar="NAME", help="of the fetch pods")
+    group.add_argument(
+        "--priority-class",
+        default="",
+        metavar="NAME",
+        help="of the fetch pods; for a system-… class with the ResourceQuota that it may need",
+    )
     group.add_argument(
         "--max-unavailable", default="100%", metavar="N", help="fetch pods replaced at once, N or N%% (default: 100%%)"
     )

@@ -7,11 +7,14 @@ from deploy_gen.networking import network_policies
 from deploy_gen.nodeaccess import node_restriction
 from deploy_gen.objects import Object
 from deploy_gen.options import Options
+from deploy_gen.quota import needs_quota, resource_quota
 
 
 def manifests(options: Options) -> list[Object]:
     """The objects. Restrictions come before what they restrict, and the aggregator before who reports to it."""
     found = fetch_access(options)
+    if needs_quota(options):
+        found.append(resource_quota(options))
     if options.restrict_node_access:
         found += node_restriction(options)
     if options.network_policy:

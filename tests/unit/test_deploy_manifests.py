@@ -4,6 +4,7 @@ import hashlib
 from itertools import combinations
 
 import pytest
+import yaml
 
 from deploy_gen.arguments import parse
 from deploy_gen.manifests import manifests
@@ -11,6 +12,7 @@ from deploy_gen.platforms import FLAVORS
 from deploy_gen.reading import read_options
 from nodeprefetch.report.labelkey import label_key, summary_key
 from tests.golden.regenerate import FILES, objects
+from tests.unit.docs_pages import ROOT, blocks
 
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
 all_golden = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -280,6 +282,35 @@ def test_fetch_pods_in_the_nodes_network_have_no_policy_and_any_address():
 
     assert ["web-metrics"] == [each["metadata"]["name"] for each in found if each["kind"] == "NetworkPolicy"]
     assert sources(found)[8443] is None
+
+
+def of_kind(kind, *arguments):
+    return [each for each in made("web", "--namespace=prefetch", *arguments) if each["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", ["system-node-critical", "system-cluster-critical"])
+def test_a_system_priority_class_comes_with_the_quota_that_allows_it(name):
+    """It counts pods of that class alone, and as many as there may be nodes."""
+    (quota,) = of_kind("ResourceQuota", f"--priority-class={name}")
+
+    (scope,) = quota["spec"]["scopeSelector"]["matchExpressions"]
+    assert ("PriorityClass", "In", [name]) == (scope["scopeName"], scope["operator"], scope["values"])
+    assert {"pods": "1G"} == quota["spec"]["hard"]
+    assert "prefetch" == quota["metadata"]["namespace"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--priority-class=high"]])
+def test_other_classes_need_no_quota(flags):
+    assert [] == of_kind("ResourceQuota", *flags)
+
+
+def test_the_quota_of_the_guide_is_the_one_that_is_printed():
+    guide = (ROOT / "docs/install.md").read_text(encoding="utf-8")
+    (shown,) = [text for text in blocks(ROOT / "docs/install.md", "yaml") if "ResourceQuota" in text]
+    (quota,) = of_kind("ResourceQuota", "--priority-class=system-node-critical")
+
+    assert "insufficient quota to match these scopes" in guide
+    assert quota["spec"] == yaml.safe_load(shown)["spec"]
 
 
 def test_tolerations_replace_that_of_all_taints():
