@@ -32,6 +32,8 @@ USUAL_SOCKETS = (
 ANSWER_LIMIT = 5.0
 """Seconds in which one runtime has to answer Version."""
 
+_AS_ROOT = "run as root (in a pod: securityContext.runAsUser: 0), or as a member of the socket's group"
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two looks at the sockets."""
 
@@ -159,7 +161,7 @@ def _look_at(path: str) -> _Problem | None:
     except FileNotFoundError:
         return _Problem(text="does not exist", is_absent=True)
     except PermissionError:
-        return _Problem(text="no permission to look at it: run as root, or as a member of the socket's group")
+        return _Problem(text=f"no permission to look at it: {_AS_ROOT}")
     except OSError as error:
         return _Problem(text=error.strerror or str(error))
     if stat.S_ISDIR(kind):
@@ -176,7 +178,7 @@ def _explain(error: RuntimeFaultError) -> str:
             case errno.ECONNREFUSED:
                 return "is a socket, but nobody listens there: is the runtime running?"
             case errno.EACCES | errno.EPERM:
-                return "no permission to connect: run as root, or as a member of the socket's group"
+                return f"no permission to connect: {_AS_ROOT}"
             case _:
                 pass
     if error.code == "UNIMPLEMENTED":
