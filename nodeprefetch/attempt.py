@@ -12,7 +12,7 @@ from nodeprefetch.attemptclock import AttemptClock
 from nodeprefetch.credentials.auth import Credential
 from nodeprefetch.credentials.source import CredentialSource
 from nodeprefetch.diskguard import DiskGuard
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Reader
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Reader
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.leases import LeaseSource, NoLeases
 from nodeprefetch.progress import ProgressWatch
@@ -176,6 +176,11 @@ class Attempt:
             except RuntimeFaultError as error:
                 if lease and error.fault.reason == "lease_gone":  # nothing was asked of the registry yet
                     lease = await self.around.leases.obtain(self.image, lease)
+                    continue
+                if error.fault.doubts_kept and await self.around.leases.discard(self.image):
+                    text = f"{self.image.text}: discarded its partial download and started over: {error}"
+                    self.around.tell(Notice(message=text, is_warning=False))
+                    lease = await self.around.leases.obtain(self.image)
                     continue
                 if error.fault.kind is FaultClass.NO_SPACE:  # what is kept would fill the disk for nothing
                     await self.around.leases.release(self.image)

@@ -15,7 +15,7 @@ import trio
 
 from nodeprefetch.events import Notice, Reader
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.containerdapi import ContainerdApi
+from nodeprefetch.runtime.containerdapi import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.leaselabels import PullLease, label_value, new_lease, pull_lease
 
@@ -61,6 +61,14 @@ class LeaseSource(Protocol):
         """Let go of what is kept for an image: it is there, or its bytes have to leave the disk."""
         ...
 
+    async def discard(self, image: ImageRef, /) -> bool:
+        """Drop what attempts have left of an image, which may be why the last one failed; once in a run.
+
+        Returns:
+            Whether something was dropped, so that the next attempt starts over and may succeed.
+        """
+        ...
+
 
 class NoLeases:
     """Pulls are made without leases."""
@@ -71,6 +79,10 @@ class NoLeases:
 
     async def release(self, _image: ImageRef, /) -> None:
         """Nothing is kept."""
+
+    async def discard(self, _image: ImageRef, /) -> bool:
+        """Nothing is kept."""
+        return False
 
     async def settle(self, _missing: Iterable[ImageRef], /) -> None:
         """Nothing is left."""
@@ -109,8 +121,11 @@ class Leases:
         self._known: dict[str, PullLease] = {}
         """By ID: what earlier runs left, and what this one made."""
 
-        self._used: set[str] = set()
+        self._used: Counter[str] = Counter()
+        """By ID, of those that attempts of this run have had."""
+
         self._lost: Counter[str] = Counter()
+        self._discarded: set[str] = set()
         self._listing = trio.Lock()
         self._is_listed = False
 
@@ -126,7 +141,7 @@ class Leases:
             with trio.fail_after(ANSWER_LIMIT):
                 await self._list()
                 lease = self._lasting(image) or await self._make(image)
-                self._used.add(lease.id)
+                self._used[lease.id] += 1
                 return lease.id
         except RuntimeFaultError as error:
             if error.fault.kind not in _PASSES_BY_ITSELF:
@@ -143,6 +158,32 @@ class Leases:
         """Delete them all. What cannot be deleted now is tried again by `settle`."""
         with suppress(RuntimeFaultError, trio.TooSlowError), trio.fail_after(RELEASE_LIMIT):
             await self._delete(self._of(image))
+
+    async def discard(self, image: ImageRef, /) -> bool:
+        """Delete its leases, and abort the blobs on their way that they hold: another image's lease may hold them too.
+
+        Of an image whose first attempt has just failed nothing is kept, unless a part of a blob has arrived: containerd
+        continues an interrupted download within one pull as well.
+        """
+        if image.pull_ref in self._discarded:
+            return False
+        try:
+            with trio.fail_after(ANSWER_LIMIT):
+                leases = self._of(image)
+                held = [one for lease in leases for one in await self._api.lease_resources(lease.id) or ()]
+                refs = {one.id for one in held if one.kind is ResourceKind.INGEST}
+                is_kept = any(lease.run != self._run or self._used[lease.id] > 1 for lease in leases) or any(
+                    ingest.offset for ingest in await self._api.ingests() if ingest.ref in refs
+                )
+                if not is_kept:
+                    return False
+                self._discarded.add(image.pull_ref)
+                for ref in refs:
+                    await self._api.abort_ingest(ref)
+                await self._delete(leases)
+        except (RuntimeFaultError, trio.TooSlowError):
+            return False  # the error of the pull stands
+        return True
 
     async def settle(self, missing: Iterable[ImageRef], /) -> None:
         """At the end of the run: delete what is not wanted any more, also what earlier runs have left.

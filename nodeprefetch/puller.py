@@ -54,14 +54,8 @@ class Pull:
 
     @property
     def may_go_on_later(self) -> bool:
-        """What is kept of it is of use to the next run.
-
-        That of one that does not fit on the disk helps to fill it, and an artifact will not become an image.
-        """
-        is_useless = self.outcome is Outcome.FAILED and (
-            self._fault.kind is FaultClass.NO_SPACE or self._fault.reason == "artifact"
-        )
-        return not (self.is_there or is_useless)
+        """What is kept of it is of use to the next run."""
+        return not self.is_there and (self.outcome is not Outcome.FAILED or self._fault.may_continue_later)
 
     def leave_queue(self) -> None:
         """It has its first slot, or its outcome: the next one of the list may begin."""

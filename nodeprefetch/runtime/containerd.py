@@ -85,6 +85,10 @@ class ContainerdClient:
             reply = await self._content.list_statuses(rpc.content.ListStatusesRequest())
         return tuple(Ingest(ref=one.ref, offset=one.offset, total=one.total) for one in reply.statuses)
 
+    async def abort_ingest(self, ref: str) -> bool:
+        """Drop a blob on its way, whoever holds it. False where there is none."""
+        return await _unless({Status.NOT_FOUND}, self._content.abort(rpc.content.AbortRequest(ref=ref))) is not None
+
     async def blob_size(self, digest: str) -> int | None:
         """Bytes of a complete blob; None where it is not there, or not complete."""
         call = self._content.info(rpc.content.InfoRequest(digest=digest))

@@ -94,6 +94,10 @@ class ContainerdApi(Protocol):
         """All blobs on their way in."""
         ...
 
+    async def abort_ingest(self, ref: str) -> bool:
+        """Drop a blob on its way, whoever holds it. False where there is none."""
+        ...
+
     async def blob_size(self, digest: str) -> int | None:
         """Bytes of a complete blob; None where it is not there, or not complete."""
         ...

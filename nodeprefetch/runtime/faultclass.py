@@ -56,6 +56,14 @@ class Fault:
     doubts_kept: bool = False
     """What earlier attempts left on the node, such as a partial download, may have caused it."""
 
+    spoils_kept: bool = False
+    """What attempts left on the node is of no use to a later run: this is no image, and will not be one."""
+
+    @property
+    def may_continue_later(self) -> bool:
+        """What attempts left is of use to a later run. On a full disk it only helps to fill it."""
+        return self.kind is not FaultClass.NO_SPACE and not self.spoils_kept
+
     @property
     def spares_credentials(self) -> bool:
         """Surely the network's or the node's: another credential would meet it too.

@@ -144,6 +144,11 @@ class FakeContainerdApi:
         await self._enter("ingests")
         return tuple(self.arriving.values())
 
+    async def abort_ingest(self, ref: str) -> bool:
+        """Drop what arrives."""
+        await self._enter("abort_ingest")
+        return self.arriving.pop(ref, None) is not None
+
     async def blob_size(self, digest: str) -> int | None:
         """Bytes of a complete blob."""
         await self._enter("blob_size")

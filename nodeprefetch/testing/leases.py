@@ -25,3 +25,7 @@ class GivenLeases:
     async def release(self, image: ImageRef, /) -> None:
         """Take note of it."""
         self.released.append(image.text)
+
+    async def discard(self, _image: ImageRef, /) -> bool:
+        """Nothing is known to be kept."""
+        return False

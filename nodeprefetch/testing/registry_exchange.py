@@ -76,7 +76,7 @@ class Desk:
         parts = urlsplit(path)
         parameters = parse_qs(parts.query or body.decode(errors="replace"))
         authorization = headers.get("authorization", "")
-        target = self._target(parts.path, parameters)
+        target = self._target(parts.path, parameters, is_range="range" in headers)
         request = Request(
             method=method,
             path=path,
@@ -100,7 +100,7 @@ class Desk:
                 answer = Answer(status=fault.code, headers=fault.headers, body=fault.body)
         return Exchange(self, number, answer, fault)
 
-    def _target(self, path: str, parameters: Mapping[str, list[str]]) -> Target | None:
+    def _target(self, path: str, parameters: Mapping[str, list[str]], *, is_range: bool) -> Target | None:
         wanted = read_path(path)
         match wanted.what:
             case "ping":
@@ -112,7 +112,7 @@ class Desk:
                 return Target(stage="manifest", repository=wanted.repository, reference=wanted.reference)
             case "blob":
                 stage = self._content.stage_of_blob(wanted.repository, wanted.reference)
-                return Target(stage=stage, repository=wanted.repository, reference=wanted.reference)
+                return Target(stage=stage, repository=wanted.repository, reference=wanted.reference, is_range=is_range)
         return None
 
     def _answer(

@@ -36,6 +36,9 @@ class Fault:
 
     bytes_per_second: float = 0
 
+    for_ranges: bool = False
+    """Only requests for a part of a blob meet it; others do not use it up."""
+
     @classmethod
     def none(cls) -> "Fault":
         """The usual answer; to put between faults."""
@@ -48,6 +51,11 @@ class Fault:
         With code 200 and a body it is a wrong answer that looks right, such as a login page.
         """
         return cls(kind=FaultKind.STATUS, code=code, headers=dict(headers or {}), body=body)
+
+    @classmethod
+    def no_range(cls, code: int = 416) -> "Fault":
+        """This status to the next request for a part of a blob (`Range`), as from a cache that has no parts."""
+        return cls(kind=FaultKind.STATUS, code=code, for_ranges=True)
 
     @classmethod
     def stall(cls) -> "Fault":
@@ -104,6 +112,9 @@ class Target:
     reference: str = ""
     """The tag or digest in the request; empty for a ping or a token."""
 
+    is_range: bool = False
+    """It asks for a part of a blob."""
+
 
 @dataclass(kw_only=True, slots=True)
 class _Rule:
@@ -114,7 +125,7 @@ class _Rule:
     forever: bool
 
     def matches(self, target: Target) -> bool:
-        if target.stage != self.stage or not self.faults:
+        if target.stage != self.stage or not self.faults or (self.faults[0].for_ranges and not target.is_range):
             return False
         if self.repository is not None and target.repository != self.repository:
             return False

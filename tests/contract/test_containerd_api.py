@@ -213,6 +213,20 @@ async def test_a_cut_pull_s_bytes_stay_as_long_as_its_lease(stage, lease):
         assert await api.blob_size(image.config.digest) is None
 
 
+async def test_what_arrives_can_be_dropped_though_a_lease_holds_it(stage, lease):
+    name, image = fresh(4 * MIB)
+    ref = f"layer-{image.layers[0].digest}"
+
+    async with stage.open() as api:
+        await api.create_lease(lease, expires_at=soon(), labels={})
+        await stage.pull_partly(name, image, lease)
+
+        assert [True, False] == [await api.abort_ingest(ref) for _ in range(2)]
+        assert ref not in [one.ref for one in await api.ingests()]
+        assert image.config.size == await api.blob_size(image.config.digest)
+        assert await api.delete_lease(lease)
+
+
 async def test_a_lease_that_has_expired_goes_when_something_is_collected(stage, lease):
     name, image = fresh(4 * MIB)
     other = f"{lease}-other"

@@ -151,6 +151,14 @@ def test_ranges_can_be_switched_off() -> None:
         assert (200, LAYER.data) == get(registry, layer_path(), headers={"Range": "bytes=100-"})[::2]
 
 
+def test_parts_can_be_refused_while_whole_blobs_are_served(registry: FakeRegistry) -> None:
+    registry.fail("layer", Fault.no_range(), Fault.no_range(400), image="team/app:1")
+
+    answers = [get(registry, layer_path(), headers=headers)[0] for headers in ({}, *[{"Range": "bytes=1-"}] * 3)]
+
+    assert [200, 416, 400, 206] == answers
+
+
 def test_faults_come_in_order_and_then_all_is_well(registry: FakeRegistry) -> None:
     registry.fail("manifest", Fault.status(429, headers={"Retry-After": "1"}), Fault.none(), Fault.status(500))
 

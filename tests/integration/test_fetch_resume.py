@@ -132,6 +132,44 @@ def test_a_registry_that_ignores_ranges_is_read_from_the_beginning(containerd: C
         assert [] == node.leases()
 
 
+@pytest.mark.parametrize("status", [416, 400, 403])
+def test_a_pull_that_cannot_go_on_starts_over_at_once(node: Node, status: int) -> None:
+    """A cache in front of the registry refuses every request for a part."""
+    name, image = node.serve("app:1", 8 * MB)
+    node.fail("app:1", Fault.no_range(status), forever=True)
+    node.fail("app:1", Fault.stall_after(5 * MB))
+
+    ended = node.fetch(name, initial_pull_attempt_timeout="2s")
+
+    assert (0, ["stalled"]) == (ended.code, reasons(ended))
+    assert image.id == node.held(name)[name][0]
+    assert 2 == ended.result(name)["attempts"]
+    (notice,) = [line for line in ended.log if "started over" in line["msg"]]
+    assert str(status) in notice["msg"]
+    asked = node.layer_requests(image)
+    assert "" == asked[-1][0]
+    assert image.layers[0].size == asked[-1][1]
+    assert [] == node.leases()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_an_earlier_run_kept_is_dropped_where_it_cannot_be_continued(node: Node, shared: bool) -> None:  # noqa: FBT001 - pytest's
+    name, image = node.serve("app:1", 8 * MB)
+    others = [node.registry.add(f"{name.partition('/')[2].removesuffix('app:1')}other:1", image)] if shared else []
+    node.registry.fail("layer", Fault.stall_after(5 * MB), Fault.stall_after(MB), forever=True)
+    for one in (name, *others):
+        node.fetch(one, instance=one, overall_timeout="2s")
+    node.registry.heal()
+    node.registry.fail("layer", Fault.no_range(), forever=True)
+    assert 1 + len(others) == len(node.leases())
+
+    ended = node.fetch(name, instance=name)
+
+    assert (0, []) == (ended.code, reasons(ended))
+    assert image.id == node.held(name)[name][0]
+    assert 1 == ended.result(name)["attempts"]
+
+
 def test_a_tag_that_moves_between_attempts_brings_the_new_image_and_leaves_nothing_of_the_old(node: Node) -> None:
     name, old = node.serve("app:1", 8 * MB, seed="old")
     node.fail("app:1", Fault.stall_after(5 * MB))

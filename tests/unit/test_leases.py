@@ -1,6 +1,7 @@
 """The leases of a run on virtual time: when they are made, for how long, when they go. Trio's time is the wall's."""
 
 import math
+import time
 
 import pytest
 import trio
@@ -342,6 +343,105 @@ async def test_where_leases_are_always_gone_the_image_is_pulled_without(autojump
 
     assert 1 == report.count(Outcome.SUCCEEDED)
     assert [True, True, True, False] == [bool(call.lease) for call in service.calls]
+
+
+LAYER = "sha256:" + "2" * 64
+COPY = "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to https://r.test/v2/a/blobs/"
+BAD_RANGE, BAD_REQUEST, FORBIDDEN = (
+    RuntimeFaultError.from_status("UNKNOWN", f"{COPY}{LAYER}: {status}")
+    for status in ("416 Requested Range Not Satisfiable", "400 Bad Request", "403 Forbidden")
+)
+
+
+@pytest.mark.parametrize("error", [BAD_RANGE, BAD_REQUEST, FORBIDDEN])
+async def test_what_was_kept_goes_at_once_where_it_may_be_why_an_attempt_fails(autojump_clock, error):
+    """30 s timeout + 1 s delay: the second attempt starts at 31, fails, and starts over at 31."""
+    api = FakeContainerdApi()
+    service = FakeImageService(pulls={"a:1": [HANG, error, IMAGE]})
+    run = FakeRun(service=service, containerd=api)
+
+    report = await run.fetch("a:1")
+
+    assert 1 == report.count(Outcome.SUCCEEDED)
+    assert [0, 31, 31] == service.call_times
+    assert [1, 2] == [event.attempt for event in run.told(AttemptStarted)]
+    assert [True, False] == [bool(event.error) for event in run.told(AttemptFinished)]
+    (notice,) = [event for event in run.told(Notice) if "started over" in event.message]
+    assert f"a:1: discarded its partial download and started over: {error}" == notice.message
+    assert {} == api.leases_held
+
+
+async def test_an_image_is_started_over_once_and_then_its_error_counts(autojump_clock):
+    """The second attempt, at 31, starts over; the same error is permanent then."""
+    service = FakeImageService(pulls={"a:1": [HANG, BAD_REQUEST, BAD_REQUEST]})
+    run = FakeRun(service=service, containerd=FakeContainerdApi())
+
+    report = await run.fetch("a:1")
+
+    assert ["client_error"] == [image.reason for image in report.failed]
+    assert [0, 31, 31] == service.call_times
+
+
+async def test_what_an_earlier_run_kept_goes_though_another_image_has_it_too(autojump_clock):
+    api = FakeContainerdApi()
+    lasting = time.time() + DAY
+    of_a, of_b = [await put(api, image=f"docker.io/library/{name}:1", expires_at=lasting) for name in "ab"]
+    for lease in (of_a, of_b):
+        api.begin(LAYER, total=100, lease=lease)
+    service = FakeImageService(pulls={"a:1": [BAD_REQUEST, IMAGE]})
+    run = FakeRun(service=service, containerd=api, settings=FetchSettings(instance="one"))
+
+    report = await run.fetch("a:1")
+
+    assert 1 == report.count(Outcome.SUCCEEDED)
+    assert of_a == service.calls[0].lease
+    assert [0, 0] == service.call_times
+    assert {} == api.arriving
+
+
+async def test_a_first_attempt_that_has_brought_nothing_is_not_repeated(autojump_clock):
+    service = FakeImageService(pulls={"a:1": [FORBIDDEN]})
+    run = FakeRun(service=service, containerd=FakeContainerdApi())
+
+    report = await run.fetch("a:1")
+
+    assert ["denied"] == [image.reason for image in report.failed]
+    assert [0] == service.call_times
+
+
+async def test_a_first_attempt_that_could_not_go_on_itself_is_started_over(autojump_clock):
+    class Interrupted(FakeImageService):
+        async def pull_image(self, image, auth=None, *, lease=""):
+            if not self.calls:
+                api.begin(LAYER, total=100, lease=lease)
+                api.write(LAYER, 50)
+            return await super().pull_image(image, auth, lease=lease)
+
+    api = FakeContainerdApi()
+    service = Interrupted(pulls={"a:1": [BAD_REQUEST, IMAGE]})
+    run = FakeRun(service=service, containerd=api)
+
+    report = await run.fetch("a:1")
+
+    assert 1 == report.count(Outcome.SUCCEEDED)
+    assert [0, 0] == service.call_times
+    assert {} == api.arriving
+
+
+@pytest.mark.parametrize("how", ["without leases", "on another runtime", "where nothing can be dropped"])
+async def test_where_nothing_was_kept_an_error_counts_as_it_is(autojump_clock, how):
+    class Stubborn(FakeContainerdApi):
+        async def lease_resources(self, lease_id):
+            raise DENIED
+
+    api = None if how == "on another runtime" else Stubborn()
+    service = FakeImageService(pulls={"a:1": [HANG, BAD_REQUEST]}, name="containerd" if api else "cri-o")
+    run = FakeRun(service=service, containerd=api, settings=FetchSettings(resume=how != "without leases"))
+
+    report = await run.fetch("a:1")
+
+    assert ["client_error"] == [image.reason for image in report.failed]
+    assert [0, 31] == service.call_times
 
 
 async def test_what_does_not_fit_on_the_disk_is_not_kept(autojump_clock):

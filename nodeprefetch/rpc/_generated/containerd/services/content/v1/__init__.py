@@ -4,6 +4,7 @@
 # This file has been @generated
 
 __all__ = (
+    "AbortRequest",
     "ContentStub",
     "Info",
     "InfoRequest",
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class AbortRequest(betterproto2.Message):
+    ref: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+
+
+default_message_pool.register_message(
+    "containerd.services.content.v1", "AbortRequest", AbortRequest
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -200,3 +211,23 @@ class ContentStub(stub.ServiceStub):
             ListStatusesResponse,
             metadata=metadata,
         )
+
+    async def abort(
+        self,
+        message: "AbortRequest",
+        *,
+        metadata: "MetadataLike | None" = None,
+    ) -> "___types__.Empty":
+        """
+        Drop a blob on its way, whoever holds it; NOT_FOUND when there is none.
+        """
+
+        return await self._unary_unary(
+            "/containerd.services.content.v1.Content/Abort",
+            message,
+            ___types__.Empty,
+            metadata=metadata,
+        )
+
+
+from .... import types as ___types__
