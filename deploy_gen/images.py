@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_gen import __version__
+from deploy_gen.list_lines import STANDARD_INPUT, read_lines
 from deploy_gen.problems import InputError
 
 DEFAULT_REPOSITORY = "ghcr.io/nodeprefetch/nodeprefetch"
@@ -19,13 +20,12 @@ LIST_LIMIT = (1 << 20) - len(LIST_KEY)
 _HOST = r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*)"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
-_DIGEST = r"(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})"
+_DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 _REFERENCE = re.compile(
     rf"(?P<repository>(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
 _FULL_TAG = re.compile(_TAG)
 _PSEUDO_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+-[0-9]+\.[0-9]+-([a-f0-9]{7,})")
-_COMMENT = re.compile(r"(?:^|(?<=\s))#")
 _SHORT_HASH, _REPOSITORY_LIMIT = 7, 255
 
 
@@ -77,9 +77,9 @@ def read_list(file: str) -> str:
         file: its name; `-` is standard input.
 
     Raises:
-        InputError: it cannot be read or cannot be a list. Its lines are checked by `fetch`.
+        InputError: it cannot be read, is not a list, or is one in another format. Its names are checked by `fetch`.
     """
-    where = "standard input" if file == "-" else file
+    where = STANDARD_INPUT if file == "-" else file
     try:
         if file == "-":
             data = sys.stdin.buffer.read(LIST_LIMIT + 1)
@@ -96,6 +96,9 @@ def read_list(file: str) -> str:
         raise InputError(f"{where}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start})") from error
     if "\0" in text:
         raise InputError(f"{where}: a NUL byte: this is no text file")
-    if not any(_COMMENT.split(line, maxsplit=1)[0].strip() for line in text.removeprefix("\ufeff").split("\n")):
+    lines = read_lines(text, origin=where)
+    if lines.problems:
+        raise InputError(*(problem for _, problem in lines.problems))
+    if not lines.names:
         raise InputError(f"{where}: there is no image in it")
     return text

@@ -1,15 +1,14 @@
 """Image lists: one image name a line, read into refs that know their line, and problems that do too."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nodeprefetch.imageref import ImageRef, ImageRefError
+from nodeprefetch.imageref import ImageRef, ImageRefError, quote
+from nodeprefetch.list_lines import IMAGE_ID, read_lines, shape_of
 
 MAX_LIST_BYTES = 1 << 20
 """A ConfigMap holds 1 MiB at most, and that is ten thousand names: a longer file is some other file."""
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#")
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -60,24 +59,34 @@ def decode_image_list(data: bytes, *, origin: str) -> ImageList:
 
 
 def parse_image_list(text: str, *, origin: str) -> ImageList:
-    """Read a list: one name a line; blank lines and `#` comments, also behind a name, are ignored."""
+    """Read a list: one name a line; blank lines and `#` comments, also after a name, are ignored.
+
+    What else may stand around a name, and what is said of lists in another format: see `list_lines`.
+    """
+    lines = read_lines(text, origin=origin)
     images: list[ListedImage] = []
-    problems: list[str] = []
-    # Not splitlines(): that also splits at characters no editor takes for the end of a line.
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        name = _COMMENT.split(raw, maxsplit=1)[0].strip()
-        if name:
-            _add(name, origin=origin, line=number, place=f"{origin}:{number}", images=images, problems=problems)
-    return ImageList(images=tuple(images), problems=tuple(problems))
+    problems = list(lines.problems)
+    for line, name in lines.names:
+        try:
+            images.append(ListedImage(ref=ImageRef.parse(name), origin=origin, line=line))
+        except ImageRefError as error:
+            problems.append((line, f"{origin}:{line}: {error}"))
+    problems.sort(key=lambda problem: problem[0])
+    return ImageList(images=tuple(images), problems=tuple(text for _, text in problems))
 
 
 def parse_image_arguments(arguments: Sequence[str]) -> ImageList:
-    """Read names given on the command line: no comments there; an empty argument is a problem."""
+    """Read names given on the command line: names alone, nothing around them; an empty argument is a problem."""
     images: list[ListedImage] = []
     problems: list[str] = []
     for number, argument in enumerate(arguments, start=1):
-        place = f"argument {number}"
-        _add(argument, origin="argument", line=number, place=place, images=images, problems=problems)
+        if shape_of(argument) is IMAGE_ID:
+            problems.append(f"argument {number}: {quote(argument)}: {IMAGE_ID.what}")
+            continue
+        try:
+            images.append(ListedImage(ref=ImageRef.parse(argument), origin="argument", line=number))
+        except ImageRefError as error:
+            problems.append(f"argument {number}: {error}")
     return ImageList(images=tuple(images), problems=tuple(problems))
 
 
@@ -96,13 +105,6 @@ def unique(refs: Iterable[ImageRef]) -> tuple[ImageRef, ...]:
     for ref in refs:
         first.setdefault(ref.pull_ref, ref)
     return tuple(first.values())
-
-
-def _add(name: str, *, origin: str, line: int, place: str, images: list[ListedImage], problems: list[str]) -> None:
-    try:
-        images.append(ListedImage(ref=ImageRef.parse(name), origin=origin, line=line))
-    except ImageRefError as error:
-        problems.append(f"{place}: {error}")
 
 
 def _unreadable(problem: str) -> ImageList:

@@ -68,7 +68,15 @@ class ImageRef:
         path, colon, tag = rest.partition(":")
         if domain == DEFAULT_DOMAIN and "/" not in rest:
             path = _OFFICIAL_PREFIX + path
-        reason = _domain_problem(domain) or _path_problem(path) or (_tag_problem(tag) if colon else None)
+        # A host with an underscore is none by the grammar, which then takes it for part of the repository.
+        is_domain = _DOMAIN.fullmatch(domain) is not None
+        repository = path if is_domain else f"{domain}/{path}"
+        reason = (
+            _domain_problem(domain, is_domain=is_domain)
+            or _path_problem(path)
+            or _length_problem(repository)
+            or (_tag_problem(tag) if colon else None)
+        )
         if reason:
             raise ImageRefError(text, reason)
         return cls(text=text, domain=domain, path=path, tag=tag or None, digest=digest)
@@ -159,8 +167,8 @@ def _split_domain(name: str) -> tuple[str, str]:
     return DEFAULT_DOMAIN, name
 
 
-def _domain_problem(domain: str) -> str | None:
-    if _DOMAIN.fullmatch(domain):
+def _domain_problem(domain: str, *, is_domain: bool) -> str | None:
+    if is_domain or _PATH_PART.fullmatch(domain):
         return None
     return f"{quote(domain)} is no registry: write host or host:port, of letters, digits, dots and dashes"
 
@@ -176,9 +184,13 @@ def _path_problem(path: str) -> str | None:
                 f"{quote(part)} cannot be part of a repository: lower-case letters and digits, "
                 "between them one dot, one or two underscores, or dashes"
             )
-    if len(path) > MAX_PATH_LENGTH:
-        return f"the repository has {len(path)} characters, more than {MAX_PATH_LENGTH}"
     return None
+
+
+def _length_problem(repository: str) -> str | None:
+    if len(repository) <= MAX_PATH_LENGTH:
+        return None
+    return f"the repository has {len(repository)} characters, more than {MAX_PATH_LENGTH}"
 
 
 def _tag_problem(tag: str) -> str | None:

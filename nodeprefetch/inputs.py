@@ -17,6 +17,7 @@ from nodeprefetch.imagelist import (
     unique,
 )
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.list_lines import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from nodeprefetch.credentials.plugins import Plugin
@@ -103,7 +104,7 @@ def _read_list(file: str) -> ImageList:
 
     try:
         if file == "-":
-            return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin="standard input")
+            return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin=STANDARD_INPUT)
         with open_given(file) as stream:
             return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
     except OSError as error:

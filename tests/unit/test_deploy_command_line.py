@@ -80,7 +80,7 @@ def test_what_is_passed_on_arrives_as_it_was_given(text):
 @settings(max_examples=40, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_a_list_arrives_as_it_was_given(text):
-    text += "\nnginx\n"
+    text = "# " + text.replace("\n", "\n# ") + "\nnginx\n"
     with tempfile.NamedTemporaryFile() as file:
         file.write(text.encode())
         file.flush()

@@ -45,6 +45,29 @@ def test_a_name_is_taken_apart_as_docker_does(case: dict[str, Any]) -> None:
     assert case["familiar"] == ref.familiar
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("a_b.example/app:1", "a_b.example/app"),
+        ("a__b.example/team/app", "a__b.example/team/app"),
+        ("r_1.x/" + "a" * 249, "r_1.x/" + "a" * 249),
+        ("a_b/app", "docker.io/a_b/app"),
+        ("a_b.example", "docker.io/library/a_b.example"),
+    ],
+)
+def test_a_host_may_have_an_underscore_where_the_reference_parser_takes_it(text: str, name: str) -> None:
+    """distribution/reference 0.6.0 takes such a host for part of the repository: no port, no upper case."""
+    assert name == ImageRef.parse(text).lookup_name
+
+
+@pytest.mark.parametrize(
+    "text", ["a_b.example:5000/app", "A_b.example/app", "a_.example/app", "a_b./app", "r_1.x/" + "a" * 250]
+)
+def test_a_host_with_an_underscore_is_refused_where_the_reference_parser_refuses_it(text: str) -> None:
+    with pytest.raises(ImageRefError):
+        ImageRef.parse(text)
+
+
 @pytest.mark.parametrize("case", BAD, ids=[case["input"] or "empty" for case in BAD])
 def test_a_bad_name_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(ImageRefError):

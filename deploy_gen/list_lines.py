@@ -1,0 +1,167 @@
+"""Lines of an image list: the name in each, or what people's lists hold in its place and the command that converts it.
+
+This text stands in `nodeprefetch` and in `deploy_gen`, neither of which imports the other; a test holds both equal.
+docs/image-lists.md shows the same commands.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+STANDARD_INPUT = "standard input"
+"""What a list is called that comes from there."""
+
+_SHOWN_LENGTH = 120
+
+_COMMENT = re.compile(r"(?:^|(?<=\s))#")
+_BEFORE_A_NAME = re.compile(r"(?:[-*]\s+)*(?:(?:\"image\"|'image')\s*:\s*|image:\s+)?")
+_AFTER_A_NAME = re.compile(r"\s*[,;]$")
+_IMAGE_FIELD = re.compile(r"^[-\s]*image: ", re.MULTILINE)
+_LIST_ITEM = re.compile(r"^\s*- ", re.MULTILINE)
+_OBJECT = re.compile(r"^\s*[\[,]?\s*\{", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What a list holds in place of one name a line."""
+
+    what: str
+    command: str = ""
+    """Converts the whole list FILE, with tools that every system has (and `envsubst`); empty where nothing can."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lines:
+    """What the lines of a list hold. Lines are counted from 1."""
+
+    names: tuple[tuple[int, str], ...]
+    """Line and name, whether or not it is that of an image; empty where nothing stands between quotes."""
+
+    problems: tuple[tuple[int, str], ...]
+    """One for each shape: the first line that has it, and the text for people."""
+
+
+SEVERAL = Shape(what="several images on one line", command=r"sed 's/#.*//' FILE | tr -s ',;[:blank:]' '\n'")
+JSON_ARRAY = Shape(what="a JSON array", command=r"sed 's/[][]/ /g' FILE | tr -s ',[:blank:]' '\n'")
+JSON_OBJECT = Shape(what="JSON objects", command="""grep -oE '"image": *"[^"]+"' FILE""")
+YAML_FIELDS = Shape(what="YAML with other fields than image", command="grep -E '^[ -]*image: ' FILE")
+YAML_LIST = Shape(what="YAML that is not a list item", command="grep -E '^ *- ' FILE")
+YAML = Shape(what="a YAML field, or a name with an empty tag")
+GREP = Shape(what="a file name before the image, as grep prints it", command="sed -E 's/.*image:[[:blank:]]+//' FILE")
+DIGEST_LIST = Shape(
+    what="an image and its digest in two columns", command=r"sed -E 's/[[:blank:]]+(sha[0-9]+:)/@\1/' FILE"
+)
+MIRROR_MAP = Shape(what="a mirror map, source=mirror", command="sed 's/=.*//' FILE")
+ASSIGNMENT = Shape(what="a variable assignment", command="sed 's/^[^=]*=//' FILE")
+COMMENT = Shape(what="a // comment; comments begin with #", command=r"sed -E 's,(^|[[:blank:]])//,\1#,' FILE")
+NO_NAME = Shape(what="<none> in place of a name or tag", command="grep -v '<none>' FILE")
+VARIABLE = Shape(what="a variable that was not replaced", command="envsubst < FILE")
+TEMPLATE = Shape(what="a template that was not rendered", command="helm template CHART | grep 'image: '")
+IMAGES_TABLE = Shape(
+    what="a table of images, as docker and crictl print it",
+    command="""awk 'NR > 1 { print $1 ":" $2 }' FILE | grep -v '<none>'""",
+)
+REFS_TABLE = Shape(what="a table of images, as ctr prints it", command="awk 'NR > 1 { print $1 }' FILE")
+IMAGE_ID = Shape(
+    what="an image ID, not a name; write repository@sha256:… instead, which crictl inspecti ID lists as repoDigests"
+)
+
+_TABLES = (
+    (re.compile(r"(?:REPOSITORY|IMAGE)\s+TAG\s"), IMAGES_TABLE),
+    (re.compile(r"REF\s+TYPE\s"), REFS_TABLE),
+)
+_SHAPES = (
+    (re.compile(r"(?s).*\{\{"), TEMPLATE),
+    (re.compile(r"[{}\]]"), JSON_OBJECT),
+    (re.compile(r"\[(?![0-9a-fA-F:]+\])"), JSON_ARRAY),
+    (re.compile(r"(?s).*<none>"), NO_NAME),
+    (re.compile(r"(?s)(?:.*\s)?//"), COMMENT),
+    (re.compile(r"(?s).*\$\{?\w"), VARIABLE),
+    (re.compile(r"\S+\s+sha[0-9]+:[0-9a-f]+$"), DIGEST_LIST),
+    (re.compile(r"(?:export\s+)?[A-Z_][A-Z0-9_]*=\S"), ASSIGNMENT),
+    (re.compile(r"[^\s=]+\s*=\s*\S+$"), MIRROR_MAP),
+    (re.compile(r"(?s).*[\s:-]image:\s+\S"), GREP),
+    (re.compile(r"---|[\"']?[\w./-]+[\"']?:\s|[\"']?[\w-]+[\"']?:$"), YAML),
+    (re.compile(r"(?s).*[\s,;]"), SEVERAL),
+    (re.compile(r"sha256:[0-9a-f]{64}$|[0-9a-f]{64}$"), IMAGE_ID),
+)
+"""In this order: what comes first is the narrower. No name of an image matches any but the last."""
+
+
+def read_lines(text: str, *, origin: str) -> Lines:
+    """Read a list.
+
+    Args:
+        text: what is in it.
+        origin: its name, for messages and commands; or `STANDARD_INPUT`.
+    """
+    found = list(_names_in(text))
+    names: list[tuple[int, str]] = []
+    shaped: dict[Shape, list[tuple[int, str]]] = {}
+    whole = _shape_of_all(found[0][1]) if found else None
+    if whole:
+        shaped[_for_this_list(whole, text)] = found[:1]
+    else:
+        for line, name in found:
+            shape = shape_of(name)
+            if shape is None:
+                names.append((line, name))
+            else:
+                shaped.setdefault(_for_this_list(shape, text), []).append((line, name))
+    return Lines(
+        names=tuple(names),
+        problems=tuple((lines[0][0], _problem(shape, lines, origin)) for shape, lines in shaped.items()),
+    )
+
+
+def shape_of(name: str) -> Shape | None:
+    """What stands in place of a name, by its looks alone. None: it may be a name."""
+    return next((shape for pattern, shape in _SHAPES if pattern.match(name)), None)
+
+
+def _names_in(text: str) -> Iterator[tuple[int, str]]:
+    # Not splitlines(): that also splits at characters no editor takes for the end of a line.
+    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+        content = _COMMENT.split(line, maxsplit=1)[0].strip()
+        if content:
+            yield number, _without_wrapping(content)
+
+
+def _without_wrapping(content: str) -> str:
+    """What unmistakably is not part of the name is taken off: it can be in no name."""
+    bare = _AFTER_A_NAME.sub("", content[_matched(content) :])
+    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
+        return bare[1:-1].strip()
+    return bare
+
+
+def _matched(content: str) -> int:
+    match = _BEFORE_A_NAME.match(content)
+    return match.end() if match else 0
+
+
+def _shape_of_all(first: str) -> Shape | None:
+    """What the whole list is, where its first line says it: then its other lines need no messages of their own."""
+    table = next((shape for pattern, shape in _TABLES if pattern.match(first)), None)
+    shape = shape_of(first)
+    return table or (shape if shape in (JSON_ARRAY, JSON_OBJECT) else None)
+
+
+def _for_this_list(shape: Shape, text: str) -> Shape:
+    """The shape with the command that fits what else is in the list."""
+    if shape is JSON_ARRAY and _OBJECT.search(text):
+        return JSON_OBJECT
+    if shape is YAML:
+        return YAML_FIELDS if _IMAGE_FIELD.search(text) else YAML_LIST if _LIST_ITEM.search(text) else YAML
+    return shape
+
+
+def _problem(shape: Shape, lines: list[tuple[int, str]], origin: str) -> str:
+    (line, name), *others = lines
+    shown = name if len(name) <= _SHOWN_LENGTH else name[:_SHOWN_LENGTH] + "…"
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in shown)
+    more = f" and {len(others)} more line{'s' if len(others) > 1 else ''}" if others else ""
+    file = "" if origin == STANDARD_INPUT else shlex.quote(origin)
+    command = shape.command.replace("FILE", file) if file else re.sub(r"( <)? FILE", "", shape.command)
+    return f'{origin}:{line}{more}: "{visible}": {shape.what}' + (f" (convert with: {command})" if command else "")
