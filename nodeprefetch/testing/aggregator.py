@@ -62,7 +62,7 @@ class RunningAggregator:
         port: int | None = None,
     ) -> Answer:
         """One request over a connection of its own, by Python's own client."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=300)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -98,13 +98,13 @@ def running_aggregator(
 
     thread = Thread(target=run)
     thread.start()
-    token = tokens.get(timeout=20)
+    token = tokens.get(timeout=300)
     try:
-        yield RunningAggregator(http_port=_port(lines.get(timeout=20)), grpc_port=_port(lines.get(timeout=20)))
+        yield RunningAggregator(http_port=_port(lines.get(timeout=300)), grpc_port=_port(lines.get(timeout=20)))
     finally:
         with suppress(trio.RunFinishedError):  # it did not come to serving
             token.run_sync_soon(stop.set)
-        thread.join(20)
+        thread.join(300)
     while not lines.empty():
         if isinstance(error := lines.get(), BaseException):
             raise error

@@ -18,7 +18,7 @@ from nodeprefetch.testing.spawn import Daemon
 _PORTS = 2
 """Lines it prints when it serves."""
 
-_PATIENCE = 30.0
+_PATIENCE = 300.0
 """Seconds without an answer after which there is none coming."""
 
 
@@ -138,7 +138,7 @@ class AggregatorProgram:
     def following(self) -> Iterator[Iterator[dict[str, Any]]]:
         """The live stream from now on, message by message: the data, with the ID as `id`.
 
-        Its iterator raises TimeoutError when nothing comes for half a minute or somewhat more.
+        Its iterator raises TimeoutError when nothing comes for five minutes or somewhat more.
         """
         with closing(self.connect()) as connection:
             connection.request("GET", "/v1/events")

@@ -78,7 +78,7 @@ class FakeCriServer:
         """Block this thread until the pulls satisfy the condition; they are returned.
 
         Raises:
-            TimeoutError: they did not within half a minute.
+            TimeoutError: they did not within five minutes.
         """
         return self._script.wait_until(is_enough)
 

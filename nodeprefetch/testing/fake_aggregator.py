@@ -134,7 +134,7 @@ class FakeAggregator:
         """Block until something is true of it; under Trio, give this to `trio.to_thread.run_sync`.
 
         Raises:
-            TimeoutError: it did not become true within half a minute.
+            TimeoutError: it did not become true within five minutes.
         """
         wait_until(self._changed, lambda: is_so(self), lambda: (len(self.requests), self.events[-5:]))
 

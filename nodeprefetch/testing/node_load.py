@@ -31,7 +31,7 @@ _RESENT_EVERY = 10
 _FAILING_EVERY = 10
 """The first attempt at each so many-th image fails."""
 
-_PATIENCE = 60.0
+_PATIENCE = 300.0
 """Seconds without an answer after which none is coming."""
 
 _HEADERS = {"Content-Type": "application/msgpack"}

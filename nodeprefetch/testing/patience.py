@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-_PATIENCE = 30.0
+_PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen."""
 
 
@@ -16,7 +16,7 @@ def wait_until(changed: threading.Condition, is_so: Callable[[], bool], seen: Ca
         seen: what to show in the error.
 
     Raises:
-        TimeoutError: it did not happen within half a minute.
+        TimeoutError: it did not happen within five minutes.
     """
     with changed:
         if not changed.wait_for(is_so, _PATIENCE):

@@ -131,7 +131,7 @@ class FaultProxy:
         """Block this thread until the connections satisfy the condition; they are returned.
 
         Raises:
-            TimeoutError: they did not within half a minute.
+            TimeoutError: they did not within five minutes.
         """
         wait_until(self._changed, lambda: is_enough(self.connections), lambda: self.connections)
         return self.connections

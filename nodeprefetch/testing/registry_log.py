@@ -86,7 +86,7 @@ class RequestLog:
         """Block this thread until the requests satisfy the condition; they are returned.
 
         Raises:
-            TimeoutError: they did not within half a minute; the text lists what came instead.
+            TimeoutError: they did not within five minutes; the text lists what came instead.
         """
         wait_until(
             self._changed,

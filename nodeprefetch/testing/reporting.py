@@ -8,7 +8,7 @@ import trio
 from nodeprefetch.events import Event
 from nodeprefetch.report.reporter import Reporter
 
-_PATIENCE = 30.0
+_PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen."""
 
 
@@ -21,7 +21,7 @@ async def reporting(reporter: Reporter, *events: Event) -> AsyncGenerator[None]:
         events: told at the beginning.
 
     Raises:
-        TooSlowError: it did not finish within half a minute.
+        TooSlowError: it did not finish within five minutes.
     """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
@@ -37,7 +37,7 @@ async def until(is_so: Callable[[], object]) -> None:
     """Wait until something is true that cannot be waited for.
 
     Raises:
-        TooSlowError: it did not become true within half a minute.
+        TooSlowError: it did not become true within five minutes.
     """
     with trio.fail_after(_PATIENCE):
         while not is_so():  # noqa: ASYNC110 (what is waited for may be in another process)

@@ -37,7 +37,7 @@ def called(running, token, node="pod-1"):
     with grpc.insecure_channel(f"127.0.0.1:{running.grpc_port}") as channel:
         call = channel.stream_unary("/Metrics/Submit", request_serializer=None, response_deserializer=None)
         try:
-            call(iter([bytes(Result(attempt_id="x", image="a:1", node=node))]), timeout=20, metadata=metadata)
+            call(iter([bytes(Result(attempt_id="x", image="a:1", node=node))]), timeout=300, metadata=metadata)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
@@ -121,13 +121,13 @@ def test_both_ports_and_both_protocols_speak_tls(authority, certificate):
     credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     with running_aggregator(on_any_port(**certificate)) as running:
         for port in (running.http_port, running.grpc_port):
-            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=trusting)
+            connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=300, context=trusting)
             connection.request("POST", "/v1/events", msgspec.msgpack.encode(batch_of(attempt())), MSGPACK)
             assert b'{"accepted":1,"duplicates":0}' == connection.getresponse().read()
             connection.close()
             with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
                 call = channel.stream_unary("/Metrics/Submit", request_serializer=None, response_deserializer=None)
-                assert b"" == call(iter([bytes(Result(attempt_id="x", image="a:1"))]), timeout=20)
+                assert b"" == call(iter([bytes(Result(attempt_id="x", image="a:1"))]), timeout=300)
 
 
 def test_who_speaks_no_tls_is_hung_up_on(certificate):

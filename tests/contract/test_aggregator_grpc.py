@@ -32,7 +32,7 @@ def result(**fields):
 def submit(running, messages, *, port=None, **how):
     with grpc.insecure_channel(f"127.0.0.1:{port or running.grpc_port}") as channel:
         call = channel.stream_unary("/Metrics/Submit", request_serializer=None, response_deserializer=None)
-        return call(iter(messages), timeout=30, **how)
+        return call(iter(messages), timeout=300, **how)
 
 
 def status_of(running, messages, **how):
@@ -115,7 +115,7 @@ def test_another_method_is_not_implemented(aggregator):
     with grpc.insecure_channel(f"127.0.0.1:{aggregator.grpc_port}") as channel:
         call = channel.unary_unary("/Metrics/Other", request_serializer=None, response_deserializer=None)
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=30)
+            call(b"", timeout=300)
 
     assert grpc.StatusCode.UNIMPLEMENTED == caught.value.code()
 

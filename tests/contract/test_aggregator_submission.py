@@ -83,7 +83,7 @@ def test_gzip_is_decompressed(aggregator):
 
 
 def test_one_connection_carries_many_batches(aggregator):
-    connection = http.client.HTTPConnection("127.0.0.1", aggregator.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", aggregator.http_port, timeout=300)
     accepted = []
     for _ in range(20):
         connection.request("POST", "/v1/events", packed(attempt()), MSGPACK)
@@ -126,7 +126,7 @@ def test_a_body_that_is_too_large_is_refused_and_counted(bounded):
 
 
 def test_a_body_of_unknown_length_is_bounded_too(bounded):
-    connection = http.client.HTTPConnection("127.0.0.1", bounded.http_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", bounded.http_port, timeout=300)
     connection.request("POST", "/v1/events", iter([b"x" * 1500] * 4), MSGPACK, encode_chunked=True)
     response = connection.getresponse()
     response.read()
@@ -254,7 +254,7 @@ def test_many_submit_at_once_and_nothing_is_lost():
     with running_aggregator(on_any_port()) as running:
 
         def submit(number):
-            connection = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=60)
+            connection = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=300)
             for part in range(10):
                 events = [attempt(f"image-{part}:1", attempt_id=f"{number}-{part}-{index}") for index in range(20)]
                 connection.request(

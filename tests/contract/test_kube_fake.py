@@ -20,7 +20,7 @@ def api():
 
 def ask(api, tmp_path, method, path, body=None, *, content_type="application/merge-patch+json", token="Bearer x"):
     context = ssl.create_default_context(cafile=api.write_service_account(tmp_path) / "ca.crt")
-    connection = http.client.HTTPSConnection("127.0.0.1", api.port, context=context, timeout=10)
+    connection = http.client.HTTPSConnection("127.0.0.1", api.port, context=context, timeout=300)
     try:
         headers = {"Content-Type": content_type, "Authorization": token}
         connection.request(method, path, None if body is None else json.dumps(body), headers)

@@ -70,7 +70,7 @@ def pull(containerd: Containerd, *images: str) -> Told:
                 unpack_limit=60,
                 leases=GivenLeases(of=lambda image: f"{run}-{image.text}"),
             )
-            with trio.fail_after(90):
+            with trio.fail_after(300):
                 async with trio.open_nursery() as pulls:
                     for image in images:
                         one = Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS)

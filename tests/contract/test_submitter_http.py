@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from functools import partial
 
@@ -195,15 +194,16 @@ async def test_an_aggregator_killed_and_restarted_gets_everything_that_was_not_a
 
 
 async def test_a_slow_aggregator_does_not_slow_who_tells(aggregator):
-    aggregator.always = Reply(after=0.2)
+    aggregator.always = Reply(after=600)
     reporter = submitter(aggregator.endpoint)
     async with reporting(reporter, STARTED):
-        await trio.sleep(0.05)
-        begun = time.perf_counter()
+        await seen(aggregator, lambda it: it.requests)
         for number in range(100_000):
             reporter.tell(attempt(number))
-        assert 2 > time.perf_counter() - begun
+        assert 1 == len(aggregator.requests)
         aggregator.always = Reply()
+        await trio.to_thread.run_sync(aggregator.down)
+        aggregator.up()
 
     assert 100_000 == len(set(attempt_ids(aggregator.events)))
 
@@ -238,7 +238,7 @@ async def test_what_was_under_way_when_the_run_was_cut_is_sent_again_at_the_end(
         nursery.start_soon(reporter.run)
         await seen(aggregator, lambda it: it.requests)
         nursery.cancel_scope.cancel()
-    with trio.fail_after(10):
+    with trio.fail_after(300):
         await reporter.finish()
 
     assert [STARTED] == aggregator.events
@@ -350,7 +350,7 @@ async def test_an_answer_without_an_end_does_not_hold_up_the_next_batch():
         reporter = submitter(f"127.0.0.1:{port}")
         for event in (STARTED, *map(attempt, range(600))):
             reporter.tell(event)
-        with trio.fail_after(8):
+        with trio.fail_after(300):
             await reporter.finish()
         nursery.cancel_scope.cancel()
 

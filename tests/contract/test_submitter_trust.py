@@ -46,7 +46,7 @@ def submitter(endpoint, said=None, **options):
 async def deliver(reporter, *events):
     for event in events:
         reporter.tell(event)
-    with trio.fail_after(20):
+    with trio.fail_after(300):
         await reporter.finish()
 
 
@@ -70,7 +70,7 @@ async def test_an_aggregator_killed_and_restarted_is_found_again_over_tls(tls_ag
         reporter.tell(FINISHED)
         await trio.sleep(0.02)
         tls_aggregator.up()
-        with trio.fail_after(20):
+        with trio.fail_after(300):
             await reporter.finish()
 
     assert [STARTED, FINISHED] == tls_aggregator.events

@@ -83,7 +83,7 @@ def test_a_stalled_connection_stays_open_until_the_client_leaves(
 
 def test_what_stalls_is_seen_by_its_bytes(proxy: FaultProxy) -> None:
     proxy.script(then=Passage.stall_after(1000))
-    with socket.create_connection(proxy.address.split(":"), timeout=20) as client:
+    with socket.create_connection(proxy.address.split(":"), timeout=300) as client:
         client.sendall(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
 
         received = b""
@@ -121,7 +121,7 @@ def test_connections_are_refused_and_accepted_again_on_the_same_port(proxy: Faul
 
 def test_a_cut_ends_open_connections_in_order(proxy: FaultProxy) -> None:
     proxy.script(Passage.stall())
-    with socket.create_connection(proxy.address.split(":"), timeout=20) as client:
+    with socket.create_connection(proxy.address.split(":"), timeout=300) as client:
         proxy.wait_until(lambda connections: len(connections) == 1)
 
         proxy.cut()
@@ -137,7 +137,7 @@ def test_a_target_that_is_not_there_ends_the_connection(proxy: FaultProxy, fake_
 
 
 def test_a_client_may_close_its_half_and_still_read(proxy: FaultProxy) -> None:
-    with socket.create_connection(proxy.address.split(":"), timeout=20) as client:
+    with socket.create_connection(proxy.address.split(":"), timeout=300) as client:
         client.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
         client.shutdown(socket.SHUT_WR)
 

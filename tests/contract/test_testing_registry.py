@@ -36,7 +36,7 @@ def get(
 ) -> tuple[int, dict[str, str], bytes]:
     request = urllib.request.Request(registry.url + path, method=method, headers=headers or {}, data=body)
     try:
-        with urllib.request.urlopen(request, context=context, timeout=20) as response:
+        with urllib.request.urlopen(request, context=context, timeout=300) as response:
             return response.status, dict(response.headers), response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -240,7 +240,7 @@ def test_wrong_bytes_have_the_right_length(registry: FakeRegistry) -> None:
 def test_a_connection_breaks_as_told(registry: FakeRegistry, fault: Fault, error: type[Exception]) -> None:
     registry.fail("layer", fault)
 
-    connection = http.client.HTTPConnection(registry.address, timeout=20)
+    connection = http.client.HTTPConnection(registry.address, timeout=300)
     connection.request("GET", layer_path())
     with pytest.raises(error):
         connection.getresponse().read()
@@ -277,7 +277,7 @@ def test_a_stalled_answer_goes_on_when_released(registry: FakeRegistry, fault: F
 @pytest.mark.parametrize(("fault", "sent"), [(Fault.stall(), 0), (Fault.stall_after(1000), 1000)])
 def test_a_client_that_leaves_a_stalled_answer_is_seen(registry: FakeRegistry, fault: Fault, sent: int) -> None:
     registry.fail("layer", fault)
-    with socket.create_connection(("127.0.0.1", port(registry)), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port(registry)), timeout=300) as client:
         client.sendall(f"GET {layer_path()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         registry.requests.wait_until(lambda requests: len(requests) == 1)
         received = b""
@@ -291,7 +291,7 @@ def test_a_client_that_leaves_a_stalled_answer_is_seen(registry: FakeRegistry, f
 
 def test_a_stalled_answer_does_not_hold_up_a_stop(registry: FakeRegistry) -> None:
     registry.fail("layer", Fault.stall())
-    with socket.create_connection(("127.0.0.1", port(registry)), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port(registry)), timeout=300) as client:
         client.sendall(f"GET {layer_path()} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         registry.requests.wait_until(lambda requests: len(requests) == 1)
 
@@ -316,7 +316,7 @@ def test_a_stopped_registry_refuses_and_comes_back_on_its_port(registry: FakeReg
 
 def test_a_tls_hello_is_answered_by_http(registry: FakeRegistry) -> None:
     """containerd from 2.0 on falls back to plain HTTP only after such an answer."""
-    with socket.create_connection(("127.0.0.1", port(registry)), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", port(registry)), timeout=300) as client:
         client.sendall(b"\x16\x03\x01\x02\x00\x01")
 
         assert client.recv(100).startswith(b"HTTP/1.1 400 ")
@@ -403,8 +403,8 @@ def test_tls_is_spoken_when_asked_for() -> None:
         registry.add("team/app:1", IMAGE)
         assert (200, LAYER.data) == get(registry, layer_path(), context=client)[::2]
 
-        with socket.create_connection(("127.0.0.1", port(registry)), timeout=20) as stalled_in_handshake:
-            plain = http.client.HTTPConnection(registry.address, timeout=20)
+        with socket.create_connection(("127.0.0.1", port(registry)), timeout=300) as stalled_in_handshake:
+            plain = http.client.HTTPConnection(registry.address, timeout=300)
             plain.request("GET", "/v2/")
             with pytest.raises((http.client.HTTPException, OSError)):
                 plain.getresponse()

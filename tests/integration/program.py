@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from nodeprefetch.testing.containerd import Containerd
 
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen. A guard, never a fact."""
 
 Line = dict[str, Any]

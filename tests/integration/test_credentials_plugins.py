@@ -14,7 +14,7 @@ from tests.integration.credential_sources import SLOW, entry, install, notices, 
 from tests.integration.program import PATIENCE, RunFetch, Start, StartFetch, seconds_to_end
 
 RIGHT, WRONG = "r1ght-of-ann", "wr0ng-of-ann"
-AT_ONCE = 2.5
+AT_ONCE = 20.0
 SOURCE_PATIENCE = 3.0
 
 GOOD = f"""

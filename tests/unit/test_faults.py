@@ -324,11 +324,11 @@ def test_a_long_text_takes_no_time(piece: str) -> None:
         MIRRORS + "[",
     ):
         text = start + piece * (250_000 // len(piece))
-        begun = time.perf_counter()
+        begun = time.process_time()
 
         RuntimeFaultError.from_status("UNKNOWN", text, image="a", secrets=["hunter2hunter2"])
 
-        assert time.perf_counter() - begun < 5, start  # linear: a tenth of a second; quadratic: many minutes
+        assert time.process_time() - begun < 30, start  # linear: under a second; quadratic: many minutes
 
 
 def test_an_error_carries_class_code_and_image_and_hides_secrets() -> None:

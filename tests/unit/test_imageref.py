@@ -167,13 +167,13 @@ def test_arbitrary_text_is_a_name_or_our_error(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "a-", "a.", "a/", "A", "-", ":", "@", "__", "[", "a:"])
 def test_a_long_name_takes_no_time(piece: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     for text in (piece * 200_000 + "!", f"q.io/{piece * 200_000}!", f"{piece * 200_000}!.io/a", "a:" + piece * 200_000):
         with pytest.raises(ImageRefError):
             ImageRef.parse(text)
 
-    assert time.perf_counter() - begun < 5  # linear: a tenth of a second; quadratic: an hour
+    assert time.process_time() - begun < 30  # linear: under a second; quadratic: an hour
 
 
 def test_what_is_quoted_is_short_and_visible() -> None:

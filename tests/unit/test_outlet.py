@@ -10,7 +10,7 @@ import pytest
 from nodeprefetch.outlet import Importance, Outlet, open_outlet, write
 
 PROGRESS, STEP, RESULT = Importance
-PATIENCE = 60
+PATIENCE = 300
 FILLING = "x" * (1 << 20)
 """More than a pipe holds."""
 
