@@ -28,6 +28,20 @@ use_venv() {
     export PATH
 }
 
+# Prints the Pythons here that can be used, one of each version, oldest first: Debian's, pyenv's, those in PATH.
+find_pythons() {
+    local python minor
+    {
+        for minor in 11 12 13 14; do
+            for python in "/usr/bin/python3.$minor" $(type -ap "python3.$minor") \
+                "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor."*/bin/python3; do
+                # pyenv puts a shim for each version into PATH, which answers only for the one that is chosen
+                ! is_usable "$python" || echo "$("$python" -c 'import platform; print(platform.python_version())') $python"
+            done
+        done
+    } | sort --version-sort --stable --key=1,1 --unique | cut -d ' ' -f 2-
+}
+
 is_usable() {
     "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
