@@ -78,3 +78,7 @@ class StreamResetError(RpcError):
 
 class ProtocolViolationError(RpcError):
     """What came is not gRPC as we know it: a bad frame, compression nobody asked for, a message too large."""
+
+
+class CompressedMessageError(ProtocolViolationError):
+    """A message is compressed, though no compression was agreed on."""

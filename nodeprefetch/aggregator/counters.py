@@ -32,9 +32,6 @@ class Counters:
         self.readers = 0
         """Of the live stream, now."""
 
-        self.forgotten: Counter[str] = Counter()
-        """Rows forgotten, by table."""
-
 
 class Budget:
     """Bytes that all requests together may hold.
@@ -70,6 +67,10 @@ class Budget:
             )
         self.used += size
 
+    def give_back(self, size: int) -> None:
+        """Count them no more."""
+        self.used -= size
+
 
 class Reservation:
     """The bytes that one request holds."""
@@ -89,5 +90,5 @@ class Reservation:
 
     def give_back(self) -> None:
         """Hold nothing more."""
-        self._budget.used -= self.held
+        self._budget.give_back(self.held)
         self.held = 0

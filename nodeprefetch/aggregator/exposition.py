@@ -113,7 +113,7 @@ class _Collector(Collector):
             ("duplicate_events", "Events that came again.", counters.duplicates, "protocol"),
             ("submissions", "Submissions stored.", counters.requests, "protocol"),
             ("refused_requests", "Requests and connections refused.", counters.refused, "reason"),
-            ("forgotten_rows", "Rows forgotten by retention and bounds.", counters.forgotten, "table"),
+            ("forgotten_rows", "Rows forgotten by retention and bounds.", service.store.records.forgotten, "table"),
         ):
             counted = CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, labels=[label])
             for key, count in sorted(values.items()):

@@ -16,7 +16,7 @@ from nodeprefetch.aggregator.older import submissions_of
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.resultmessage import OlderResult, decode_result
 from nodeprefetch.aggregator.service import Service
-from nodeprefetch.errors import ProtocolViolationError
+from nodeprefetch.errors import CompressedMessageError, ProtocolViolationError
 from nodeprefetch.rpc import Status
 from nodeprefetch.rpc.frames import FrameParser, frame_message
 
@@ -92,9 +92,9 @@ class MetricsRoute:
                 if caller.node is not None:
                     caller.may_report_for(result.node)
                 results.append(result)
+        except CompressedMessageError as error:
+            raise RefusedError(415, "unknown_encoding", str(error)) from error
         except ProtocolViolationError as error:
-            if "compress" in str(error):
-                raise RefusedError(415, "unknown_encoding", str(error)) from error
             raise RefusedError(413, "too_large", str(error)) from error
         except ValueError as error:
             raise RefusedError(400, "malformed", f"a message is no Result: {error}") from error

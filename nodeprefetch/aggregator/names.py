@@ -15,13 +15,15 @@ class Names:
         database: where the table is.
         table: `node`, `image` or `instance`.
         bound: how many there may be.
+        longest: bytes of a name.
         retry_after: seconds a client is asked to wait when there are that many.
     """
 
-    def __init__(self, database: sqlite3.Connection, table: str, bound: int, retry_after: int) -> None:
+    def __init__(self, database: sqlite3.Connection, table: str, bound: int, longest: int, retry_after: int) -> None:
         self._database = database
         self._table = table
         self._bound = bound
+        self._longest = longest
         self._retry_after = retry_after
         self._known: dict[str, tuple[int, int]] = {}
         self._before: dict[str, tuple[int, int] | None] = {}
@@ -63,7 +65,7 @@ class Names:
         """The number of a name, a new one if need be. Inside a transaction.
 
         Raises:
-            RefusedError: there are too many.
+            RefusedError: there are too many, or it is too long.
         """
         known = self._known.get(name)
         if known is not None:
@@ -73,6 +75,10 @@ class Names:
                 self._before.setdefault(name, known)
                 self._known[name] = (number, now)
             return number
+        if len(name.encode()) > self._longest:
+            raise RefusedError(
+                400, "name_too_long", f"the name of the {self._table} is longer than {self._longest} bytes in UTF-8"
+            )
         if len(self._known) >= self._bound:
             raise RefusedError(
                 429,

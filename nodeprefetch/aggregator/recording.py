@@ -1,13 +1,14 @@
 """Writes one submission's events: attempts, states, runs, tallies and the live stream; each event once."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from nodeprefetch.aggregator.backlog import rows_of
 from nodeprefetch.aggregator.names import Names
 from nodeprefetch.aggregator.nodestates import NodeStates
+from nodeprefetch.aggregator.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.runs import Runs
 from nodeprefetch.aggregator.settings import Bounds
@@ -27,7 +28,6 @@ from nodeprefetch.events import (
 
 _ATTEMPT = "INSERT OR {} INTO attempt VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _IGNORE, _REPLACE = _ATTEMPT.format("IGNORE"), _ATTEMPT.format("REPLACE")
-_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +61,17 @@ class Records:
     def __init__(self, database: sqlite3.Connection, bounds: Bounds) -> None:
         self._database = database
         self.bounds = bounds
-        self.nodes = Names(database, "node", bounds.nodes, bounds.retry_after)
-        self.images = Names(database, "image", bounds.images, bounds.retry_after)
-        self.instances = Names(database, "instance", bounds.instances, bounds.retry_after)
+        self.nodes = Names(database, "node", bounds.nodes, bounds.name, bounds.retry_after)
+        self.images = Names(database, "image", bounds.images, bounds.image, bounds.retry_after)
+        self.instances = Names(database, "instance", bounds.instances, bounds.name, bounds.retry_after)
         self.tallies = Tallies(database)
         self.under_way = UnderWay()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
         """How many attempts and states there are, and the bytes in the live stream's backlog."""
+        self.forgotten: Counter[str] = Counter()
+        """Rows deleted by retention and bounds since the start, by table."""
+
         self.count()
 
     def reload(self) -> None:
@@ -150,6 +153,26 @@ class Records:
             self._publish(batch, news, now)
         return Receipt(accepted=len(news), duplicates=len(known))
 
+    def keep_newest(self, attempts: int, added: int) -> None:
+        """Delete the oldest attempts beyond that number, and what is too much of the backlog. Inside a transaction.
+
+        It takes as long as what was added: of very many that are too many, as after a restart with a smaller number,
+        the rest is left to the retention.
+
+        Args:
+            attempts: how many are kept.
+            added: events that this transaction has written.
+        """
+        most = 2 * added
+        gone = rows = freed = 0
+        if (excess := self.attempts - attempts) > 0:
+            gone = delete_oldest_attempts(self._database, min(excess, most))
+        if (excess := self.live_bytes - self.bounds.backlog) > 0:
+            freed, rows = trim_backlog(self._database, excess, most=most)
+        self.attempts -= gone
+        self.live_bytes -= freed
+        self.forgotten.update(attempt=gone, live=rows)
+
     def _start(self, run: int, event: RunStarted, states: NodeStates, now: int) -> bool:
         if not self.runs.started(run, event):
             return False
@@ -207,6 +230,6 @@ class Records:
         return known
 
     def _publish(self, batch: Batch, news: Sequence[Event], now: int) -> None:
-        body = _encode(batch if news is batch.events else msgspec.structs.replace(batch, events=tuple(news)))
-        self._database.execute("INSERT INTO live (received, body) VALUES (?, ?)", (now, body))
-        self.live_bytes += len(body)
+        rows = rows_of(batch, news)
+        self._database.executemany("INSERT INTO live (received, body) VALUES (?, ?)", [(now, row) for row in rows])
+        self.live_bytes += sum(map(len, rows))

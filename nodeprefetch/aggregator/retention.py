@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from nodeprefetch.aggregator.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.schema import FILE
 from nodeprefetch.aggregator.service import Service
 from nodeprefetch.aggregator.settings import AggregatorSettings
@@ -36,7 +37,7 @@ async def keep_in_bounds(service: Service) -> None:
     while True:
         await trio.sleep(_EVERY)
         try:
-            await forget(service.store, service.settings, int(time.time()), service.counters.forgotten)
+            await forget(service.store, service.settings, int(time.time()))
             if service.settings.data_dir is not None:
                 await _move_log(service.store.database, service.settings.data_dir / FILE)
             service.store.recover()
@@ -44,14 +45,13 @@ async def keep_in_bounds(service: Service) -> None:
             service.store.fail("could not delete expired results", error)
 
 
-async def forget(store: Store, settings: AggregatorSettings, now: int, forgotten: "dict[str, int]") -> None:
+async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
     """Forget everything that is to be forgotten now.
 
     Args:
         store: in which.
         settings: how long and how much is kept.
         now: Unix seconds.
-        forgotten: rows by table are added there.
 
     Raises:
         sqlite3.Error: the database cannot be written.
@@ -65,13 +65,14 @@ async def forget(store: Store, settings: AggregatorSettings, now: int, forgotten
             "state": _delete_old(database, _OLD_STATES, before),
             "run": _delete_old(database, _OLD_RUNS, before),
         }
-        freed, gone["live"] = _trim_live(database, before, records.live_bytes - settings.bounds.backlog)
+        freed, gone["live"] = trim_backlog(
+            database, records.live_bytes - settings.bounds.backlog, most=_STEP, before=before
+        )
         records.attempts -= gone["attempt"]
         records.states -= gone["state"]
         records.runs.count -= gone["run"]
         records.live_bytes -= freed
-        for table, rows in gone.items():
-            forgotten[table] = forgotten.get(table, 0) + rows
+        records.forgotten.update(gone)
         if not any(gone.values()):
             break
         store.version += 1
@@ -83,28 +84,13 @@ def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> 
     """The oldest come first by their number; when very many are too many, the steps are longer."""
     if excess > 0:
         step = min(max(_STEP, excess // 10), excess, 20 * _STEP)
-        oldest = "SELECT seq FROM attempt ORDER BY seq LIMIT ?"
-        return database.execute(f"DELETE FROM attempt WHERE seq IN ({oldest})", (step,)).rowcount  # noqa: S608
+        return delete_oldest_attempts(database, step)
     old = "SELECT seq FROM (SELECT seq, received FROM attempt ORDER BY seq LIMIT ?) WHERE received < ?"
     return database.execute(f"DELETE FROM attempt WHERE seq IN ({old})", (_STEP, before)).rowcount  # noqa: S608
 
 
 def _delete_old(database: sqlite3.Connection, statement: str, before: int) -> int:
     return database.execute(statement, (before, _STEP)).rowcount
-
-
-def _trim_live(database: sqlite3.Connection, before: int, excess: int) -> tuple[int, int]:
-    """Returns bytes and rows."""
-    freed, last, rows = 0, 0, 0
-    for number, received, size in database.execute(
-        "SELECT id, received, length(body) FROM live ORDER BY id LIMIT ?", (_STEP,)
-    ).fetchall():
-        if freed >= excess and received >= before:
-            break
-        freed, last, rows = freed + size, number, rows + 1
-    if rows:
-        database.execute("DELETE FROM live WHERE id <= ?", (last,))
-    return freed, rows
 
 
 def _forget_names(store: Store, before: int) -> None:

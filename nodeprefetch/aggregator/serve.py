@@ -59,7 +59,9 @@ async def serve(
             submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
         problems.raise_if_any()
         database = stack.enter_context(open_database(settings.data_dir))
-        service = make_service(settings, Store(database, settings.bounds, announce), authenticator, announce)
+        service = make_service(
+            settings, Store(database, settings.bounds, settings.results_kept, announce), authenticator, announce
+        )
         server = Server(settings.bounds, service.counters, tls)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(service.ingest.run)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nodeprefetch.aggregator.auth import Authenticator
+from nodeprefetch.aggregator.backlog import Texts
 from nodeprefetch.aggregator.counters import Budget, Counters
 from nodeprefetch.aggregator.ingest import Ingest
 from nodeprefetch.aggregator.overview import Overviews
@@ -24,6 +25,7 @@ class Service:
     authenticator: Authenticator
     counters: Counters
     budget: Budget
+    texts: Texts
     log: Callable[[str], None]
     """Takes a line for people."""
 
@@ -42,6 +44,7 @@ def make_service(
     settings: AggregatorSettings, store: Store, authenticator: Authenticator, log: Callable[[str], None]
 ) -> Service:
     """A service over an open store; `ingest.run` must be running."""
+    budget = Budget(settings.bounds.in_flight, settings.bounds.retry_after)
     return Service(
         settings=settings,
         store=store,
@@ -50,6 +53,7 @@ def make_service(
         decoder=Decoder(settings.bounds),
         authenticator=authenticator,
         counters=Counters(),
-        budget=Budget(settings.bounds.in_flight, settings.bounds.retry_after),
+        budget=budget,
+        texts=Texts(store.database, budget),
         log=log,
     )

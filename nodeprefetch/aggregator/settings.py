@@ -35,10 +35,10 @@ class Bounds:
     """Events in one request, and results of one gRPC call that are stored as one. 413."""
 
     name: int = 512
-    """Characters of the name of a node or instance, of an ID, a version, a class. 400."""
+    """Bytes of the name of a node or instance, of a run's ID and version; characters of other IDs, of a class. 400."""
 
     image: int = 1024
-    """Characters of an image's name. 400."""
+    """Bytes of an image's name. 400."""
 
     text: int = 16 << 10
     """Characters of an error or another text. 400."""

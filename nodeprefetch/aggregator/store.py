@@ -25,13 +25,19 @@ class Store:
     Args:
         database: as `open_database` gives it.
         bounds: how much may be in it.
+        results_kept: how many attempts are kept, the newest.
         log: takes a line for people when the database cannot be written, and when it can be again.
     """
 
     def __init__(
-        self, database: sqlite3.Connection, bounds: Bounds, log: Callable[[str], None] = lambda _line: None
+        self,
+        database: sqlite3.Connection,
+        bounds: Bounds,
+        results_kept: int = 1_000_000,
+        log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.database = database
+        self._results_kept = results_kept
         self._log = log
         self._is_behind = False
         self.records = Records(database, bounds)
@@ -67,6 +73,8 @@ class Store:
             self.database.execute("BEGIN IMMEDIATE")
             answers = [self._write(submission, now) for submission in submissions]
             self.records.tallies.write()
+            added = sum(answer.accepted for answer in answers if isinstance(answer, Receipt))
+            self.records.keep_newest(self._results_kept, added)
             self.database.execute("COMMIT")
         except sqlite3.Error as error:
             self.fail("the results could not be stored", error)

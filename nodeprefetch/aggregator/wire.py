@@ -19,6 +19,16 @@ from nodeprefetch.events import AnyEvent, Batch
 _IMAGE = {"image", "images"}
 _TEXT = {"error", "message", "credential", "credentials"}
 _NEEDED = {"run_id", "node", "attempt_id", "image"}
+_EMPTY = 10
+"""Lines for each batch that may come, with those that are empty; what follows them is one line."""
+
+_NAMES = ("run_id", "node", "version", "instance")
+"""Of a batch: each of its events is sent with them."""
+
+_COMMAS = 50
+"""Commas of JSON for each event that may come: msgspec makes all values of a list before it looks at their number."""
+
+_LISTS_JSON, _LISTS_MSGPACK = frozenset(b"["), frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 _COUNT = msgspec.Meta(ge=0, le=2**63 - 1)
 _SECONDS = msgspec.Meta(ge=0, le=1e12)  # leaves out NaN and the infinities too
 
@@ -36,10 +46,15 @@ class Decoder:
         count = msgspec.Meta(max_length=bounds.events)
         event: Any = reduce(or_, kinds.values())
         batch = _bounded(Batch, bounds, events=Annotated[types.GenericAlias(tuple, (event, ...)), count])
-        loose = _bounded(Batch, bounds, events=Annotated[tuple[msgspec.Raw, ...], count])
+        envelope = _bounded(Batch, bounds, events=msgspec.Raw)
+        items = Annotated[tuple[msgspec.Raw, ...], count]
         self._kinds = frozenset(kinds)
-        self._msgpack = _Decoders(*(msgspec.msgpack.Decoder(each) for each in (batch, loose, _Kind, event)))
-        self._json = _Decoders(*(msgspec.json.Decoder(each) for each in (batch, loose, _Kind, event)))
+        self._msgpack = _Decoders(
+            _LISTS_MSGPACK, *(msgspec.msgpack.Decoder(each) for each in (batch, envelope, items, _Kind, event))
+        )
+        self._json = _Decoders(
+            _LISTS_JSON, *(msgspec.json.Decoder(each) for each in (batch, envelope, items, _Kind, event))
+        )
 
     def msgpack(self, body: bytes | bytearray) -> Batch:
         """One batch.
@@ -55,9 +70,12 @@ class Decoder:
         Raises:
             RefusedError: some line is none, goes beyond a bound, or all together have too many events.
         """
-        lines = [line for line in bytes(body).split(b"\n") if line.strip()]
+        found = bytes(body).split(b"\n", _EMPTY * self._bounds.batches)
+        lines = [line for line in found if line.strip()]
         if len(lines) > self._bounds.batches:
             raise RefusedError(413, "too_many_batches", f"more than {self._bounds.batches} batches in one request")
+        if body.count(b",") > _COMMAS * self._bounds.events:
+            raise RefusedError(413, "too_large", "the body has too many values")
         batches = [self._decode(self._json, line) for line in lines]
         if sum(len(batch.events) for batch in batches) > self._bounds.events:
             raise RefusedError(413, "too_many_events", f"more than {self._bounds.events} events in one request")
@@ -66,23 +84,39 @@ class Decoder:
     def _decode(self, decoders: "_Decoders", body: bytes | bytearray) -> Batch:
         try:
             try:
-                return cast("Batch", decoders.batch.decode(body))  # derived from it
+                batch = cast("Batch", decoders.batch.decode(body))  # derived from it
             except msgspec.ValidationError as error:
-                if not str(error).startswith("Invalid value "):
-                    raise
-                return self._without_unknown(decoders, body)
+                batch = self._without_unknown(decoders, body, error)
         except msgspec.ValidationError as error:
-            if "of length <= " in str(error) and str(error).endswith("at `$.events`"):
-                raise RefusedError(413, "too_many_events", f"not a batch: {error}") from error
             raise RefusedError(400, "invalid_batch", f"not a batch: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "malformed", f"the body cannot be decoded: {error}") from error
+        for name in _NAMES:
+            if len(getattr(batch, name).encode()) > self._bounds.name:
+                raise RefusedError(400, "name_too_long", f"{name} is longer than {self._bounds.name} bytes in UTF-8")
+        return batch
 
-    def _without_unknown(self, decoders: "_Decoders", body: bytes | bytearray) -> Batch:
-        """Pass over events of kinds that a newer fetch may have and we do not know."""
-        batch = decoders.loose.decode(body)
-        known = [raw for raw in batch.events if decoders.kind.decode(raw).event in self._kinds]
-        return cast("Batch", msgspec.structs.replace(batch, events=tuple(map(decoders.event.decode, known))))
+    def _without_unknown(
+        self, decoders: "_Decoders", body: bytes | bytearray, refused: msgspec.ValidationError
+    ) -> Batch:
+        """Pass over events of kinds that a newer fetch may have and we do not know.
+
+        Raises:
+            ValidationError: that is not what is wrong with it.
+            RefusedError: there are too many.
+        """
+        envelope = decoders.envelope.decode(body)
+        try:
+            items = decoders.items.decode(envelope.events)
+        except msgspec.ValidationError as error:
+            if bytes(envelope.events)[0] not in decoders.lists:
+                raise
+            too_many = f"more than {self._bounds.events} events in one request"
+            raise RefusedError(413, "too_many_events", too_many) from error
+        known = [item for item in items if decoders.kind.decode(item).event in self._kinds]
+        if len(known) == len(items):
+            raise refused
+        return cast("Batch", msgspec.structs.replace(envelope, events=tuple(map(decoders.event.decode, known))))
 
 
 class _Kind(msgspec.Struct):
@@ -93,9 +127,15 @@ class _Kind(msgspec.Struct):
 class _Decoders:
     """Those of one format."""
 
+    lists: frozenset[int]
+    """The bytes that a list begins with."""
+
     batch: Any
-    loose: Any
+    envelope: Any
     """A batch whose events are not looked at."""
+
+    items: Any
+    """Its events, as they came."""
 
     kind: Any
     event: Any

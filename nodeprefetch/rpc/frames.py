@@ -6,7 +6,7 @@ A message on the wire is one byte of flags, four bytes of length, big-endian, an
 
 from struct import Struct
 
-from nodeprefetch.errors import ProtocolViolationError
+from nodeprefetch.errors import CompressedMessageError, ProtocolViolationError
 
 _PREFIX = Struct(">BI")
 
@@ -40,14 +40,14 @@ class FrameParser:
         """The next whole message, or None until there is one.
 
         Raises:
-            ProtocolViolationError: the message is compressed, which we never offer to accept, or larger than
-                `max_message`. The length is looked at before the message is collected. Stays raised.
+            CompressedMessageError: it is compressed, which we never offer to accept. Stays raised.
+            ProtocolViolationError: it is larger than `max_message`, which is seen before it is collected. Stays raised.
         """
         if len(self._buffer) < _PREFIX.size:
             return None
         flags, size = _PREFIX.unpack_from(self._buffer)
         if flags:
-            raise ProtocolViolationError(
+            raise CompressedMessageError(
                 f"a message came with the flags {flags:#04x}, though no compression was agreed on"
             )
         if size > self._max_message:

@@ -176,13 +176,13 @@ async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
             nursery.cancel_scope.cancel()
 
         assert 100 == store.records.attempts
-        assert 5900 == service.counters.forgotten["attempt"]
+        assert 5900 == store.records.forgotten["attempt"]
 
 
 async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autojump_clock):
     said = []
     with open_database(tmp_path) as database:
-        store = Store(database, Bounds(), said.append)
+        store = Store(database, Bounds(), log=said.append)
         store.write([submission()], 1)
         service = make_service(AggregatorSettings(retention=1), store, Anyone(), said.append)
         async with trio.open_nursery() as nursery:

@@ -139,7 +139,7 @@ def test_runs_have_a_bound_and_a_batch_without_events_begins_none(database):
 def test_a_full_disk_is_named_and_results_are_taken_again_afterwards(tmp_path):
     said = []
     with open_database(tmp_path) as database:
-        store = Store(database, Bounds(), said.append)
+        store = Store(database, Bounds(), log=said.append)
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         database.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(StoreError, match="disk is full"):
@@ -269,13 +269,13 @@ def test_a_database_of_another_version_is_wrong_usage(tmp_path):
 
 
 async def test_what_is_old_is_forgotten_and_what_is_new_stays(database):
-    store, settings, forgotten = Store(database, Bounds()), AggregatorSettings(retention=100), {}
+    store, settings = Store(database, Bounds()), AggregatorSettings(retention=100)
     one(store, batch_of(begun("old:1"), attempt("old:1"), ended("old:1")), now=1000)
     one(store, batch_of(attempt("new:1"), run_id="run-2", node="node-2", instance="other"), now=2000)
 
-    await forget(store, settings, 2050, forgotten)
+    await forget(store, settings, 2050)
 
-    assert {"attempt": 1, "state": 1, "run": 1, "live": 1} == forgotten
+    assert {"attempt": 1, "state": 1, "run": 1, "live": 1} == store.records.forgotten
     for table in ("node", "image", "instance", "run", "attempt", "state", "live", "tally"):
         assert (table, [(1,)]) == (table, rows(database, f"SELECT count(*) FROM {table}"))
     assert ["new:1"] == [name for (name,) in rows(database, "SELECT name FROM image")]
@@ -287,7 +287,7 @@ async def test_a_name_that_is_heard_again_stays(database):
     one(store, batch_of(attempt("a:1")), now=1000)
     one(store, batch_of(attempt("a:1")), now=2000)
 
-    await forget(store, AggregatorSettings(retention=100), 2050, {})
+    await forget(store, AggregatorSettings(retention=100), 2050)
 
     assert [("a:1",)] == rows(database, "SELECT name FROM image")
     assert 1 == store.records.attempts
@@ -298,7 +298,7 @@ async def test_of_too_many_results_the_oldest_are_forgotten(database):
     attempts = [attempt() for _ in range(1200)]
     one(store, batch_of(*attempts))
 
-    await forget(store, settings, 1000, {})
+    await forget(store, settings, 1000)
 
     assert [(each.attempt_id,) for each in attempts[-3:]] == rows(database, "SELECT attempt_id FROM attempt")
     assert 1200 == sum(sum(tally.counts) for _, _, tally in store.records.tallies)
@@ -309,7 +309,7 @@ async def test_the_backlog_of_the_stream_has_a_bound_in_bytes(database):
     for _ in range(20):
         one(store, batch_of(attempt()))
 
-    await forget(store, settings, 1000, {})
+    await forget(store, settings, 1000)
 
     ((kept, size),) = rows(database, "SELECT count(*), sum(length(body)) FROM live")
     assert 0 < kept < 20
@@ -350,3 +350,24 @@ def test_an_overview_is_made_again_only_after_a_change(database):
     assert before is overviews.latest()
     one(store, batch_of(ended()))
     assert before is not overviews.latest()
+
+
+def test_never_more_results_are_kept_than_were_asked_for_while_they_come(database):
+    store = Store(database, Bounds(backlog=10_000), results_kept=50)
+    for number in range(20):
+        store.write([Submission(batch=batch_of(*(attempt() for _ in range(30)), run_id=str(number)))], 1000)
+
+        assert rows(database, "SELECT count(*) FROM attempt") == [(store.records.attempts,)]
+        assert 50 >= store.records.attempts
+        assert 10_000 >= store.records.live_bytes
+    assert 550 == store.records.forgotten["attempt"]
+
+
+def test_a_transaction_deletes_no_more_than_twice_what_it_adds(database):
+    """After a restart with a smaller number the rest is left to the retention, which does it in steps."""
+    one(Store(database, Bounds()), batch_of(*(attempt() for _ in range(100))))
+    store = Store(database, Bounds(), results_kept=10)
+
+    one(store, batch_of(attempt(), attempt(), attempt()))
+
+    assert [(97,)] == rows(database, "SELECT count(*) FROM attempt")

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from nodeprefetch.aggregator.live import _written
+from nodeprefetch.aggregator.backlog import Text, rows_of
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.wire import Decoder
@@ -89,7 +89,8 @@ def test_events_of_the_live_stream_are_of_the_node_and_run_of_their_batch():
     forged = begun("a:1", node="victim", run_id="victim-run")
     batch = batch_of(forged, node="node-1", run_id="run-1")
 
-    (message,) = _written(1, msgspec.msgpack.encode(batch), -1).split(b"\n\n")[:1]
+    (body,) = rows_of(batch, batch.events)
+    (message,) = Text(1, body).after(-1)
 
     told = msgspec.json.decode(message.partition(b"data: ")[2])
     assert ("node-1", "run-1") == (told["node"], told["run_id"])
@@ -120,3 +121,40 @@ def test_beside_an_unknown_event_the_known_ones_keep_their_bounds():
     )
 
     assert (400, "invalid_batch") == refused(body)
+
+
+@pytest.mark.parametrize("name", ["run_id", "node", "version", "instance"])
+def test_the_names_of_a_batch_are_bounded_in_bytes(name):
+    """Each event of the live stream is sent with them: 20 characters would be 80 bytes."""
+    fields = msgspec.to_builtins(batch_of(ended()))
+
+    assert (400, "name_too_long") == refused(msgspec.msgpack.encode(fields | {name: "\U0001f600" * 6}))
+
+
+@pytest.mark.parametrize("events", [91, "x" * 30, {"a": 1}, None], ids=repr)
+def test_events_that_are_no_list_are_not_too_many(events):
+    body = msgspec.to_builtins(batch_of()) | {"events": events}
+
+    assert (400, "invalid_batch") == refused(msgspec.msgpack.encode(body))
+    with pytest.raises(RefusedError) as caught:
+        DECODER.lines(msgspec.json.encode(body))
+    assert (400, "invalid_batch") == (caught.value.status, caught.value.reason)
+
+
+def test_too_many_events_of_unknown_kinds_are_too_many_too():
+    body = msgspec.to_builtins(batch_of()) | {"events": [{"event": "of_the_future"}] * 4}
+
+    assert (413, "too_many_events") == refused(msgspec.msgpack.encode(body))
+    with pytest.raises(RefusedError) as caught:
+        DECODER.lines(b" " + msgspec.json.encode(body))
+    assert (413, "too_many_events") == (caught.value.status, caught.value.reason)
+
+
+def test_a_list_of_very_many_values_is_refused_before_they_are_made():
+    """msgspec makes all values of a list in JSON before it looks at their number: 16 MiB became 600."""
+    body = msgspec.json.encode(batch_of())[:-1] + b',"more":[' + b"1," * 1000 + b"1]}"
+
+    with pytest.raises(RefusedError) as caught:
+        DECODER.lines(body)
+
+    assert (413, "too_large") == (caught.value.status, caught.value.reason)

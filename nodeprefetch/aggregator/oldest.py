@@ -1,0 +1,35 @@
+"""Deletes the oldest attempts and rows of the backlog, beyond a number or a size. Inside or outside a transaction."""
+
+import sqlite3
+
+_ALL_TIMES = -1
+
+
+def delete_oldest_attempts(database: sqlite3.Connection, count: int) -> int:
+    """Delete so many attempts, those that came first. Returns how many there were."""
+    oldest = "SELECT seq FROM attempt ORDER BY seq LIMIT ?"
+    return database.execute(f"DELETE FROM attempt WHERE seq IN ({oldest})", (count,)).rowcount  # noqa: S608
+
+
+def trim_backlog(database: sqlite3.Connection, excess: int, *, most: int, before: int = _ALL_TIMES) -> tuple[int, int]:
+    """Delete rows of the live stream's backlog, the oldest first.
+
+    Args:
+        database: with the table `live`.
+        excess: bytes that are too many.
+        most: rows to delete at most.
+        before: what was received before that Unix second goes whatever the size.
+
+    Returns:
+        bytes and rows deleted.
+    """
+    freed, last, rows = 0, 0, 0
+    for number, received, size in database.execute(
+        "SELECT id, received, length(body) FROM live ORDER BY id LIMIT ?", (most,)
+    ):
+        if freed >= excess and received >= before:
+            break
+        freed, last, rows = freed + size, number, rows + 1
+    if rows:
+        database.execute("DELETE FROM live WHERE id <= ?", (last,))
+    return freed, rows
