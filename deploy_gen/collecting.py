@@ -112,12 +112,11 @@ def _container(options: Options) -> Object:
             {"name": "grpc", "containerPort": SUBMISSION, "protocol": "TCP"},
             {"name": "http", "containerPort": READING, "protocol": "TCP"},
         ],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "http"},
-            "initialDelaySeconds": 10,
-            "timeoutSeconds": 5,
-        },
+        # Fetch pods that start at the same moment wait until this one is ready. A failed readiness probe is repeated a
+        # whole period later; the end of startup triggers one at once. The threshold is for a large database.
+        "startupProbe": {**_asks("/healthz"), "periodSeconds": 1, "failureThreshold": 300},
+        "readinessProbe": {**_asks("/readyz"), "periodSeconds": 5},
+        "livenessProbe": {**_asks("/healthz"), "timeoutSeconds": 5},
         "resources": resources(cpu="10m", memory="64Mi", memory_limit="256Mi"),
         "securityContext": container_security(),
         "volumeMounts": [
@@ -125,3 +124,7 @@ def _container(options: Options) -> Object:
             mount("api-token", SERVICE_ACCOUNT_MOUNT),
         ],
     }
+
+
+def _asks(path: str) -> Object:
+    return {"httpGet": {"path": path, "port": "http"}}

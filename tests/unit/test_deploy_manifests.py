@@ -256,6 +256,17 @@ def test_a_pod_is_given_the_time_that_its_report_may_take(arguments, seconds):
     assert seconds == pods(made("web", *arguments))[0]["terminationGracePeriodSeconds"]
 
 
+def test_a_starting_aggregator_is_asked_every_second_and_has_minutes_to_start():
+    """Nodes that have their images already wait for it; it may be reading a large database."""
+    (aggregator,) = one(made("web", "--collect-metrics"), "Deployment")["spec"]["template"]["spec"]["containers"]
+    startup = aggregator["startupProbe"]
+
+    assert aggregator["livenessProbe"]["httpGet"] == startup["httpGet"]
+    assert 1 == startup["periodSeconds"]
+    assert 300 == startup["periodSeconds"] * startup["failureThreshold"]
+    assert "initialDelaySeconds" not in aggregator["livenessProbe"]
+
+
 def sources(found):
     policy = one(found, "NetworkPolicy", "web-metrics")
     return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
