@@ -22,6 +22,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _SELINUX_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 _SUBDOMAIN_LIMIT = 253  # characters
+_LONGEST_DURATION = 2**63 / 1e9  # seconds; Go counts nanoseconds in 63 bits
 _PATH_LIMIT = 1024  # bytes; hostPath has no limit of its own, the kernel's is 4096
 
 
@@ -120,8 +121,8 @@ def duration(text: str) -> int:
         position = part.end()
     if signless != "0" and (not signless or position < len(signless)):
         raise InputError(f"{text!r} is no duration: write it like 1m30s or 45s")
-    if seconds > _SECONDS["h"] * 24:
-        raise InputError(f"{text!r} is longer than a day")
+    if seconds > _LONGEST_DURATION:
+        raise InputError(f"{text!r} is longer than 292 years")
     return math.ceil(seconds)
 
 

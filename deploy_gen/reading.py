@@ -71,14 +71,13 @@ def read_options(flags: argparse.Namespace) -> Options:
     if not flags.collect_metrics:
         problems.add(*(f"{flag}: needs --collect-metrics too" for flag in _of_the_aggregator(flags)))
     fetch_args: tuple[str, ...] = ()
+    grace = 0
     with problems.collected("--fetch-arg: "):
         fetch_args = check_fetch_args(flags.fetch_arg, collects_metrics=flags.collect_metrics)
+        grace = termination_grace(fetch_args)
     aggregate_args: tuple[str, ...] = ()
     with problems.collected("--aggregate-arg: "):
         aggregate_args = check_aggregate_args(flags.aggregate_arg)
-    grace = 0
-    with problems.collected("--fetch-arg: "):
-        grace = termination_grace(flags.fetch_arg)
     unavailable: int | str = ""
     with problems.collected("--max-unavailable: "):
         unavailable = checks.max_unavailable(flags.max_unavailable)

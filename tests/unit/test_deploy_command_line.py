@@ -69,12 +69,12 @@ def test_what_is_passed_on_may_look_like_a_flag_of_ours():
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
 def test_what_is_passed_on_arrives_as_it_was_given(text):
     """From the command line through YAML to the container, where the kubelet makes `$` of `$$`."""
-    given = ["web", "--fetch-arg", f"x={text}"]
+    given = ["web", "--fetch-arg", f"--credential-option=x.y={text}"]
     options = read_options(parse(given))
     daemons = list(yaml.safe_load_all(render(manifests(options), "yaml", given)))[-1]
 
     (container,) = daemons["spec"]["template"]["spec"]["initContainers"]
-    assert f"x={text}" == container["args"][-1].replace("$$", "$")
+    assert f"--credential-option=x.y={text}" == container["args"][-1].replace("$$", "$")
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,149 @@
+"""What is passed on to `fetch` and `aggregate` is checked before it is in a manifest: as they would check it."""
+
+import pytest
+from cyclopts import CycloptsError
+
+from deploy_gen.passedon import check_aggregate_args, check_fetch_args, termination_grace
+from deploy_gen.problems import InputError
+from deploy_gen.programflags import FETCH
+from nodeprefetch.cli import app
+from nodeprefetch.errors import UsageError
+from nodeprefetch.flags import fetch_settings
+from tests.golden import flags
+
+
+def problems(*arguments: str) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        check_fetch_args(arguments, collects_metrics=False)
+    return list(caught.value.problems)
+
+
+def program_takes(arguments: tuple[str, ...]) -> bool:
+    try:
+        _, bound, _ = app.parse_args(["fetch", *arguments], exit_on_error=False, print_error=False)
+        if "flags" in bound.arguments:
+            fetch_settings(bound.arguments["flags"])
+    except (CycloptsError, UsageError):
+        return False
+    return True
+
+
+def test_the_table_is_that_of_the_program() -> None:
+    """After a change of a flag: python -m tests.golden.flags."""
+    assert flags.text() == flags.FILE.read_text("utf-8")
+
+
+GOOD = [
+    (),
+    ("--pin", "--retry-missing"),
+    ("--overall-timeout=40m",),
+    ("--overall-timeout", "40m"),
+    ("--overall_timeout=40m",),
+    ("--max-parallel-pulls", "4"),
+    ("--max-parallel-pulls", "+4"),
+    ("--attempt-clock=wall", "nginx:1", "--log-format", "json"),
+    ("--docker-config=/a", "--docker-config", "/b"),
+    ("--credential-option=netrc.note=a b", "--credential-option", "x.y=--pin"),
+    ("--image-list-file", "-"),
+    ("--pin", "--", "--overall-timeout"),
+    ("--min-free-disk=10Gi",),
+    ("--report-grace=0",),
+]
+
+BLANK = "must not contain a blank"
+BAD = [
+    (("--overal-timeout=40m",), "--overal-timeout: no such flag in nodeprefetch "),
+    (("--help",), "--help: no such flag"),
+    (("-p",), "-p: no such flag"),
+    (("--overall-timeout 40m",), f"'--overall-timeout 40m': {BLANK} (write --fetch-arg=--overall-timeout=40m)"),
+    (("--overall-timeout =4m",), f"'--overall-timeout =4m': {BLANK} (write --fetch-arg=--overall-timeout=4m)"),
+    (
+        ("--pin --unpack-timeout 4m",),
+        f"'--pin --unpack-timeout 4m': {BLANK} (write --fetch-arg=--pin --fetch-arg=--unpack-timeout=4m)",
+    ),
+    (("--overall-timeout",), "--overall-timeout: the value is missing (write --fetch-arg=--overall-timeout=DURATION)"),
+    (("--overall-timeout=",), "--overall-timeout: the value is missing"),
+    (("--overall-timeout", "--pin"), "--overall-timeout: the value is missing"),
+    (("--docker-config",), "--docker-config: the value is missing (write --fetch-arg=--docker-config=PATH)"),
+    (("--overall-timeout=40",), "--overall-timeout: '40' is no duration"),
+    (("--overall-timeout= 40m",), "--overall-timeout: ' 40m' is no duration"),
+    (("--max-parallel-pulls=four",), "--max-parallel-pulls: 'four' must be a whole number"),
+    (("--attempt-clock=Wall",), "--attempt-clock: 'Wall' must be one of auto, progress, wall"),
+    (("--overall-timeout=1m", "--overall_timeout=2m"), "--overall-timeout: must not be given more than once"),
+    (("--pin", "--pin"), "--pin: must not be given more than once"),
+    (("nginx:1 redis:7",), "'nginx:1 redis:7': an image must not be empty or contain whitespace"),
+]
+
+
+@pytest.mark.parametrize("arguments", GOOD, ids=" ".join)
+def test_what_the_program_takes_is_passed_on(arguments: tuple[str, ...]) -> None:
+    assert program_takes(arguments)
+    assert arguments == check_fetch_args(arguments, collects_metrics=True)
+
+
+@pytest.mark.parametrize(("arguments", "problem"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_what_the_program_refuses_is_refused_here(arguments: tuple[str, ...], problem: str) -> None:
+    assert arguments in {("--help",), ("nginx:1 redis:7",)} or not program_takes(arguments)
+    assert [problem] == [one[: len(problem)] for one in problems(*arguments)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--pin=true",), "--pin: takes no value, got 'true' (write --fetch-arg=--pin, or leave it out)"),
+        (("--pin=false",), "--pin: takes no value, got 'false' (write --fetch-arg=--pin, or leave it out)"),
+        (("--pin", "false"), "--pin: takes no value, got 'false' (write --fetch-arg=--pin, or leave it out)"),
+        (("--pin=",), "--pin: takes no value, got '' (write --fetch-arg=--pin, or leave it out)"),
+        (("--cri_socket=/x",), "--cri-socket: use the flag --cri-socket of this generator"),
+        (("--cri-socket", "/x y"), "--cri-socket: use the flag --cri-socket of this generator"),
+        (("--cri-socket /x",), "--cri-socket: use the flag --cri-socket of this generator"),
+    ],
+)
+def test_what_would_surprise_is_refused(arguments: tuple[str, ...], problem: str) -> None:
+    assert [problem] == problems(*arguments)
+
+
+def test_a_mistyped_flag_has_a_suggestion() -> None:
+    assert problems("--overal-timeout=40m")[0].endswith(" (did you mean --overall-timeout?)")
+    assert problems("--quite-another")[0].endswith("0")
+
+
+def test_all_problems_are_named_at_once() -> None:
+    found = problems(
+        "--overall-timeout 40m", "--bogus", "--pin=yes", "--attempt-clock", "--docker-config", "--runtime-wait=x"
+    )
+
+    assert 6 == len(found)
+
+
+def test_a_flag_that_is_set_by_the_manifest_is_a_flag_of_the_program() -> None:
+    assert {"--metrics-endpoint", "--metrics-token-file", "--cri-socket"} <= set(FETCH)
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("--retention 48h", "'--retention 48h': must not contain a blank (write --aggregate-arg=--retention=48h)"),
+        ("--retension=48h", "--retension: no such flag"),
+        ("--auth_read=true", "--auth-read: takes no value, got 'true' (write --aggregate-arg=--auth-read"),
+        ("nginx:1", "'nginx:1': aggregate takes flags only"),
+    ],
+)
+def test_the_aggregators_arguments_are_checked_as_well(argument: str, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_aggregate_args([argument])
+
+    assert [problem] == [one[: len(problem)] for one in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [((), 30), (("--report_grace=1m",), 75), (("--pin", "--report-grace", "24h"), 86415)],
+)
+def test_the_grace_of_the_pod_follows_the_flag_in_all_spellings(arguments: tuple[str, ...], seconds: int) -> None:
+    assert seconds == termination_grace(arguments)
+
+
+def test_a_report_cannot_take_more_than_a_day() -> None:
+    with pytest.raises(InputError, match="is longer than a day"):
+        termination_grace(["--report-grace=25h"])
