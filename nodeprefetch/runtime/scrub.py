@@ -21,8 +21,15 @@ _CUT = " … "
 _URL_REST = re.compile(r"://([^\s\"'<>`\\]*)")
 _DECODED_AUTH = re.compile(r'(invalid decoded auth: ?)(?:"(?:[^"\\]|\\.)*+"?|.*)', re.DOTALL)
 _HEADER = re.compile(
-    r"(?i:((?:proxy-)?authorization[\"']?\s?[:=]\s?\[?[\"']?(?:(?:bearer|basic|digest|negotiate) )?))[^\s\"',\]]+"
+    r"(?i:((?:proxy-)?authorization)([\"']?\s?[:=]\s?\[?[\"']?)"
+    r"((?:bearer|basic|digest|negotiate|ntlm|token|aws4-hmac-sha256) )?)([^\s\"',\]]+)"
 )
+_WORD = re.compile(r"(?:auth\w*|challenges?|credentials?|realm|tokens?)\W*", re.IGNORECASE)
+"""What may follow the name of a scheme in a sentence."""
+
+_OPAQUE = re.compile(r"(?=[^\s\d]*\d|[^\sa-z]*[a-z][^\sA-Z]*[A-Z])\S{8,}|\S{24,}")
+"""What is no word of a sentence, where no scheme says that it is a credential."""
+
 _SCHEME = re.compile(r"\b([Bb]earer|BEARER|[Bb]asic|BASIC) (?![a-z]+\b(?![-+/=~._]))[A-Za-z0-9+/_.~=-]{4,}")
 _NAMED = re.compile(
     r"(?i:((?:access_|refresh_|id_|identity_?|registry_?|client_|x-amz-(?:security-)?)?"
@@ -36,16 +43,16 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """The text on one line of at most `MAX_LENGTH` characters, with secrets replaced by `***`.
 
     Replaced are: the secrets given, as they are, escaped as in Go, JSON and URLs, and inside base64 text; passwords
-    and query strings in URLs (a token server's tell who asks for what); what follows `Bearer`, `Basic`, `token=`
-    and the like; and the decoded credential that containerd quotes when it has no colon. Works in time in
-    proportion to the text, before it is cut.
+    and query strings in URLs (a token server's tell who asks for what); credentials after `Authorization:`,
+    `Bearer`, `Basic`, `token=` and the like; and the decoded credential that containerd quotes when it has no colon.
+    Works in time in proportion to the text, before it is cut.
     """
     known = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
     text = _mask(text, known)
     text = _DECODED_AUTH.sub(rf'\1"{_MASK}"', text)
     text = _URL_REST.sub(_without_userinfo_and_query, text)
-    for pattern in (_HEADER, _NAMED):
-        text = pattern.sub(rf"\1{_MASK}", text)
+    text = _HEADER.sub(_without_credential, text)
+    text = _NAMED.sub(rf"\1{_MASK}", text)
     text = _SCHEME.sub(rf"\1 {_MASK}", text)
     text = _JWT.sub(_MASK, text)
     text = _on_one_line(text)
@@ -100,6 +107,14 @@ def _without_userinfo_and_query(match: re.Match[str]) -> str:
     userinfo, at, host = authority.rpartition("@")
     shown = f"{_MASK}@{host}" if at and userinfo else authority
     return f"://{shown}{slash}{path}{'?…' if query or fragment else ''}{after}"
+
+
+def _without_credential(header: re.Match[str]) -> str:
+    """`authorization: ` may stand in a sentence too: `… may require authorization: server message: …`."""
+    name, separator, scheme, value = header.groups(default="")
+    is_sentence = name.lower() == "authorization" and separator == ": "
+    is_credential = not _WORD.fullmatch(value) if scheme else _OPAQUE.fullmatch(value)
+    return header[0] if is_sentence and not is_credential else f"{name}{separator}{scheme}{_MASK}"
 
 
 def _on_one_line(text: str) -> str:

@@ -4,6 +4,7 @@ import base64
 import json
 import urllib.parse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,15 @@ def test_no_secret_survives_inside_base64(
         ("Authorization: Bearer abcdefgh", "Authorization: Bearer ***"),
         ("map[Authorization:[Basic am9l]]", "map[Authorization:[Basic ***]]"),
         ("proxy-authorization=secretive x", "proxy-authorization=*** x"),
+        ("Authorization: QWxhZGRpbjpvcGVuc2VzYW1l", "Authorization: ***"),
+        ("authorization: 0123456789abcdef: denied", "authorization: *** denied"),
+        ("authorization: NTLM TlRMTVNTUAAB", "authorization: NTLM ***"),
+        ("authorization: token abcdefghij x", "authorization: token *** x"),
+        ("authorization: AWS4-HMAC-SHA256 Credential=AKIA/x, y", "authorization: AWS4-HMAC-SHA256 ***, y"),
+        ('{"Authorization":"secretive"}', '{"Authorization":"***"}'),
+        ("Proxy-Authorization: secretive", "Proxy-Authorization: ***"),
+        ("Authorization: Bearer tokens", "Authorization: Bearer tokens"),
+        ("authorization: basic auth credentials missing", "authorization: basic auth credentials missing"),
         ("401 Basic challenge, no basic auth credentials", "401 Basic challenge, no basic auth credentials"),
         ("Requesting bearer token: received 403", "Requesting bearer token: received 403"),
         ('{"access_token":"abc","expires":1}', '{"access_token":"***","expires":1}'),
@@ -100,6 +110,16 @@ def test_no_secret_survives_inside_base64(
 )
 def test_what_is_secret_by_its_place_is_masked_and_nothing_else(text: str, shown: str) -> None:
     assert shown == scrub(text)
+
+
+RECORDED = json.loads((Path(__file__).parents[1] / "data" / "pull-errors.json").read_text(encoding="utf-8"))
+
+
+def test_of_what_runtimes_say_only_credentials_are_masked() -> None:
+    """Texts as they were recorded. One quotes a malformed credential."""
+    masked = {row["text"] for row in RECORDED if "***" in scrub(row["text"])}
+
+    assert [] == [text for text in masked if "invalid decoded auth" not in text]
 
 
 @pytest.mark.parametrize("secret", ['"quoted"', "back\\slash", "<&>x", "ümläut", "new\nline"])
