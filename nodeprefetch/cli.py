@@ -118,6 +118,7 @@ def explain(
     from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
     from nodeprefetch.credentials.plugins import only_local  # noqa: PLC0415
     from nodeprefetch.credentials.provider import is_local  # noqa: PLC0415
+    from nodeprefetch.knownsecrets import knowing_secrets  # noqa: PLC0415
     from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
 
     async def main() -> list[explaining.Explanation]:
@@ -136,7 +137,8 @@ def explain(
                 connect=connect_to(flags.cri_socket, wait=0),
             )
 
-    found = trio.run(main)
+    with knowing_secrets():
+        found = trio.run(main)
     text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
     write(sys.stdout, text + "\n")
     return OK

@@ -13,6 +13,7 @@ from nodeprefetch.fetch import Report, fetch
 from nodeprefetch.flags import FetchFlags, fetch_settings, node_name, read_seconds
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.inputs import load_credential_plugins, read_images
+from nodeprefetch.knownsecrets import knowing_secrets
 from nodeprefetch.kube import connect
 from nodeprefetch.report.delivery import reporting
 from nodeprefetch.report.labelkey import check_prefix
@@ -56,6 +57,10 @@ class Session:
         """
         self.tell.add_first(reader)
         self.notices.pass_to(self.tell)
+        with knowing_secrets():
+            return await self._run(signals)
+
+    async def _run(self, signals: AsyncIterable[int]) -> Report:
         async with (
             reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, complain=self.notices.add),
             open_chain(self.plugins, self.notices.add) as credentials,

@@ -44,8 +44,10 @@ async def ask(provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimi
                     answer = await answer
     except trio.TooSlowError as error:
         raise NoAnswerError(f"no answer in {format_duration(ANSWER_LIMIT)}") from error
-    except NodeprefetchError as error:  # raised on purpose, and so fit for people
-        raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+    except NodeprefetchError as error:  # raised on purpose, for people
+        from nodeprefetch.scrub import scrub  # noqa: PLC0415 - only where something fails
+
+        raise NoAnswerError(f"{type(error).__name__}: {scrub(str(error))}") from error
     except (Exception, SystemExit) as error:  # a plugin's; its text may hold anything
         raise NoAnswerError(f"it raised {type(error).__name__}") from error
     if not isinstance(answer, ProvidedCredentials):

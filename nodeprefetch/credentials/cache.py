@@ -8,6 +8,7 @@ import trio
 from nodeprefetch.credentials.asking import MAX_THREADS, NoAnswerError, ask
 from nodeprefetch.credentials.provider import AnyProvider, CacheKeyType, ProvidedCredentials, is_local, wants
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.knownsecrets import remember_secrets
 
 RENEW_AFTER = 0.9
 """The part of an answer's time after which it is asked for again, so that nobody is given what is about to expire."""
@@ -137,6 +138,7 @@ class ProviderCache:
             self._complain(f"credential provider {self.name}: {error}")
             return None
         self._rest = FIRST_REST
+        remember_secrets(secret for entry in provided.entries for secret in entry.auth.secrets)
         duration = provided.cache_duration or float(
             "inf"
         )  # what may not be used again holds for this time all the same

@@ -10,8 +10,6 @@ TEXT_LIMIT = 300
 """Characters of what a server said that go into an error's text."""
 
 _LONGEST_MESSAGE = 16 << 10  # bytes of a refusal that are looked at
-_JWT = re.compile(r"eyJ[\w-]+\.[\w-]*(\.[\w-]*)?")
-_SHORTEST_SECRET = 4
 
 
 def message_of(body: bytes) -> str:
@@ -28,9 +26,8 @@ def seconds_of(text: str) -> float | None:
 
 
 def one_line(text: str, secrets: tuple[str, ...]) -> str:
-    """The text on one line, shortened, without these secrets and without anything that looks like a token."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    line = " ".join("".join(char if char.isprintable() else " " for char in _JWT.sub("***", text)).split())
+    """The text on one line, shortened, without these secrets and whatever else `scrub` masks."""
+    from nodeprefetch.scrub import scrub  # noqa: PLC0415 - only where something fails
+
+    line = scrub(text, secrets)
     return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"

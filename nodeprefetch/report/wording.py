@@ -1,6 +1,6 @@
 """Foreign texts of a delivery, fit for a person: short, on one line, without the token."""
 
-from nodeprefetch.runtime.scrub import scrub
+from nodeprefetch.scrub import scrub
 
 _LONGEST = 200
 """Characters."""

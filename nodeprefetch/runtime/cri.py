@@ -1,7 +1,6 @@
 """`ImageService` over CRI: the container runtime behind a socket."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.rpc import Channel, cri
@@ -15,15 +14,10 @@ class CriImageService:
     def __init__(self, channel: Channel) -> None:
         self._images = cri.ImageServiceStub(channel)
         self._runtime = cri.RuntimeServiceStub(channel)
-        self._sent: dict[str, None] = {}
-        """All secrets sent so far: a registry may quote those of an earlier attempt, also one of another image."""
-
-    def _our_errors(self, image: str = "") -> AbstractContextManager[None]:
-        return our_errors(image, secrets=self._sent.keys())
 
     async def version(self) -> RuntimeVersion:
         """Who is there."""
-        with self._our_errors():
+        with our_errors():
             reply = await self._runtime.version(cri.VersionRequest())
         return RuntimeVersion(
             name=reply.runtime_name, version=reply.runtime_version, api_version=reply.runtime_api_version
@@ -31,13 +25,13 @@ class CriImageService:
 
     async def list_images(self) -> Sequence[ImageRecord]:
         """All images. No filter is sent: containerd ignores it and CRI-O treats it as one look-up."""
-        with self._our_errors():
+        with our_errors():
             reply = await self._images.list_images(cri.ListImagesRequest())
         return tuple(_record(image) for image in reply.images)
 
     async def image_status(self, image: str) -> ImageRecord | None:
         """The image of that name, digest or ID; None where the runtime does not hold it."""
-        with self._our_errors(image):
+        with our_errors(image):
             reply = await self._images.image_status(cri.ImageStatusRequest(image=cri.ImageSpec(image=image)))
         return _record(reply.image) if reply.image is not None else None
 
@@ -48,19 +42,18 @@ class CriImageService:
             request.auth = cri.AuthConfig(
                 username=auth.username, password=auth.password, identity_token=auth.identity_token
             )
-            self._sent.update(dict.fromkeys(auth.secrets))
-        with self._our_errors(image):
+        with our_errors(image):
             reply = await self._images.pull_image(request, metadata={"containerd-lease": lease} if lease else None)
         return reply.image_ref
 
     async def remove_image(self, image: str) -> None:
         """Remove the image with all its tags and digests."""
-        with self._our_errors(image):
+        with our_errors(image):
             await self._images.remove_image(cri.RemoveImageRequest(image=cri.ImageSpec(image=image)))
 
     async def image_fs_info(self) -> Sequence[ImageFilesystem]:
         """Where images are kept. An absent number is zero, as in the protocol."""
-        with self._our_errors():
+        with our_errors():
             reply = await self._images.image_fs_info(cri.ImageFsInfoRequest())
         return tuple(
             ImageFilesystem(

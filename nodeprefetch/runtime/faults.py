@@ -1,6 +1,5 @@
 """What the runtime's errors mean: from a gRPC status to a class, and the exception that carries it."""
 
-from collections.abc import Iterable
 from typing import Self
 
 from nodeprefetch.errors import NodeprefetchError
@@ -79,26 +78,23 @@ class RuntimeFaultError(NodeprefetchError):
         fault: its class.
         code: name of the gRPC status; empty when there was no answer.
         image: what the call was about; empty for calls about no image.
-        secrets: what must not be shown, such as the password that was sent with the call.
     """
 
-    def __init__(
-        self, text: str, *, fault: Fault, code: str = "", image: str = "", secrets: Iterable[str] = ()
-    ) -> None:
-        from nodeprefetch.runtime.scrub import scrub  # noqa: PLC0415 - as above
+    def __init__(self, text: str, *, fault: Fault, code: str = "", image: str = "") -> None:
+        from nodeprefetch.scrub import scrub  # noqa: PLC0415 - as above
 
-        super().__init__(scrub(text, secrets) or "the runtime gave no reason")
+        super().__init__(scrub(text) or "the runtime gave no reason")
         self.fault = fault
         self.code = code
         self.image = image
 
     @classmethod
-    def from_status(cls, code: str, text: str, *, image: str = "", secrets: Iterable[str] = ()) -> Self:
+    def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
         """The runtime's answer is an error with this gRPC status name and message."""
         fault = classify(code, text)
         what_to_do = advice(fault)
         shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
-        return cls(shown, fault=fault, code=code, image=image, secrets=secrets)
+        return cls(shown, fault=fault, code=code, image=image)
 
     @classmethod
     def gone(cls, text: str, *, image: str = "") -> Self:

@@ -1,6 +1,6 @@
 """The errors of gRPC calls to the runtime, made ours in one place."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError, RpcError
@@ -9,19 +9,16 @@ from nodeprefetch.runtime.faults import RuntimeFaultError
 
 
 @contextmanager
-def our_errors(image: str = "", *, secrets: Collection[str] = ()) -> Iterator[None]:
+def our_errors(image: str = "") -> Iterator[None]:
     """What a call may end with, as a `RuntimeFaultError`; the cause stays chained.
 
     Args:
         image: what the call is about.
-        secrets: what must not be shown, looked at when there is an error: all passwords sent so far.
     """
     try:
         yield
     except GRPCError as error:
-        raise RuntimeFaultError.from_status(
-            error.status.name, error.message or "", image=image, secrets=secrets
-        ) from error
+        raise RuntimeFaultError.from_status(error.status.name, error.message or "", image=image) from error
     except (NotConnectedError, ConnectionLostError) as error:
         raise RuntimeFaultError.gone(str(error)) from error
     except ProtocolViolationError as error:

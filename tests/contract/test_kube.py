@@ -217,7 +217,7 @@ async def test_an_answer_that_is_no_object_is_an_error_that_does_not_pass(api, t
     [
         (b'{"message": "the token service-account-token is bad"}', "the token *** is bad"),
         (b'{"message": "seen eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrIn0.c2ln here"}', "seen *** here"),
-        (b"<html>\n<b>no</b>\x1b[2J", "<html> <b>no</b> [2J"),
+        (b"<html>\n<b>no</b>\x1b[2J", "<html> | <b>no</b>\\x1b[2J"),
         (b"[3]", "[3]"),
         (b'{"message": "' + 400 * b"x" + b'"}', 299 * "x" + "…"),
     ],

@@ -104,6 +104,8 @@ def add_programs(programs: Programs, vault: Vault) -> None:
     programs.answer("good", "robot", vault["of the good program"])
     variable = {"name": "API_TOKEN", "value": vault["in the environment"]}
     programs.add("good", 'sleep 0.1; cat "$HERE/good.json"', env=[variable])
+    told = vault["right"]  # which a pull secret holds
+    programs.add("tells", f"sleep 0.3; echo 'not {told}, nor {base64.b64encode(told.encode()).decode()}' >&2; exit 3")
     programs.add("garbage", loud(f"ok: {vault['garbage']}", vault["garbage"], "exit 3"), env=[variable])
     other = {"apiVersion": "v9", "auth": {"x": {"username": "robot", "password": vault["of another version"]}}}
     secret = vault["of another version"]
@@ -191,7 +193,10 @@ def test_no_secret_is_said_or_shown(
     # and all of it happened
     assert {"identity", "right", "wrong", "of the good program", "garbage", "of another version"} <= vault.made.keys()
     for log in (json_log, logfmt_log):
-        assert all(text in log for text in ("ann:***", "wrote on stderr", "identity token", "it raised RuntimeError"))
+        assert all(
+            text in log
+            for text in ("ann:***", "wrote on stderr", "identity token", "it raised RuntimeError", "not ***, nor ***")
+        )
     assert all(name in explained for name in ("ann", "robot", "identity token", "kubelet/good"))
     for name in ("good", "garbage", "version"):
         assert any(f"/bin/{name}" in line for line in everything.command_lines), name

@@ -12,6 +12,7 @@ from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.provider import CacheKeyType, NotConfigured, ProvidedCredentials
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.knownsecrets import knowing_secrets, known_secrets
 
 A1, A2, A_OTHER = (ImageRef.parse(f"quay.io/{name}") for name in ("a:1", "a:2", "b:1"))
 ELSEWHERE = ImageRef.parse("gcr.io/c:1")
@@ -260,6 +261,28 @@ async def test_an_error_raised_on_purpose_is_told_in_full(autojump_clock):
     async with cache_of(Refusing()) as cache:
         await cache.answer(A1)
         assert ["credential provider p: NodeprefetchError: the token file is empty"] == cache.complaints
+
+
+async def test_what_a_provider_hands_out_is_known_as_a_secret_and_not_told_in_an_error(autojump_clock):
+    """Whether an image matches it or not."""
+
+    class HandsOutOnce:
+        def __init__(self):
+            auth = AuthConfig(username="joe", password="hunter2-of-joe", identity_token="id-token-of-joe")
+            self.answers = [ProvidedCredentials(entries=(KeyringEntry(key="elsewhere.test", auth=auth),))]
+
+        async def get_credentials(self, _image):
+            if self.answers:
+                return self.answers.pop()
+            raise NodeprefetchError("hunter2-of-joe\nis no longer valid")
+
+    with knowing_secrets():
+        async with cache_of(HandsOutOnce()) as cache:
+            await cache.answer(A1)
+            assert {"hunter2-of-joe", "id-token-of-joe"} == known_secrets()
+            await cache.answer(A1)
+
+    assert ["credential provider p: NodeprefetchError: *** | is no longer valid"] == cache.complaints
 
 
 async def test_a_local_provider_is_asked_each_time_even_after_a_failure(autojump_clock):

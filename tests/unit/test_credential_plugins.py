@@ -11,6 +11,7 @@ from nodeprefetch.credentials.listing import to_json, to_table
 from nodeprefetch.credentials.plugins import PluginState, load_plugins, only_local
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
+from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
 
 
 class Provider:
@@ -61,7 +62,9 @@ def refuses(context):
 
 def warns(context):
     context.warn("take care")
-    return Provider()
+    provider = Provider()
+    provider.context = context
+    return provider
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +203,15 @@ def test_a_plugins_warning_carries_its_name():
     _, warnings = load("warns")
 
     assert ["warns: take care"] == warnings
+
+
+def test_a_plugins_warning_shows_no_secret():
+    (plugin,), warnings = load("warns")
+    with knowing_secrets():
+        remember_secrets(["hunter2-of-joe"])
+        plugin.providers[0][1].context.warn("took hunter2-of-joe\nand token=abcdef")
+
+    assert "warns: took *** | and token=***" == warnings[-1]
 
 
 def test_the_last_value_of_an_option_counts_where_one_is_asked_for():

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeprefetch.imageref import ImageRef
+from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
 from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError, classify
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "pull-errors.json").read_text("utf-8"))
@@ -326,15 +327,17 @@ def test_a_long_text_takes_no_time(piece: str) -> None:
         text = start + piece * (250_000 // len(piece))
         begun = time.process_time()
 
-        RuntimeFaultError.from_status("UNKNOWN", text, image="a", secrets=["hunter2hunter2"])
+        with knowing_secrets():
+            remember_secrets(["hunter2hunter2"])
+            RuntimeFaultError.from_status("UNKNOWN", text, image="a")
 
         assert time.process_time() - begun < 30, start  # linear: under a second; quadratic: many minutes
 
 
 def test_an_error_carries_class_code_and_image_and_hides_secrets() -> None:
-    error = RuntimeFaultError.from_status(
-        "UNKNOWN", 'invalid decoded auth: "joe"\nand hunter22', image="quay.io/a", secrets=["hunter22"]
-    )
+    with knowing_secrets():
+        remember_secrets(["hunter22"])
+        error = RuntimeFaultError.from_status("UNKNOWN", 'invalid decoded auth: "joe"\nand hunter22', image="quay.io/a")
 
     assert "bad_credential" == error.fault.reason
     assert "UNKNOWN" == error.code

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.runtime.scrub import MAX_LENGTH, scrub
+from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
+from nodeprefetch.scrub import MAX_LENGTH, scrub
 
 SECRET = "tr0ub4dor&3 =?/"
 
@@ -152,6 +154,17 @@ def test_a_short_secret_does_not_tear_the_text() -> None:
 
 def test_the_longer_of_two_secrets_goes_first() -> None:
     assert "*** and ***" == scrub("longsecret and long", ["long", "longsecret"])
+
+
+async def test_a_secret_is_masked_from_when_it_is_handed_out_in_all_tasks_and_threads() -> None:
+    with knowing_secrets():
+        assert "say hunter2-of-joe" == scrub("say hunter2-of-joe")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, remember_secrets, ["hunter2-of-joe"])
+
+        assert "say ***" == scrub("say hunter2-of-joe")
+        assert "say ***" == await trio.to_thread.run_sync(scrub, "say hunter2-of-joe")
+    assert "say hunter2-of-joe" == scrub("say hunter2-of-joe")
 
 
 @given(st.text(max_size=4000))

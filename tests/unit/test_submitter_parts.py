@@ -21,6 +21,7 @@ from nodeprefetch.events import (
     RunFinished,
     RunStarted,
 )
+from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
 from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
 from nodeprefetch.report.buffer import Buffer, is_worth_sending
 from nodeprefetch.report.endpoint import Endpoint, parse_endpoint
@@ -380,6 +381,13 @@ def test_a_text_is_short_one_line_and_without_the_secret():
     assert 200 == len(text)
     assert "\n" not in text
     assert "s3cr3t" not in text
+
+
+def test_what_an_aggregator_says_shows_no_secret_that_was_handed_out():
+    with knowing_secrets():
+        remember_secrets(["hunter2-of-joe"])
+
+        assert "got *** in *** (***)" == short("got hunter2-of-joe in aHVudGVyMi1vZi1qb2U= (s3cr3t)", "s3cr3t")
 
 
 def test_the_innermost_error_is_the_one_that_says_something():

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from nodeprefetch.runtime.scrub import scrub
+from nodeprefetch.scrub import scrub
 from nodeprefetch_kubelet.protocol import passwords_in
 
 MAX_KEPT = 16 << 10

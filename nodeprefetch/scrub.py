@@ -4,8 +4,10 @@ import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
+from nodeprefetch.knownsecrets import known_secrets
 from nodeprefetch.printable import printable
 
 MAX_LENGTH = 2000
@@ -42,12 +44,12 @@ _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{4,}={0,2}")
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """The text on one line of at most `MAX_LENGTH` characters, with secrets replaced by `***`.
 
-    Replaced are: the secrets given, as they are, escaped as in Go, JSON and URLs, and inside base64 text; passwords
-    and query strings in URLs (a token server's tell who asks for what); credentials after `Authorization:`,
-    `Bearer`, `Basic`, `token=` and the like; and the decoded credential that containerd quotes when it has no colon.
-    Works in time in proportion to the text, before it is cut.
+    Replaced are: the secrets given and those handed out so far (`knownsecrets`), as they are, escaped as in Go, JSON
+    and URLs, and inside base64 text; passwords and query strings in URLs (a token server's tell who asks for what);
+    credentials after `Authorization:`, `Bearer`, `Basic`, `token=` and the like; and the decoded credential that
+    containerd quotes when it has no colon. Works in time in proportion to the text, before it is cut.
     """
-    known = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
+    known = frozenset(one for one in (*secrets, *known_secrets()) if len(one) >= SHORTEST_SECRET)
     text = _mask(text, known)
     text = _DECODED_AUTH.sub(rf'\1"{_MASK}"', text)
     text = _URL_REST.sub(_without_userinfo_and_query, text)
@@ -60,13 +62,19 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return text if len(text) <= MAX_LENGTH else text[:_HEAD] + _CUT + text[_HEAD + len(_CUT) - MAX_LENGTH :]
 
 
-def _mask(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        for form in sorted(set(_escaped(secret)), key=len, reverse=True):
-            text = text.replace(form, _MASK)
-        cores = tuple(_base64_cores(secret))
-        text = _BASE64_RUN.sub(lambda run, cores=cores: _mask_run(run, cores), text)  # type: ignore[misc]
-    return text
+def _mask(text: str, secrets: frozenset[str]) -> str:
+    forms, cores = _shapes(secrets)
+    for form in forms:
+        text = text.replace(form, _MASK)
+    return _BASE64_RUN.sub(lambda run: _mask_run(run, cores), text) if cores else text
+
+
+@lru_cache(maxsize=4)
+def _shapes(secrets: frozenset[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The forms in which secrets may stand in a text, the longest first, and inside base64, the shortest first."""
+    forms = {form for secret in secrets for form in _escaped(secret)}
+    cores = {core for secret in secrets for core in _base64_cores(secret)}
+    return sorted(forms, key=len, reverse=True), sorted(cores, key=len)
 
 
 def _escaped(secret: str) -> Iterator[str]:
@@ -94,8 +102,14 @@ def _base64_cores(secret: str) -> Iterator[str]:
         yield core.replace("+", "-").replace("/", "_")
 
 
-def _mask_run(run: re.Match[str], cores: tuple[str, ...]) -> str:
-    return _MASK if any(core in run[0] for core in cores) else run[0]
+def _mask_run(run: re.Match[str], cores: Sequence[str]) -> str:
+    digits = run[0]
+    for core in cores:
+        if len(core) > len(digits):
+            break
+        if core in digits:
+            return _MASK
+    return digits
 
 
 def _without_userinfo_and_query(match: re.Match[str]) -> str:
