@@ -200,7 +200,7 @@ def test_a_signal_ends_explain_whose_output_nobody_reads(
 
 def test_a_list_of_bad_lines_is_said_in_part_and_ends_though_nobody_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "bad.txt"
-    path.write_text("".join(f"BAD-{number} {'x' * 100}\n" for number in range(9000)))
+    path.write_text("".join(f"app/BAD-{number}/{'x' * 100}\n" for number in range(9000)))
     with closing(Unread(["fetch", f"--image-list-file={path}"])) as unread:
         assert 2 == unread.process.wait(PATIENCE)
         lines = unread.read().splitlines()
