@@ -55,8 +55,6 @@ class GrpcDelivery:
         said = short(f"gRPC status {error.status.name}" + (f": {error.message}" if error.message else ""), token)
         if error.status is Status.UNIMPLEMENTED:
             return Foreign(said)
-        if error.status is Status.UNAUTHENTICATED and self._token:
-            self._token.forget()
         return Refused(said) if error.status in _REFUSING else Unavailable(said)
 
 

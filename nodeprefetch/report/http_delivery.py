@@ -82,8 +82,6 @@ class HttpDelivery:
             return Foreign(f"the connection broke: {deepest_text(error)}", certain=False)
         except httpcore.NetworkError as error:
             return Unavailable(f"cannot connect: {deepest_text(error)}")
-        if response.status == 401 and self._token:  # noqa: PLR2004 (HTTP)
-            self._token.forget()
         return answer_for(response.status, response.headers, short(text, token), now=datetime.now(UTC))
 
 

@@ -12,6 +12,7 @@ import trio
 from nodeprefetch import __version__
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import AnyEvent, Batch, Event, RunFinished, RunStarted
+from nodeprefetch.plain_file import open_given
 from nodeprefetch.report.answers import Accepted, Answer, Delivery, Foreign, Refused, Unavailable, Unfit
 from nodeprefetch.report.buffer import Buffer, is_worth_sending
 from nodeprefetch.report.endpoint import Endpoint, parse_endpoint
@@ -248,6 +249,7 @@ def _trust(endpoint: Endpoint, ca_file: str | None) -> ssl.SSLContext | None:
     if not endpoint.is_tls:
         raise UsageError([f"a CA file is given for {endpoint}, which is not https"])
     try:
+        open_given(ca_file).close()  # OpenSSL would wait for a writer of a FIFO
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # also ssl.SSLError
         raise UsageError(

@@ -12,6 +12,7 @@ import trustme
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import RunEnd, RunFinished, RunStarted
 from nodeprefetch.report.submitter import Submitter
+from nodeprefetch.report.tokenfile import TokenFile
 from nodeprefetch.testing.fake_aggregator import FakeAggregator, Reply
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
@@ -116,7 +117,7 @@ async def test_a_renewed_token_is_used(tmp_path):
     assert ["Bearer first", "Bearer second"] == [request.headers["authorization"] for request in aggregator.requests]
 
 
-async def test_a_refused_token_is_read_again_though_its_file_looks_the_same(tmp_path):
+async def test_a_token_is_read_again_though_its_file_looks_the_same(tmp_path):
     file = tmp_path / "token"
     file.write_text("first1")
     dates = file.stat()
@@ -128,7 +129,7 @@ async def test_a_refused_token_is_read_again_though_its_file_looks_the_same(tmp_
         await deliver(reporter, STARTED)
 
     assert [STARTED] == aggregator.events
-    assert 2 == len(aggregator.requests)
+    assert 1 == len(aggregator.requests)
 
 
 async def test_a_token_is_in_no_message(tmp_path):
@@ -162,6 +163,21 @@ def test_a_ca_file_without_certificates_is_a_usage_error(tmp_path, content):
 
     with pytest.raises(UsageError, match="CA file"):
         submitter("https://host:1", ca_file=str(file))
+
+
+def test_nobody_waits_for_a_fifo(tmp_path):
+    """Neither at the start nor when the token's file becomes one."""
+    fifo, token = tmp_path / "fifo", tmp_path / "token"
+    os.mkfifo(fifo)
+    token.write_text("first")
+    file = TokenFile(str(token))
+    fifo.rename(token)
+
+    with pytest.raises(UsageError, match=f"cannot read certificates from the CA file '{token}': .*not a regular file"):
+        submitter("https://host:1", ca_file=str(token))
+    with pytest.raises(UsageError, match=r"cannot read the token file .*: not a regular file"):
+        submitter("host:1", token_file=str(token))
+    assert "first" == file.token()
 
 
 def test_a_ca_file_without_tls_is_a_usage_error(ca_file):
