@@ -274,12 +274,12 @@ def test_a_token_file_that_cannot_be_used_is_an_error(node: Node, tmp_path: Path
     assert [
         f'{option} plain={tmp_path}/empty: there is no provider "plain" with tokenAttributes',
         f'{option} nobody={tmp_path}/empty: there is no provider "nobody" with tokenAttributes',
-        f"{option}: the token file {tmp_path}/binary holds no token",
-        f"{option}: the token file {tmp_path}/empty holds no token",
-        f"{option}: the token file {tmp_path}/large holds no token",
-        f"{option}: the token file {tmp_path}/lines holds no token",
-        f"{option}: the token file {tmp_path}/missing cannot be read: No such file or directory",
-        f'{option}: the token file "x\\x00y" cannot be read: embedded null byte',
+        f"{option} {tmp_path}/binary: the token file holds no token",
+        f"{option} {tmp_path}/empty: the token file holds no token",
+        f"{option} {tmp_path}/large: the token file holds no token",
+        f"{option} {tmp_path}/lines: the token file holds no token",
+        f"{option} {tmp_path}/missing: the token file cannot be read: No such file or directory",
+        f"{option} x\0y: the token file cannot be read: embedded null byte",
     ] == problems(caught)
 
 

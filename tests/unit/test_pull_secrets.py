@@ -135,7 +135,9 @@ async def test_a_file_is_read_by_its_name_else_by_its_content(
     warnings: list[str] = []
 
     assert ([user] if user else []) == await users(configured(tmp_path / name, warnings=warnings))
-    assert (user is None) == (warnings == [f"docker-config {tmp_path / name}: no `auths` in it, so no credentials"])
+    assert (user is None) == (
+        warnings == [f"docker-config {called(tmp_path / name)}: no `auths` in it, so no credentials"]
+    )
 
 
 async def test_a_bad_entry_is_named_and_the_others_are_used(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ async def test_a_bad_entry_is_named_and_the_others_are_used(tmp_path: Path) -> N
 
     found = await entries(configured(tmp_path, warnings=warnings))
 
-    file = tmp_path / ".dockerconfigjson"
+    file = tmp_path.name
     assert [("u", "p", ""), ("", "", SECRET)] == [
         (e.auth.username, e.auth.password, e.auth.identity_token) for e in found
     ]
@@ -195,6 +197,11 @@ def test_everything_that_cannot_be_read_is_said_at_once(tmp_path: Path) -> None:
     assert len(expected) == len(caught.value.problems)
     assert all(problem.startswith(text) for text, problem in zip(expected, caught.value.problems, strict=True))
     assert SECRET not in str(caught.value)
+
+
+def called(file: Path) -> str:
+    """The name of a Secret or file in what is said during a run."""
+    return file.parent.name if file.name.startswith(".docker") else file.name
 
 
 @contextmanager
@@ -270,7 +277,7 @@ async def test_a_bad_new_content_leaves_the_old_in_use_and_is_said_once(tmp_path
 
     assert ["old", "old", "new", "new"] == seen
     assert 2 == len(warnings)
-    assert warnings[0].startswith(f"docker-config {file}: not JSON: ")
+    assert warnings[0].startswith(f"docker-config {called(file)}: not JSON: ")
     assert warnings[0].endswith("; what was read before stays in use")
     assert SECRET not in "".join(warnings)
 
@@ -296,9 +303,9 @@ async def test_a_file_that_is_gone_or_no_file_any_more_leaves_the_old_in_use(tmp
 
     stays = "; what was read before stays in use"
     assert [["a", "a"], ["a", "a"], ["b", "b"]] == seen
-    assert f"docker-config {file}: cannot be read: No such file or directory{stays}" == warnings[0]
-    assert warnings[1].startswith(f"docker-config {file.parent}: there is neither ")
-    assert 2 * [f"docker-config {file}: is not a file that can be read{stays}"] == warnings[2:]
+    assert f"docker-config {called(file)}: cannot be read: No such file or directory{stays}" == warnings[0]
+    assert warnings[1].startswith(f"docker-config {file.parent.name}: there is neither ")
+    assert 2 * [f"docker-config {called(file)}: is not a file that can be read{stays}"] == warnings[2:]
 
 
 async def test_a_secret_whose_content_is_away_stays_in_use(tmp_path: Path, autojump_clock) -> None:
@@ -326,7 +333,7 @@ async def test_a_new_secret_that_is_bad_is_left_out_until_it_is_good(tmp_path: P
     assert ["a"] == before
     assert ["a", "b"] == await users(providers)
     file = tmp_path / "b" / ".dockercfg"
-    assert [f"docker-config {file}: must be a JSON object, not an array; it is left out"] == warnings
+    assert [f"docker-config {called(file)}: must be a JSON object, not an array; it is left out"] == warnings
 
 
 async def test_a_bad_secret_that_went_and_came_back_is_said_again(tmp_path: Path, autojump_clock) -> None:

@@ -46,7 +46,7 @@ def assign_token_files(values: Iterable[str], providers: Iterable[ProviderConfig
         try:
             read_token(file)
         except KubeletProviderError as error:
-            problems.add(f"{option}: {error}")
+            problems.add(f"{option} {file}: {error}")
     problems.raise_if_any()
     return files
 
@@ -55,16 +55,16 @@ def read_token(path: Path) -> str:
     """The token in a file, without blanks around it.
 
     Raises:
-        KubeletProviderError: it cannot be read, or there is none in it.
+        KubeletProviderError: it cannot be read, or there is none in it. The text leaves the node, so it has no path.
     """
     try:
         with open_given(path) as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
-        raise KubeletProviderError(f"the token file {path} cannot be read: {error.strerror or error}") from error
+        raise KubeletProviderError(f"the token file cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL in the path
-        raise KubeletProviderError(f"the token file {quote(str(path))} cannot be read: {error}") from error
+        raise KubeletProviderError(f"the token file cannot be read: {error}") from error
     token = data.decode("ascii", "replace").strip()
     if not token.isascii() or not token.isprintable() or not token or len(data) > _MAX_BYTES:
-        raise KubeletProviderError(f"the token file {path} holds no token")
+        raise KubeletProviderError("the token file holds no token")
     return token

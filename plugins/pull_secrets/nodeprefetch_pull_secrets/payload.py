@@ -17,7 +17,7 @@ from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.errors import UsageError
 from nodeprefetch.imageref import quote
 from nodeprefetch.plain_file import open_given
-from nodeprefetch_pull_secrets.locations import unreadable
+from nodeprefetch_pull_secrets.locations import Label, by_name, by_path, unreadable
 
 MAX_FILE_BYTES = 1 << 20
 """A Secret holds 1 MiB at most."""
@@ -41,10 +41,10 @@ class Payload:
     entries: tuple[KeyringEntry, ...]
     """In order of appearance."""
     warnings: tuple[str, ...]
-    """What was left out or is odd, named by file and key, without secrets."""
+    """What was left out or is odd, named by file and key, without secrets and paths."""
 
 
-def read_payload(path: Path) -> Payload:
+def read_payload(path: Path, label: Label = by_path) -> Payload:
     """Read a file: by its name, else by what is in it (see `parse_by_content`).
 
     Raises:
@@ -55,20 +55,19 @@ def read_payload(path: Path) -> Payload:
             fingerprint = _fingerprint(os.fstat(file.fileno()))
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    name = f"docker-config {path}"
+        raise unreadable(path, error, label) from error
     if len(data) > MAX_FILE_BYTES:
-        raise UsageError([f"{name}: longer than {MAX_FILE_BYTES} bytes: this is no pull secret"])
+        raise UsageError([f"{label(path)}: longer than {MAX_FILE_BYTES} bytes: this is no pull secret"])
     try:
         config = _PARSERS.get(path.name, parse_by_content)(data)
     except DockerConfigError as error:
-        raise UsageError([f"{name}: {problem}" for problem in error.problems]) from error
+        raise UsageError([f"{label(path)}: {problem}" for problem in error.problems]) from error
     unusable = (f"{quote(key)} is left out: no host or host/path" for key in Keyring(config.entries).unusable_keys)
     return Payload(
         path=path,
         fingerprint=fingerprint,
         entries=config.entries,
-        warnings=tuple(f"{name}: {warning}" for warning in (*config.warnings, *unusable)),
+        warnings=tuple(f"{by_name(path)}: {warning}" for warning in (*config.warnings, *unusable)),
     )
 
 

@@ -9,7 +9,7 @@ from nodeprefetch.credentials.keyring import Keyring
 from nodeprefetch.credentials.provider import ProvidedCredentials
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.imageref import ImageRef
-from nodeprefetch_pull_secrets.locations import PAYLOAD_NAMES, find_payload_files
+from nodeprefetch_pull_secrets.locations import by_name, find_payload_files
 from nodeprefetch_pull_secrets.payload import Fingerprint, Payload, fingerprint, read_payload
 
 LOOK_INTERVAL = 1.0
@@ -24,7 +24,7 @@ class PullSecrets:
 
     Args:
         location: the file or directory.
-        warn: told what was left out or is odd, without secrets.
+        warn: told what was left out or is odd, without secrets and paths.
 
     Raises:
         UsageError: with everything that cannot be read.
@@ -46,8 +46,7 @@ class PullSecrets:
     @property
     def name(self) -> str:
         """For logs and results: `docker-config NAME`, the name of the Secret or file. Others read these: no path."""
-        path = Path(self._location)
-        return f"docker-config {path.parent.name if path.name in PAYLOAD_NAMES else path.name}"
+        return by_name(self._location)
 
     async def get_credentials(self, image: ImageRef) -> ProvidedCredentials:
         """Those whose key matches the image, the most specific key first.
@@ -72,7 +71,7 @@ class PullSecrets:
 
     def _look_again(self) -> None:
         try:
-            paths = find_payload_files(self._location)
+            paths = find_payload_files(self._location, by_name)
         except UsageError as error:
             self._say(f"{problem}; what was read before stays in use" for problem in error.problems)
             return
@@ -116,5 +115,5 @@ class PullSecrets:
 
 def _read_file(path: Path, found: Fingerprint | None) -> Payload:
     if found is None:  # opening what is no file might wait for its other end
-        raise UsageError([f"docker-config {path}: is not a file that can be read"])
-    return read_payload(path)
+        raise UsageError([f"{by_name(path)}: is not a file that can be read"])
+    return read_payload(path, by_name)
