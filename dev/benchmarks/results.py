@@ -4,7 +4,7 @@ import http.client
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def _reading(server: Server, amount: str) -> Iterator[Figure]:
         ("GET /metrics as text", "/metrics", "text/plain", 100),
         ("GET /v1/status", "/v1/status", "*/*", None),
     ):
-        seconds = [_get(server, path, accept) for _ in range(3)]
+        seconds = [get(server, path, accept) for _ in range(3)]
         yield milliseconds(f"  {name} after {amount}", seconds, aim=aim)
 
 
@@ -73,10 +73,19 @@ def _at_rest(server: Server, amount: str, aim: float | None = None) -> Iterator[
 
 
 @contextmanager
-def aggregator(around: Surroundings, name: str) -> Iterator[Server]:
-    """One, on ports of its own, for as long as the block takes, and no longer than the patience."""
+def aggregator(
+    around: Surroundings, name: str, filled: Callable[[Path], None] = lambda _directory: None
+) -> Iterator[Server]:
+    """One, on ports of its own, for as long as the block takes, and no longer than the patience.
+
+    Args:
+        around: where.
+        name: of its directory.
+        filled: puts something into its directory before it starts.
+    """
     directory = around.directory / f"aggregator-{name}"
     directory.mkdir()
+    filled(directory)
     ports = ["--bind", "127.0.0.1", "--http-port", "0", "--grpc-port", "0"]
     began = time.monotonic()
     with subprocess.Popen(
@@ -186,7 +195,8 @@ def live(server: Server) -> list[float]:
     return seconds
 
 
-def _get(server: Server, path: str, accept: str) -> float:
+def get(server: Server, path: str, accept: str) -> float:
+    """Seconds that a reading takes."""
     began = time.monotonic()
     connection = http.client.HTTPConnection(*server.reading)
     connection.request("GET", path, headers={"Accept": accept})

@@ -1,7 +1,10 @@
 """What Prometheus reads: few series, whatever the number of nodes."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+import trio
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -14,6 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from nodeprefetch import __version__
+from nodeprefetch.aggregator.overview import Overview
 from nodeprefetch.aggregator.service import Service
 from nodeprefetch.aggregator.tallies import BUCKETS
 from nodeprefetch.events import Outcome
@@ -21,20 +25,50 @@ from nodeprefetch.events import Outcome
 _IMAGES_NAMED = 200
 """Images with a histogram of their own; the others share one."""
 
+_TALLIES_AT_ONCE = 1_000
 _OTHERS = "(others)"
 
 
-def exposition(service: Service, accept: str) -> tuple[bytes, str]:
+async def exposition(service: Service, accept: str) -> tuple[bytes, str]:
     """The exposition in the format that is asked for, and its content type."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service))
+    registry.register(_Collector(service, await service.overviews.latest(), await _summed(service)))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempts:
+    by_class: Counter[str]
+    pulls: dict[str, tuple[list[int], float, int]]
+    """By image: how many by duration, their seconds, their bytes."""
+
+
+async def _summed(service: Service) -> _Attempts:
+    """The tallies, of which there may be tens of thousands: others go on between some of them."""
+    names = service.store.records.images.by_number()
+    attempts: Counter[str] = Counter({"": 0})
+    pulls: dict[str, tuple[list[int], float, int]] = {}
+    for index, (image, error_class, tally) in enumerate(list(service.store.records.tallies)):
+        if index % _TALLIES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        attempts[error_class] += sum(tally.counts)
+        if error_class:
+            continue
+        name = names[image]
+        if name not in pulls and len(pulls) >= _IMAGES_NAMED:
+            name = _OTHERS
+        counts, seconds, size = pulls.get(name, ([0] * len(tally.counts), 0.0, 0))
+        added = [one + other for one, other in zip(counts, tally.counts, strict=True)]
+        pulls[name] = (added, seconds + tally.seconds, size + tally.bytes)
+    return _Attempts(attempts, pulls)
+
+
 class _Collector(Collector):
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, overview: Overview, attempts: _Attempts) -> None:
         self._service = service
+        self._overview = overview
+        self._ended = attempts
 
     def describe(self) -> Iterable[Metric]:
         return ()
@@ -48,23 +82,10 @@ class _Collector(Collector):
         yield from self._ingest()
 
     def _attempts(self) -> Iterator[Metric]:
-        names = self._service.store.records.images.by_number()
-        attempts: dict[str, int] = {"": 0}
-        pulls: dict[str, tuple[list[int], float, int]] = {}
-        for image, error_class, tally in self._service.store.records.tallies:
-            attempts[error_class] = attempts.get(error_class, 0) + sum(tally.counts)
-            if error_class:
-                continue
-            name = names[image]
-            if name not in pulls and len(pulls) >= _IMAGES_NAMED:
-                name = _OTHERS
-            counts, seconds, size = pulls.get(name, ([0] * len(tally.counts), 0.0, 0))
-            added = [one + other for one, other in zip(counts, tally.counts, strict=True)]
-            pulls[name] = (added, seconds + tally.seconds, size + tally.bytes)
         ended = CounterMetricFamily(
             "nodeprefetch_attempts", "Pull attempts that ended.", labels=["outcome", "error_class"]
         )
-        for error_class, count in sorted(attempts.items()):
+        for error_class, count in sorted(self._ended.by_class.items()):
             ended.add_metric(["failed" if error_class else "succeeded", error_class], count)
         yield ended
         durations = HistogramMetricFamily(
@@ -73,14 +94,14 @@ class _Collector(Collector):
         sizes = CounterMetricFamily(
             "nodeprefetch_pulled_bytes", "Sizes of the images that attempts brought, as runtimes say.", labels=["image"]
         )
-        for name, (counts, seconds, size) in sorted(pulls.items()):
+        for name, (counts, seconds, size) in sorted(self._ended.pulls.items()):
             durations.add_metric([name], _cumulated(counts), seconds)
             sizes.add_metric([name], size)
         yield durations
         yield sizes
 
     def _states(self) -> Iterator[Metric]:
-        overview = self._service.overviews.latest()
+        overview = self._overview
         instances = sorted({instance for instance, _ in overview.images} | set(overview.last_runs))
         images = GaugeMetricFamily(
             "nodeprefetch_images", "Images on nodes, by what became of them.", labels=["instance", "state"]
@@ -103,7 +124,7 @@ class _Collector(Collector):
         yield GaugeMetricFamily(
             "nodeprefetch_digest_skew_images",
             "Images whose tag stands for different digests on different nodes.",
-            value=len(overview.skew),
+            value=len(overview.skewed),
         )
 
     def _ingest(self) -> Iterator[Metric]:

@@ -4,7 +4,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import trio
@@ -47,7 +47,7 @@ class _Stream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, service: Service, parts: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+    def __init__(self, service: Service, parts: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
         super().__init__(parts, headers=headers)
         self._service = service
         self._parts = parts
@@ -58,13 +58,13 @@ class _Stream(StreamingResponse):
             raise RefusedError(429, "too_many_readers", "too many read the live stream", retry_after=bounds.retry_after)
         counters.readers += 1
         try:
-            async with aclosing(self._parts):  # type: ignore[type-var] # a generator
+            async with aclosing(self._parts):
                 await super().__call__(scope, receive, send)
         finally:
             counters.readers -= 1
 
 
-async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncIterator[bytes]:
+async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
     texts = service.texts
     yield b"retry: 2000\n\n"
     last = texts.last

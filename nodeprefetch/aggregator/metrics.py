@@ -21,7 +21,7 @@ async def metrics(service: Service, request: Request) -> Response:
     if wants_exposition(accept):
         from nodeprefetch.aggregator.exposition import exposition  # noqa: PLC0415 - 40 ms, for whom Prometheus reads
 
-        body, content_type = exposition(service, accept)
+        body, content_type = await exposition(service, accept)
         return Response(body, headers={"content-type": content_type, "vary": "accept"})
     parts = older_json(service.store.database)
     begun: list[bytes] = []

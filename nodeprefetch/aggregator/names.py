@@ -96,8 +96,9 @@ class Names:
         """Whether there are names not heard since that Unix second."""
         return any(heard < before for _, heard in self._known.values())
 
-    def forget(self, before: int) -> None:
-        """Forget those not heard since that Unix second. Inside a transaction."""
+    def forget(self, before: int) -> list[tuple[int]]:
+        """Forget those not heard since that Unix second. Inside a transaction. Returns their numbers."""
         old = [(number,) for number, heard in self._known.values() if heard < before]
         self._database.executemany(f"DELETE FROM {self._table} WHERE id = ?", old)  # noqa: S608
         self._known = {name: known for name, known in self._known.items() if known[1] >= before}
+        return old

@@ -77,6 +77,7 @@ async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
             break
         store.version += 1
         await trio.lowlevel.checkpoint()
+    records.runs.forget(before)
     _forget_names(store, before - _SLACK)
 
 
@@ -100,16 +101,15 @@ def _forget_names(store: Store, before: int) -> None:
     database = store.database
     database.execute("BEGIN IMMEDIATE")
     try:
-        for names in (records.nodes, records.images, records.instances):
-            names.forget(before)
-        database.execute("DELETE FROM tally WHERE image NOT IN (SELECT id FROM image)")
+        records.nodes.forget(before)
+        records.instances.forget(before)
+        records.tallies.forget(records.images.forget(before))
         database.execute("COMMIT")
     except sqlite3.Error:
         if database.in_transaction:
             database.execute("ROLLBACK")
-        raise
-    finally:
         records.reload()
+        raise
     store.version += 1
 
 

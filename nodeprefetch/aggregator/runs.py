@@ -26,8 +26,14 @@ class Runs:
         self._new: tuple[str, int, int] | None = None
         """The run that this submission has begun."""
 
+        self._heard_before: dict[int, int | None] = {}
+        """What this submission has changed, as it was."""
+
         self.count = 0
         """How many there are."""
+
+        self.heard: dict[int, int] = {}
+        """Unix seconds by the number of an instance: when a run of it was last heard of."""
 
         self.reload()
 
@@ -35,10 +41,12 @@ class Runs:
         """Be again what is in the database: after a transaction that did not come to its end."""
         self._numbers.clear()
         (self.count,) = self._database.execute("SELECT count(*) FROM run").fetchone()
+        self.heard = dict(self._database.execute("SELECT instance, max(heard) FROM run GROUP BY instance").fetchall())
 
     def begin(self) -> None:
         """Another submission begins."""
         self._new = None
+        self._heard_before.clear()
 
     def undo(self) -> None:
         """Take back what this submission has changed; its savepoint does the same in the database."""
@@ -46,6 +54,12 @@ class Runs:
             del self._numbers[self._new]
             self.count -= 1
             self._new = None
+        for instance, heard in self._heard_before.items():
+            if heard is None:
+                del self.heard[instance]
+            else:
+                self.heard[instance] = heard
+        self._heard_before.clear()
 
     def number(self, batch: Batch, instance: int, node: int, now: int) -> int:
         """The number of the run that a batch is of, a new one if need be. Inside a transaction.
@@ -53,7 +67,16 @@ class Runs:
         Raises:
             RefusedError: there are too many.
         """
-        key = (batch.run_id, node, instance)
+        number = self._number((batch.run_id, node, instance), batch.version, now)
+        self._heard_before.setdefault(instance, self.heard.get(instance))
+        self.heard[instance] = now
+        return number
+
+    def forget(self, before: int) -> None:
+        """Instances not heard since that Unix second have no runs any more."""
+        self.heard = {instance: heard for instance, heard in self.heard.items() if heard >= before}
+
+    def _number(self, key: tuple[str, int, int], version: str, now: int) -> int:
         number = self._numbers.get(key)
         if number is not None:
             updated = self._database.execute("UPDATE run SET heard = ? WHERE id = ?", (now, number))
@@ -62,7 +85,7 @@ class Runs:
         found = self._database.execute(
             "UPDATE run SET heard = ? WHERE run_id = ? AND node = ? AND instance = ? RETURNING id", (now, *key)
         ).fetchone()
-        number = int(found[0]) if found else self._begin(key, batch.version, now)
+        number = int(found[0]) if found else self._begin(key, version, now)
         if len(self._numbers) >= _REMEMBERED:
             self._numbers.clear()
         self._numbers[key] = number

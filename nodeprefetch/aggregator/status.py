@@ -4,9 +4,11 @@ import base64
 import hashlib
 import sqlite3
 from collections import Counter
-from typing import Annotated, Any
+from contextlib import aclosing
+from typing import Any
 
 import msgspec
+import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,16 +16,23 @@ from nodeprefetch.aggregator.answers import json_answer
 from nodeprefetch.aggregator.overview import node_state
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.service import Service
+from nodeprefetch.aggregator.slices import FIRST, LAST, WITHIN, Key, slices
 from nodeprefetch.aggregator.store import Store
 from nodeprefetch.events import Outcome
 
 _DEFAULT_LIMIT, _LARGEST_LIMIT = 1_000, 10_000
 _COLUMNS = "state, since, attempt, duration, error, error_class, reason, size, digest"
-_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_NAMES = _COLUMNS.split(", ")
+_ERROR = 4 + _NAMES.index("error")
+"""Where it is in a row, behind node, instance, image and run."""
+
 _KNOWN = frozenset({"instance", "node", "image", "state", "limit", "cursor"})
 
-Key = tuple[_Number, _Number, _Number]
-"""Numbers of node, instance and image: the order of the database, in which pages follow each other."""
+_LARGE = 4 << 20
+"""Characters of errors from which a page ends before its limit."""
+
+_NODES_AT_ONCE, _IMAGES_AT_ONCE = 50, 500
+"""Of a page, between which others go on."""
 
 
 async def status(service: Service, request: Request) -> Response:
@@ -42,20 +51,22 @@ async def status(service: Service, request: Request) -> Response:
     if _matches(tag, request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     filters = {name: query[name] for name in ("instance", "node", "image", "state") if name in query}
-    rows = _rows(service.store, filters, after, limit + 1)
-    page = rows[:limit]
-    answer: dict[str, Any] = {"instances": _grouped(service.store, page)}
+    page, has_more = await _rows(service.store, filters, after, limit)
+    answer: dict[str, Any] = {"instances": await _grouped(service.store, page)}
     if after is None:
-        answer["skew"] = service.overviews.latest().skew
-    answer["next"] = _written(page[-1][:3]) if len(rows) > limit else None
+        answer["skew"] = await service.overviews.skew()
+    answer["next"] = _written(page[-1][:3]) if has_more else None
     return json_answer(answer, headers=headers)
 
 
-def _rows(store: Store, filters: dict[str, str], after: Key | None, count: int) -> list[tuple[Any, ...]]:
+async def _rows(
+    store: Store, filters: dict[str, str], after: Key | None, limit: int
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """The rows of a page, and whether there are more."""
     records = store.records
     if filters.get("state", Outcome.FAILED) not in set(Outcome):
         raise RefusedError(400, "unknown_state", f"the states are {', '.join(Outcome)}")
-    conditions, values = ["1"], list[object]()
+    conditions, values = [WITHIN], list[object]()
     for name, names in (("instance", records.instances), ("node", records.nodes), ("image", records.images)):
         if name in filters:
             conditions.append(f"{name} = ?")
@@ -63,34 +74,50 @@ def _rows(store: Store, filters: dict[str, str], after: Key | None, count: int) 
     if "state" in filters:
         conditions.append("state = ?")
         values.append(filters["state"])
-    if after is not None:
-        conditions.append("(node, instance, image) > (?, ?, ?)")
-        values.extend(after)
-    return store.database.execute(
+    first, last = FIRST, LAST
+    if "node" in filters and (node := records.nodes.find(filters["node"])) is not None:
+        first, last = (node, 0, 0), (node, *LAST[1:])
+    select = (
         f"SELECT node, instance, image, run, {_COLUMNS} FROM state WHERE {' AND '.join(conditions)}"  # noqa: S608
-        " ORDER BY node, instance, image LIMIT ?",
-        (*values, count),
-    ).fetchall()
+        " ORDER BY node, instance, image LIMIT ?"
+    )
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    async with aclosing(slices(store.database, max(first, after or FIRST), last)) as parts:
+        async for part in parts:
+            for row in store.database.execute(select, (*part, *values, limit + 1 - len(rows))).fetchall():
+                if len(rows) == limit or size > _LARGE:
+                    return rows, True
+                rows.append(row)
+                size += len(row[_ERROR])
+    return rows, False
 
 
-def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
     records = store.records
     instances, nodes, images = (names.by_number() for names in (records.instances, records.nodes, records.images))
     grouped: dict[int, dict[int, list[dict[str, Any]]]] = {}
     runs: dict[tuple[int, int], int] = {}
-    for node, instance, image, run, *values in rows:
-        shown = {name: value for name, value in zip(_COLUMNS.split(", "), values, strict=True) if value}
+    for index, (node, instance, image, run, *values) in enumerate(rows):
+        if index % _IMAGES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        shown = {name: value for name, value in zip(_NAMES, values, strict=True) if value}
         if shown["state"] == Outcome.PULLING:
             shown |= records.under_way.shown((node, instance, image), run)
         grouped.setdefault(instance, {}).setdefault(node, []).append({"image": images[image], **shown})
         runs[instance, node] = max(run, runs.get((instance, node), 0))
+    about: dict[tuple[int, int], dict[str, Any]] = {}
+    for index, ((instance, node), run) in enumerate(runs.items()):
+        if index % _NODES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        about[instance, node] = _about(store.database, node, instance, run)
     return [
         {
             "instance": instances[instance],
             "nodes": [
                 {
                     "node": nodes[node],
-                    **_about(store.database, node, instance, runs[instance, node]),
+                    **about[instance, node],
                     "images": sorted(found, key=lambda each: str(each["image"])),
                 }
                 for node, found in sorted(by_node.items(), key=lambda item: nodes[item[0]])

@@ -7,7 +7,7 @@ go down when attempts are forgotten.
 import sqlite3
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nodeprefetch.events import AttemptFinished
 
@@ -67,6 +67,13 @@ class Tallies:
         tally.seconds += event.duration
         tally.bytes += event.size
         self._touched.add(key)
+
+    def forget(self, images: Sequence[tuple[int]]) -> None:
+        """Forget those of images, by their numbers. Inside a transaction."""
+        if images:
+            self._database.executemany("DELETE FROM tally WHERE image = ?", images)
+            gone = {image for (image,) in images}
+            self._tallies = {key: tally for key, tally in self._tallies.items() if key[0] not in gone}
 
     def write(self) -> None:
         """Write down those that changed. Inside the transaction that has the attempts."""

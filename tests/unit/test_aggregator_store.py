@@ -317,12 +317,12 @@ async def test_the_backlog_of_the_stream_has_a_bound_in_bytes(database):
     assert size == store.records.live_bytes
 
 
-def test_a_tag_that_means_two_digests_is_seen(database):
+async def test_a_tag_that_means_two_digests_is_seen(database):
     store = Store(database, Bounds())
     for node, digest in (("node-1", "sha256:1"), ("node-2", "sha256:2"), ("node-3", "sha256:2")):
         one(store, batch_of(ended("a:1", digest=digest), ended("b:1", digest="sha256:3"), node=node))
 
-    (skew,) = Overviews(store).latest().skew
+    (skew,) = await Overviews(store).skew()
 
     assert ("a:1", [("sha256:1", 1, ["node-1"]), ("sha256:2", 2, ["node-2", "node-3"])]) == (
         skew.image,
@@ -330,7 +330,7 @@ def test_a_tag_that_means_two_digests_is_seen(database):
     )
 
 
-def test_a_node_is_as_its_worst_image(database):
+async def test_a_node_is_as_its_worst_image(database):
     store = Store(database, Bounds())
     one(store, batch_of(ended("a:1"), ended("b:1", Outcome.FAILED)))
     one(store, batch_of(ended("a:1"), ended("b:1", Outcome.PRESENT), node="node-2"))
@@ -338,18 +338,18 @@ def test_a_node_is_as_its_worst_image(database):
     one(store, batch_of(ended("a:1"), begun("a:1", "b:1", node="node-4"), node="node-4"))
 
     assert {("main", "failed"): 1, ("main", "succeeded"): 1, ("main", "present"): 1, ("main", "waiting"): 1} == (
-        Overviews(store).latest().nodes
+        (await Overviews(store).latest()).nodes
     )
 
 
-def test_an_overview_is_made_again_only_after_a_change(database):
+async def test_an_overview_is_made_again_only_after_a_change(database):
     store = Store(database, Bounds())
     overviews = Overviews(store)
-    before = overviews.latest()
+    before = await overviews.latest()
 
-    assert before is overviews.latest()
+    assert before is await overviews.latest()
     one(store, batch_of(ended()))
-    assert before is not overviews.latest()
+    assert before is not await overviews.latest()
 
 
 def test_never_more_results_are_kept_than_were_asked_for_while_they_come(database):
