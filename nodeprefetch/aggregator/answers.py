@@ -7,6 +7,9 @@ from starlette.responses import Response
 
 from nodeprefetch.aggregator.refusal import RefusedError
 
+_LAST = frozenset({"too_slow", "too_many_connections", "two_lengths"})
+"""Reasons after which an HTTP/1.1 connection is closed."""
+
 
 def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Anything msgspec can write, as JSON."""
@@ -20,6 +23,6 @@ def refusal_answer(error: RefusedError) -> Response:
         headers["retry-after"] = str(error.retry_after)
     if error.status == 401:  # noqa: PLR2004
         headers["www-authenticate"] = "Bearer"
-    if error.status == 408:  # noqa: PLR2004
+    if error.reason in _LAST:
         headers["connection"] = "close"
     return json_answer({"reason": error.reason, "error": error.detail}, error.status, headers)

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nodeprefetch.aggregator.answers import refusal_answer
-from nodeprefetch.aggregator.asgi import App, address_of, drained
+from nodeprefetch.aggregator.asgi import App, address_of, drained, unambiguous, within_budget
 from nodeprefetch.aggregator.grpcroute import MetricsRoute
 from nodeprefetch.aggregator.live import live
 from nodeprefetch.aggregator.metrics import metrics
@@ -71,7 +71,7 @@ def make_app(service: Service, *, reading: bool) -> App:
 
     starlette = Starlette(routes=routes, exception_handlers={RefusedError: on_refusal, HTTPException: on_http_error})
     starlette.router.redirect_slashes = False
-    return drained(starlette)
+    return drained(unambiguous(within_budget(starlette, service.budget, service.counters), service.counters))
 
 
 async def _alive(_: Service, __: Request) -> Response:

@@ -1,10 +1,14 @@
-"""What all requests pass through: the rest of a body is taken in before the answer ends, and clients that go away."""
+"""What all requests pass through: a budget for what is in hand, and an end that waits for the rest of a body."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import trio
 
+from nodeprefetch.aggregator.answers import refusal_answer
+from nodeprefetch.aggregator.counters import Budget, Counters, Reservation
+from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.errors import NodeprefetchError
 
 Message = MutableMapping[str, Any]
@@ -18,14 +22,126 @@ _LINGER = 2.0
 clients do, would otherwise meet a reset connection and never see why."""
 
 
-class ClientGoneError(NodeprefetchError):
-    """The client closed the connection, or its stream, before it had said everything."""
-
-
 def address_of(scope: Scope) -> str:
     """Where a request comes from, as the kernel says; empty where nobody knows."""
     client = scope.get("client")
     return str(client[0]) if client else ""
+
+
+REQUEST = 64 << 10
+"""Bytes that each request in hand counts for: its head, the part of its body and of its answer that are under way, and
+what works on it."""
+
+_PART = 32 << 10
+"""Bytes of an answer that are sent at once."""
+
+_BODY = {"type": "http.response.body"}
+
+PROBES = frozenset({"/healthz", "/readyz"})
+"""Paths that are answered whatever there is to do."""
+
+
+def only_probes(app: App, counters: Counters, retry_after: int) -> App:
+    """An application that answers probes as the inner one does, and tells all others to come later."""
+    full = RefusedError(429, "too_many_connections", "too many connections are open", retry_after=retry_after)
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in PROBES:
+            counters.refused[full.reason] += 1
+            await drained(refusal_answer(full))(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return outer
+
+
+def within_budget(app: App, budget: Budget, counters: Counters) -> App:
+    """An application whose requests and answers count in what is in hand; without room for them the answer is 429.
+
+    Answers are sent in parts, each of which the server gives a limit of time.
+    """
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await app(scope, receive, send)
+            return
+        with budget.reservation(address_of(scope)) as held:
+            answer = _Answer(scope, receive, send, held, counters)
+            try:
+                held.take(REQUEST)
+            except RefusedError as refused:
+                await answer.refuse(refused)
+                return
+            with suppress(_AnswerCutError):
+                await app(scope, receive, answer.send)
+
+    return outer
+
+
+def unambiguous(app: App, counters: Counters) -> App:
+    """An application without requests whose end a proxy may have seen elsewhere (RFC 9112, section 6.1)."""
+    refused = RefusedError(400, "two_lengths", "a request must not have both Content-Length and Transfer-Encoding")
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
+        if {b"content-length", b"transfer-encoding"} <= names:
+            counters.refused[refused.reason] += 1
+            await refusal_answer(refused)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return outer
+
+
+class _AnswerCutError(NodeprefetchError):
+    """There is no room for the rest of an answer that has begun."""
+
+
+class _Answer:
+    """Sends an answer in parts, and counts what it holds meanwhile. Nothing is sent before there is room."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, held: Reservation, counters: Counters) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._held = held
+        self._counters = counters
+        self._start: Message | None = None
+        self._is_refused = False
+
+    async def refuse(self, error: RefusedError) -> None:
+        """Answer with that."""
+        self._is_refused = True
+        self._counters.refused[error.reason] += 1
+        await refusal_answer(error)(self._scope, self._receive, self._send)
+
+    async def send(self, message: Message) -> None:
+        """For the application."""
+        if self._is_refused:
+            return
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif message["type"] == "http.response.body":
+            await self._send_body(message.get("body", b""), more_body=message.get("more_body", False))
+        else:
+            await self._send(message)
+
+    async def _send_body(self, body: bytes, *, more_body: bool) -> None:
+        size = len(body)
+        try:
+            self._held.take(size)
+        except RefusedError as error:
+            if self._start is None:
+                raise _AnswerCutError from error
+            await self.refuse(error)
+            return
+        if self._start is not None:
+            await self._send(self._start)
+            self._start = None
+        for begin in range(0, max(size, 1), _PART):
+            part = body[begin : begin + _PART]
+            await self._send({**_BODY, "body": part, "more_body": more_body or begin + _PART < size})
+        self._held.give_back(size)
 
 
 def drained(app: App) -> App:
@@ -39,13 +155,12 @@ def drained(app: App) -> App:
         if scope["type"] != "http":
             await send({"type": "websocket.close"})
             return
-        ended = gone = has_trailers = False
+        ended = has_trailers = False
 
         async def watched_receive() -> Message:
-            nonlocal ended, gone
+            nonlocal ended
             message = await receive()
-            gone = gone or message["type"] == "http.disconnect"
-            ended = ended or gone or not message.get("more_body", False)
+            ended = ended or not message.get("more_body", False)
             return message
 
         async def discard(finished: trio.Event) -> None:
@@ -55,28 +170,20 @@ def drained(app: App) -> App:
 
         async def careful_send(message: Message) -> None:
             nonlocal has_trailers
-            if gone:
-                return
             if message["type"] == "http.response.start":
                 has_trailers = message.get("trailers", False)
-            if not _is_last(message, has_trailers=has_trailers):
+            if not _is_last(message, has_trailers=has_trailers) or ended:
                 await send(message)
                 return
-            # Shielded: the server says `http.disconnect` in the middle of its last work for the request, and Starlette
-            # cancels what streams when it hears that; the connection would be neither closed nor used again.
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as nursery:
-                    finished = trio.Event()
-                    nursery.start_soon(discard, finished)
-                    with trio.move_on_after(_LINGER):
-                        await finished.wait()
-                    await send(message)
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                finished = trio.Event()
+                nursery.start_soon(discard, finished)
+                with trio.move_on_after(_LINGER):
+                    await finished.wait()
+                await send(message)
+                nursery.cancel_scope.cancel()
 
-        try:
-            await app(scope, watched_receive, careful_send)
-        except ClientGoneError:
-            return
+        await app(scope, watched_receive, careful_send)
 
     return outer
 

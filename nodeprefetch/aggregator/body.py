@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import trio
 
-from nodeprefetch.aggregator.asgi import ClientGoneError, Receive
+from nodeprefetch.aggregator.asgi import Receive
 from nodeprefetch.aggregator.counters import Reservation
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
@@ -24,7 +24,6 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bounds: Bounds
 
     Raises:
         RefusedError: too large, too slow, too much in hand, not gzip.
-        ClientGoneError: it went away before the end.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "", "gzip", "x-gzip"}:
@@ -36,8 +35,6 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bounds: Bounds
     with trio.move_on_after(bounds.body_time) as scope:
         while True:
             message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError("the client went away before the end of its request")
             collected.feed(message.get("body", b""))
             if not message.get("more_body", False):
                 break

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.shares import Shares
 
 
 class Counters:
@@ -29,12 +30,18 @@ class Counters:
         self.connections = 0
         """Open now."""
 
+        self.closed_connections = 0
+        """Idle ones that were closed to make room."""
+
+        self.stuck_answers = 0
+        """Answers ended because their clients did not take them in their time."""
+
         self.readers = 0
         """Of the live stream, now."""
 
 
 class Budget:
-    """Bytes that all requests together may hold.
+    """Bytes that all requests and answers together may hold, shared by remote addresses.
 
     Args:
         limit: bytes.
@@ -42,30 +49,37 @@ class Budget:
     """
 
     def __init__(self, limit: int, retry_after: int) -> None:
-        self._limit = limit
+        self._shares = Shares(limit)
         self._retry_after = retry_after
-        self.used = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes held now."""
+        return self._shares.used
 
     @contextmanager
-    def reservation(self) -> Iterator["Reservation"]:
-        """What one request holds; given back at the end."""
-        reservation = Reservation(self)
+    def reservation(self, address: str = "") -> Iterator["Reservation"]:
+        """What one request from that address holds; given back at the end."""
+        reservation = Reservation(self, address)
         try:
             yield reservation
         finally:
             reservation.give_back()
 
-    def take(self, size: int) -> None:
-        """Count so many bytes.
+    def take(self, size: int, address: str = "") -> None:
+        """Count so many bytes, for an address or for nobody.
 
         Raises:
             RefusedError: they would be too many.
         """
-        if self.used + size > self._limit:
+        if not self._shares.take(address, size):
             raise RefusedError(
                 429, "busy", "the aggregator has too much in hand at this moment", retry_after=self._retry_after
             )
-        self.used += size
+
+    def give_back(self, size: int, address: str = "") -> None:
+        """Count them no more."""
+        self._shares.give_back(address, size)
 
     def give_back(self, size: int) -> None:
         """Count them no more."""
@@ -75,20 +89,22 @@ class Budget:
 class Reservation:
     """The bytes that one request holds."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, address: str) -> None:
         self._budget = budget
+        self._address = address
         self.held = 0
 
     def take(self, size: int) -> None:
         """Hold so many more.
 
         Raises:
-            RefusedError: all requests together would hold too many.
+            RefusedError: all requests together, or those of its address, would hold too many.
         """
-        self._budget.take(size)
+        self._budget.take(size, self._address)
         self.held += size
 
-    def give_back(self) -> None:
-        """Hold nothing more."""
-        self._budget.give_back(self.held)
-        self.held = 0
+    def give_back(self, size: int | None = None) -> None:
+        """Hold so many less; None: nothing more."""
+        size = self.held if size is None else size
+        self._budget.give_back(size, self._address)
+        self.held -= size

@@ -145,10 +145,15 @@ class _Collector(Collector):
             "Connections ended over a breach of protocol.",
             value=counters.broken_connections,
         )
+        for name, text, count in (
+            ("closed_connections", "Idle connections closed to make room.", counters.closed_connections),
+            ("stuck_answers", "Answers ended because their clients did not take them.", counters.stuck_answers),
+        ):
+            yield CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=count)
         for name, text, value in (
             ("connections", "Connections open.", counters.connections),
             ("live_readers", "Readers of the live stream.", counters.readers),
-            ("in_flight_bytes", "Bytes of bodies in hand.", service.budget.used),
+            ("in_flight_bytes", "Bytes of requests and answers in hand.", service.budget.used),
             ("results", "Attempts kept.", service.store.records.attempts),
             ("healthy", "Whether the latest results could be stored.", int(service.store.is_healthy)),
         ):

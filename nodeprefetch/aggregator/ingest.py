@@ -70,7 +70,11 @@ class Ingest:
         waiting = _Waiting(submissions)
         self._queue.append(waiting)
         self._work.set()
-        await waiting.done.wait()
+        try:
+            await waiting.done.wait()
+        finally:
+            if not waiting.done.is_set():  # cancelled: nobody counts these bytes any more, so they must go
+                self._queue.remove(waiting)
         receipts = []
         for answer in waiting.answers:
             if isinstance(answer, RefusedError):

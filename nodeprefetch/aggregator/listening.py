@@ -1,60 +1,40 @@
-"""Accepts connections and hands each to Hypercorn, within a bound; one that fails harms no other.
+"""Accepts connections and gives each a place; one that fails harms no other.
 
 Hypercorn's own loop would end the whole server when one connection's protocol raises, as it does on bytes that are
-after the end of a stream, and knows no bound; so the loop is here, and Hypercorn serves what it accepts.
+after the end of a stream, and knows no bound; so the loop is here, and Hypercorn's protocols serve what it accepts.
 """
 
 import logging
+import resource
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import nullcontext
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, Updated
-from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
-from nodeprefetch.aggregator.asgi import App
+from nodeprefetch.aggregator.asgi import App, only_probes
+from nodeprefetch.aggregator.connection import Connection, Terms
 from nodeprefetch.aggregator.counters import Counters
+from nodeprefetch.aggregator.places import Places
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.errors import UsageError
 
 _log = logging.getLogger("nodeprefetch.aggregator")
-_FULL = (
-    b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: %d\r\nconnection: close\r\n"
-    b"content-length: %d\r\n\r\n%b"
-)
-_TELLING = 1.0
-"""Seconds to tell a client that it is turned away."""
 
-_TOLD_AT_ONCE = 100
-_FULL_BODY = b'{"reason":"too_many_connections","error":"too many connections are open"}'
+_WAITING_ROOM = 100
+"""Connections beyond the bound, on which probes are answered, and everything else is told to come later."""
 
+_WAITING_TIME = 5.0
+"""Seconds that one of those lasts."""
 
-class _Connection(TCPServer):
-    """Hypercorn's, but it ends when its client has gone.
+_OTHER_FILES = 100
+"""File descriptors that are not connections: the database, listening sockets, files of tokens."""
 
-    Otherwise it would stay until it had been idle for too long, or for ever where an answer over HTTP/2 is under way.
-    """
-
-    _has_ended = False
-
-    async def protocol_send(self, event: Event) -> None:
-        if not (self._has_ended and isinstance(event, Updated)):
-            await super().protocol_send(event)
-
-    async def _read_data(self) -> None:
-        await super()._read_data()
-        self._has_ended = True
-        await self.idle_task.stop()
-        protocol = self.protocol.protocol
-        if isinstance(protocol, H2Protocol):
-            for buffer in list(protocol.stream_buffers.values()):
-                await buffer.close()
+_BACKLOG = 4096
+"""Connections that wait in the kernel to be accepted; it takes no more than net.core.somaxconn says."""
 
 
 class Server:
@@ -67,35 +47,55 @@ class Server:
     """
 
     def __init__(self, bounds: Bounds, counters: Counters, tls: ssl.SSLContext | None) -> None:
-        self._bounds = bounds
-        self._counters = counters
-        self._tls = tls
-        self._turned_away = 0
-        self._context = WorkerContext(None)
-        self._config = Config()
-        self._config.keep_alive_timeout = bounds.idle_time
-        self._config.ssl_handshake_timeout = bounds.body_time
-        self._config.keep_alive_max_requests = 1_000_000
-        self._config.include_server_header = False
-        self._config.max_app_queue_size = 64
+        config = Config()
+        config.ssl_handshake_timeout = bounds.body_time
+        config.keep_alive_max_requests = 1_000_000
+        config.include_server_header = False
+        config.max_app_queue_size = 4  # parts of a body, which count in nothing until the handler takes them
+        config.h2_max_concurrent_streams = bounds.streams
+        config.h2_max_header_list_size = config.h11_max_incomplete_size
+        self._terms = Terms(bounds=bounds, counters=counters, config=config, context=WorkerContext(None), tls=tls)
+        others = _WAITING_ROOM + _OTHER_FILES
+        allowed = max(1, _file_limit(bounds.connections + others) - others)
+        if allowed < bounds.connections:
+            _log.warning("the limit of open files allows %d connections, not %d", allowed, bounds.connections)
+        self._places = Places(min(bounds.connections, allowed))
+        self._waiting_room = Places(_WAITING_ROOM)
+        self._connections: set[Connection] = set()
 
     async def serve(self, listener: socket.socket, app: App) -> None:
         """Serve one application on one listening socket until cancelled or stopped; then finish what is under way.
 
         Whoever cancels gives the time for that.
         """
-        wrapped = ASGIWrapper(app)  # type: ignore[arg-type] # their types name each message, ours do not
         accepting = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
-        async with trio.open_nursery() as connections, accepting, trio.open_nursery() as nursery:
-            nursery.start_soon(self._accept, accepting, wrapped, connections)
-            await self._context.terminated.wait()
-            nursery.cancel_scope.cancel()
+        finished = trio.Event()
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._end_all_when_cancelled, finished)
+            async with trio.open_nursery() as connections, accepting, trio.open_nursery() as nursery:
+                nursery.start_soon(self._accept, accepting, app, connections)
+                await self._terms.context.terminated.wait()
+                nursery.cancel_scope.cancel()
+            finished.set()
+
+    async def _end_all_when_cancelled(self, finished: trio.Event) -> None:
+        """What is being sent is shielded, and would not notice."""
+        try:
+            await finished.wait()
+        except trio.Cancelled:
+            for connection in self._connections:
+                connection.end()
+            raise
 
     async def stop(self) -> None:
         """Accept nothing more, and close each connection when it has nothing under way."""
-        await self._context.terminated.set()
+        await self._terms.context.terminated.set()
+        for connection in self._connections:
+            connection.leave()
 
-    async def _accept(self, listener: trio.SocketListener, app: ASGIWrapper, connections: trio.Nursery) -> None:
+    async def _accept(self, listener: trio.SocketListener, app: App, connections: trio.Nursery) -> None:
+        told_to_wait = only_probes(app, self._terms.counters, self._terms.bounds.retry_after)
+        inside, outside = ASGIWrapper(app), ASGIWrapper(told_to_wait)  # type: ignore[arg-type] # they name each message
         while True:
             try:
                 stream = await listener.accept()
@@ -103,48 +103,44 @@ class Server:
                 _log.warning("a connection could not be accepted: %s", error)
                 await trio.sleep(0.1)
                 continue
-            if self._counters.connections >= self._bounds.connections:
-                self._counters.refused["too_many_connections"] += 1
-                connections.start_soon(self._turn_away, stream)
-                continue
-            self._counters.connections += 1
-            connections.start_soon(self._serve_connection, stream, app)
+            connections.start_soon(self._serve_connection, stream, inside, outside)
 
-    async def _serve_connection(self, stream: trio.SocketStream, app: ASGIWrapper) -> None:
+    async def _serve_connection(self, stream: trio.SocketStream, inside: ASGIWrapper, outside: ASGIWrapper) -> None:
+        counters, places = self._terms.counters, self._places
+        counters.connections += 1
+        connection = Connection(self._terms, stream)
+        self._connections.add(connection)
         try:
-            await _Connection(
-                app,
-                self._config,
-                self._context,
-                ConnectionState({}),
-                self._secured(stream),  # type: ignore[arg-type] # both kinds are served
-            ).run()
+            address = str(stream.socket.getpeername()[0])
+            place = places.enter(address, connection.leave)
+            counters.closed_connections = places.closed
+            if place is not None:
+                with place:
+                    await connection.run(inside, self._terms.bounds.idle_time, place)
+                return
+            with (
+                self._waiting_room.enter(address, connection.end) or nullcontext(),
+                trio.move_on_after(_WAITING_TIME),
+            ):
+                await connection.run(outside, _WAITING_TIME)
         except Exception as error:  # noqa: BLE001 - whatever it is, other connections go on
-            self._counters.broken_connections += 1
+            counters.broken_connections += 1
             _log.debug("a connection broke: %r", error)
         finally:
-            self._counters.connections -= 1
+            counters.connections -= 1
+            self._connections.discard(connection)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
 
-    def _secured(self, stream: trio.SocketStream) -> trio.abc.Stream:
-        if self._tls is None:
-            return stream
-        return trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
 
-    async def _turn_away(self, stream: trio.SocketStream) -> None:
-        """Say why, where it can be said and not too many are being told already; then close."""
-        self._turned_away += 1
-        try:
-            if self._tls is None and self._turned_away <= _TOLD_AT_ONCE:
-                with trio.move_on_after(_TELLING), suppress(trio.BrokenResourceError):
-                    await stream.send_all(_FULL % (self._bounds.retry_after, len(_FULL_BODY), _FULL_BODY))
-                    await stream.send_eof()
-                    while await stream.receive_some():  # closing on unread bytes would reset what was said
-                        pass
-        finally:
-            self._turned_away -= 1
-            await trio.aclose_forcefully(stream)
+def _file_limit(wanted: int) -> int:
+    """Raise the limit of open files to what is wanted, as far as that is allowed. Returns what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        soft = wanted if hard == unlimited else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == unlimited else soft
 
 
 def listen(address: str, port: int, bounds: Bounds) -> socket.socket:
@@ -162,7 +158,7 @@ def listen(address: str, port: int, bounds: Bounds) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(bounds.stuck_time * 1000))
         listener.bind((address, port))
-        listener.listen(1024)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise UsageError([f"cannot listen on {address} port {port}: {error.strerror or error}"]) from error

@@ -61,8 +61,11 @@ class Bounds:
     states: int = 500_000
     """Images on nodes (instance, node and image) whose state is kept. 429, RESOURCE_EXHAUSTED."""
 
-    connections: int = 1_000
-    """Open connections on all ports. The next is answered 429 and closed."""
+    connections: int = 2_000
+    """Open connections on all ports. For the next one that has been idle longest is closed; where none is, 429."""
+
+    streams: int = 10
+    """Requests at once on one HTTP/2 connection. REFUSED_STREAM."""
 
     readers: int = 100
     """Readers of the live stream at one moment. 429."""
@@ -74,7 +77,7 @@ class Bounds:
     """Seconds that a connection may stay open without a request, or with half a request's head; then it is closed."""
 
     stuck_time: float = 30.0
-    """Seconds that an answer may wait for a client that takes nothing of it; then the kernel closes the connection."""
+    """Seconds for a client to take a part of an answer; then the HTTP/2 stream is reset, the connection closed."""
 
     backlog: int = 16 << 20
     """Bytes of events kept for readers of the live stream that come back."""

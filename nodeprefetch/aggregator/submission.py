@@ -11,6 +11,9 @@ from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.service import Service
 
 MSGPACK = frozenset({"application/msgpack", "application/vnd.msgpack", "application/x-msgpack"})
+_EVENT = 512
+"""Bytes that a decoded event takes, about."""
+
 LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/json"})
 
 
@@ -19,15 +22,16 @@ async def submit(service: Service, request: Request) -> Response:
 
     Raises:
         RefusedError: for one of many reasons; nothing is stored then, or all that was is what a second try brings too.
-        ClientGoneError: before it had sent everything.
     """
-    caller = await service.authenticator.caller(request.headers.get("authorization", ""), address_of(request.scope))
+    address = address_of(request.scope)
+    caller = await service.authenticator.caller(request.headers.get("authorization", ""), address)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in MSGPACK and kind not in LINES:
         raise RefusedError(415, "unknown_type", "the content type must be application/msgpack or application/x-ndjson")
-    with service.budget.reservation() as held:
+    with service.budget.reservation(address) as held:
         body = await read_body(request.receive, request.headers, service.bounds, held)
         batches = [service.decoder.msgpack(body)] if kind in MSGPACK else service.decoder.lines(body)
+        held.take(_EVENT * sum(len(batch.events) for batch in batches))
         for batch in batches:
             caller.may_report_for(batch.node)
         receipt = await service.ingest.submit([Submission(batch=batch) for batch in batches], body)
