@@ -128,8 +128,9 @@ class _Answer:
 
     async def _send_body(self, body: bytes, *, more_body: bool) -> None:
         size = len(body)
+        beside = max(0, size - REQUEST)
         try:
-            self._held.take(size)
+            self._held.take(beside)
         except RefusedError as error:
             if self._start is None:
                 raise _AnswerCutError from error
@@ -141,7 +142,7 @@ class _Answer:
         for begin in range(0, max(size, 1), _PART):
             part = body[begin : begin + _PART]
             await self._send({**_BODY, "body": part, "more_body": more_body or begin + _PART < size})
-        self._held.give_back(size)
+        self._held.give_back(beside)
 
 
 def drained(app: App) -> App:

@@ -36,9 +36,6 @@ class Counters:
         self.stuck_answers = 0
         """Answers ended because their clients did not take them in their time."""
 
-        self.readers = 0
-        """Of the live stream, now."""
-
 
 class Budget:
     """Bytes that all requests and answers together may hold, shared by remote addresses.
@@ -80,10 +77,6 @@ class Budget:
     def give_back(self, size: int, address: str = "") -> None:
         """Count them no more."""
         self._shares.give_back(address, size)
-
-    def give_back(self, size: int) -> None:
-        """Count them no more."""
-        self.used -= size
 
 
 class Reservation:

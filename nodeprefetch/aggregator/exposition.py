@@ -152,7 +152,7 @@ class _Collector(Collector):
             yield CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=count)
         for name, text, value in (
             ("connections", "Connections open.", counters.connections),
-            ("live_readers", "Readers of the live stream.", counters.readers),
+            ("live_readers", "Readers of the live stream.", service.readers.used),
             ("in_flight_bytes", "Bytes of requests and answers in hand.", service.budget.used),
             ("results", "Attempts kept.", service.store.records.attempts),
             ("healthy", "Whether the latest results could be stored.", int(service.store.is_healthy)),

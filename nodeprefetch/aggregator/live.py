@@ -11,7 +11,7 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from nodeprefetch.aggregator.asgi import Receive, Scope, Send
+from nodeprefetch.aggregator.asgi import Receive, Scope, Send, address_of
 from nodeprefetch.aggregator.backlog import GAP
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.service import Service
@@ -53,15 +53,15 @@ class _Stream(StreamingResponse):
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        counters, bounds = self._service.counters, self._service.bounds
-        if counters.readers >= bounds.readers:
-            raise RefusedError(429, "too_many_readers", "too many read the live stream", retry_after=bounds.retry_after)
-        counters.readers += 1
+        readers, address = self._service.readers, address_of(scope)
+        if not readers.take(address):
+            retry_after = self._service.bounds.retry_after
+            raise RefusedError(429, "too_many_readers", "too many read the live stream", retry_after=retry_after)
         try:
             async with aclosing(self._parts):
                 await super().__call__(scope, receive, send)
         finally:
-            counters.readers -= 1
+            readers.give_back(address)
 
 
 async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:

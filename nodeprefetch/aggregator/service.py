@@ -9,6 +9,7 @@ from nodeprefetch.aggregator.counters import Budget, Counters
 from nodeprefetch.aggregator.ingest import Ingest
 from nodeprefetch.aggregator.overview import Overviews
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
+from nodeprefetch.aggregator.shares import Shares
 from nodeprefetch.aggregator.store import Store
 from nodeprefetch.aggregator.wire import Decoder
 
@@ -25,6 +26,8 @@ class Service:
     authenticator: Authenticator
     counters: Counters
     budget: Budget
+    readers: Shares
+    """Of the live stream."""
     texts: Texts
     log: Callable[[str], None]
     """Takes a line for people."""
@@ -54,6 +57,7 @@ def make_service(
         authenticator=authenticator,
         counters=Counters(),
         budget=budget,
+        readers=Shares(settings.bounds.readers),
         texts=Texts(store.database, budget),
         log=log,
     )

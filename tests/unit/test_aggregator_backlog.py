@@ -129,4 +129,4 @@ async def test_readers_that_come_at_once_have_the_same_bound(database, autojump_
                 nursery.start_soon(app, dict(scope), receive, send)
 
     assert [200] * 2 + [429] * 3 == sorted(statuses)
-    assert 0 == service.counters.readers
+    assert 0 == service.readers.used
