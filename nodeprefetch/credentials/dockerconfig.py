@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.keyring import KeyringEntry
+from nodeprefetch.credentials.keyring import KeyringEntry, why_key_never
 from nodeprefetch.errors import UsageError
 from nodeprefetch.imageref import quote
 
@@ -15,6 +15,8 @@ _TOKEN_USERS = {"<token>", "00000000-0000-0000-0000-000000000000"}
 """What docker, and the Azure registry's tools, write as user where the identity token is what counts."""
 
 _CREDENTIAL_MEMBERS = {"username", "password", "auth", "identitytoken", "registrytoken"}
+
+_NO_LINE_BREAK = "create the Secret again, with printf in place of echo"
 
 
 class DockerConfigError(UsageError, ValueError):
@@ -114,6 +116,12 @@ def _read_entries(auths: dict[str, object]) -> DockerConfig:
         entries.append(KeyringEntry(key=key, auth=auth))
         if auth == AuthConfig():
             warnings.append(f"{quote(key)} has no user name, password or token: it pulls as nobody")
+        if auth.password.endswith(("\n", "\r")):
+            warnings.append(
+                f"{quote(key)} has a password that ends in a line break, which is sent too: {_NO_LINE_BREAK}"
+            )
+        if never := why_key_never(key):
+            warnings.append(f"{quote(key)} never matches an image: {never}")
     return DockerConfig(entries=tuple(entries), warnings=tuple(warnings))
 
 

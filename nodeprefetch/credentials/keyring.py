@@ -7,12 +7,21 @@ from dataclasses import dataclass
 from typing import Self
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.imageref import DEFAULT_DOMAIN, ImageRef, ImageRefError, quote
 
 _DOCKER_HUB_KEY = "index.docker.io"
 _DOCKER_HUB_DOMAINS = {"docker.io", "index.docker.io"}
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9!$&'()*+,;=<>\"~._-]*)(?::[0-9]*)?")
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
+_PATH_PART = r"[a-z0-9]+(?:(?:__?|\.|-+)[a-z0-9]+)*"
+_PATH_START = re.compile(rf"(?:/{_PATH_PART})*(?:/(?:{_PATH_PART}(?:__?|\.|-+)?)?)?")
+"""What the path of an image can begin with."""
+
+_MARKS = {
+    "*": "wildcards match in the host only",
+    ":": "a key has no tag",
+    "@": "a key has no digest",
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -59,6 +68,21 @@ class KeyPattern:
             and (slash + path).startswith(self.path)
             and all(_glob_matches(*pair) for pair in zip(patterns, labels, strict=True))
         )
+
+    def why_never(self) -> str | None:
+        """Why no image can match, and what to write instead; None where one can.
+
+        The kubelet takes such patterns without a word.
+        """
+        path, mark, _ = _split_at_mark(self.path)
+        if self.host == _DOCKER_HUB_KEY:
+            path = "" if path.strip("/") in {"v1", "v2"} else path
+            return f"images of Docker Hub have the host docker.io (write {quote(DEFAULT_DOMAIN + path)})"
+        if not _may_be_registry(self.host):
+            return f"no registry has the host {quote(self.host)} (it must have a dot or a port, or be localhost)"
+        if mark:
+            return f"{_MARKS[mark]} (write {quote(self.host + path)})"
+        return None if _PATH_START.fullmatch(path) else f"no repository begins with {quote(path)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +147,34 @@ class Keyring:
         if not found and _is_of_docker_hub(name):
             found = self._entries.get(_DOCKER_HUB_KEY, [])
         return tuple(found)
+
+
+def why_key_never(key: str) -> str | None:
+    """Why no image can match a key of a pull secret; None where one can, or where the key cannot be read at all."""
+    pattern = KeyPattern.parse(key)
+    if pattern is None:
+        return None
+    pattern = pattern.without_api_version()
+    return None if pattern.text == _DOCKER_HUB_KEY else pattern.why_never()
+
+
+def _split_at_mark(path: str) -> tuple[str, str, str]:
+    """What comes before the first character that is in no repository, that character, and the rest."""
+    mark = next((c for c in path if c in _MARKS), "")
+    before, _, rest = path.partition(mark) if mark else (path, "", "")
+    return "" if before == "/" else before, mark, rest
+
+
+def _may_be_registry(host: str) -> bool:
+    """Whether an image can be written whose registry the pattern matches."""
+    for letter in "aA":  # an upper-case letter makes a registry of a word
+        sample = host.removesuffix(":").replace("*", letter)
+        try:
+            if ImageRef.parse(f"{sample}/a").domain == sample:
+                return True
+        except ImageRefError:
+            continue
+    return False
 
 
 def _is_of_docker_hub(name: str) -> bool:

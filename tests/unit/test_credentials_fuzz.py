@@ -165,7 +165,7 @@ responses = st.fixed_dictionaries(
 def test_whatever_looks_like_a_response_is_an_answer_or_our_error(response: dict[str, object]) -> None:
     try:
         body = json.dumps(response).encode()
-        provided = decode_response(body, "credentialprovider.kubelet.k8s.io/v1", 60.0)
+        provided = decode_response(body, "credentialprovider.kubelet.k8s.io/v1", 60.0, [].append)
     except NodeprefetchError:
         return
 

@@ -1,4 +1,4 @@
-"""JSON and YAML, read strictly."""
+"""JSON and YAML, read as the kubelet reads them."""
 
 import json
 from typing import Any
@@ -63,12 +63,12 @@ def test_what_stands_twice_is_told() -> None:
         (b'{"a": ' + b"1" * 5000 + b"}", "not JSON: "),
         (b"a: b: c", "not YAML: mapping values are not allowed here (line 1)"),
         (b"a: 'x", "not YAML: found unexpected end of stream (line 1)"),
-        (b"a: 1\n---\nb: 1", "not YAML: but found another document (line 2)"),
         (b"a: \x00", "not YAML: it has characters that are not allowed in it"),
         (b"a: \xff", "not YAML: not UTF-8"),
         (b'a: "\\UFFFFFFFF"', "not YAML: an escape or a directive in it is malformed"),
         (b"[" * 20_000, "not YAML that can be read: nested too deeply"),
-        (b"b: &x {a: 1}\nc:\n  <<: *x", "merge keys (<<, line 3) are not understood: write the members out"),
+        (b"c:\n  <<: [1]", "a merge key (<<, line 2) must have mappings as its value"),
+        (b"c: {<<: x}", "a merge key (<<, line 1) must have mappings as its value"),
         (b"? [a]\n: b", "a key that is no text (line 1)"),
         (b"a: !x b", 'the tag "!x" (line 1) is not understood'),
         (b"a: !!set {b}", 'the tag "tag:yaml.org,2002:set" (line 1) is not understood'),
@@ -82,6 +82,36 @@ def test_a_text_that_cannot_be_read_is_told_by_its_place(data: bytes, problem: s
         read_document(data)
 
     assert str(caught.value).startswith(problem)
+
+
+@pytest.mark.parametrize("rest", ["\n---\nb: 1", "\n---\nb: [", "\n...\nb: ["])
+def test_of_several_documents_the_first_is_read(rest: str) -> None:
+    assert Document(value={"a": "x"}, has_more=True) == read_document(f"a: x{rest}".encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x: &x {a: p, b: p}\nc:\n  <<: *x\n  b: q", {"a": "p", "b": "q"}),
+        ("x: &x {a: p, b: p}\nc:\n  b: q\n  <<: *x", {"a": "p", "b": "p"}),
+        ("x: &x {a: p}\nz: &z {a: q, b: q}\nc:\n  <<: [*x, *z]", {"a": "p", "b": "q"}),
+        ("c: {<<: {a: p}}", {"a": "p"}),
+        ("c: &c\n  a: p\n  <<: *c", {"a": "p"}),
+    ],
+)
+def test_merge_keys_are_read_as_the_kubelet_reads_them(text: str, expected: dict[str, str]) -> None:
+    """Checked with sigs.k8s.io/yaml 1.3: what stands later wins, and of a list what stands first. No duplicates."""
+    document = read_document(text.encode())
+    value: Any = document.value
+
+    assert (expected, ()) == (value["c"], document.duplicates)
+
+
+def test_merge_keys_do_not_grow_without_bound() -> None:
+    """1,000 objects, each with all of the one before: half a million members."""
+    lines = ["a0: &a0 {k0: x}"] + [f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: x}}" for n in range(1, 1000)]
+
+    assert "merge keys (<<) bring more than 100000 members" == refusal_of("\n".join(lines).encode())
 
 
 def test_an_alias_may_name_what_it_is_in() -> None:

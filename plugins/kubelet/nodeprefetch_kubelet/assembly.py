@@ -26,7 +26,7 @@ def assemble(context: PluginContext, config: str, bin_dir: str) -> list[ExecProv
     problems = Problems()
     configs: tuple[ProviderConfig, ...] = ()
     with problems.collected():
-        configs = load_config(config)
+        configs = load_config(config, context.warn)
     directory = Path(bin_dir).absolute()  # a program's bare name would be looked for in PATH
     if not _is_directory(directory):
         problems.add(f"{bin_dir}: the directory of the credential provider programs is no directory")

@@ -1,6 +1,6 @@
 """One CredentialProviderConfig, read and validated by the kubelet's rules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nodeprefetch.credentials.keyring import KeyPattern
@@ -45,13 +45,14 @@ class ProviderConfig:
     token: TokenAttributes | None = None
 
 
-def parse_config(data: bytes, where: str, problems: Problems) -> list[ProviderConfig]:
-    """Read one file.
+def parse_config(data: bytes, where: str, problems: Problems, warn: Callable[[str], None]) -> list[ProviderConfig]:
+    """Read one file. What Kubernetes 1.30 takes is taken, with a warning where newer kubelets refuse it.
 
     Args:
         data: what is in it.
         where: its name, for messages.
         problems: gets everything that is wrong. What is returned can be used only if nothing was.
+        warn: is told what is odd, without values of variables.
     """
     try:
         document = read_document(data)
@@ -59,35 +60,37 @@ def parse_config(data: bytes, where: str, problems: Problems) -> list[ProviderCo
         problems.add(f"{where}: {error}")
         return []
     for duplicate in document.duplicates:
-        problems.add(f"{where}: {quote(duplicate)} stands twice in one object")
-    config = Members(document.value, where, problems)
+        warn(f"{where}: duplicate field {quote(duplicate)}, the last one counts")
+    if document.has_more:
+        warn(f"{where}: several YAML documents, only the first is read")
+    config = Members(document.value, where, problems, warn)
     api_version = _one_of(config, "apiVersion", CONFIG_VERSIONS)
     _one_of(config, "kind", (KIND,))
     providers = [
-        _parse_provider(value, f"{where}: providers[{n}]", api_version, problems)
+        _parse_provider(value, f"{where}: providers[{n}]", api_version, problems, warn)
         for n, value in enumerate(config.items("providers"))
     ]
-    config.refuse_others()
+    config.mention_others()
     return providers
 
 
-def _parse_provider(value: object, where: str, config_version: str, problems: Problems) -> ProviderConfig:
+def _parse_provider(
+    value: object, where: str, config_version: str, problems: Problems, warn: Callable[[str], None]
+) -> ProviderConfig:
     if isinstance(value, dict) and isinstance(name := value.get("name"), str) and name:
         where = f"{where} {quote(name)}"
-    members = Members(value, where, problems)
+    members = Members(value, where, problems, warn)
     provider = ProviderConfig(
         where=where,
         name=_read_name(members),
         match_images=_read_patterns(members),
         default_cache_duration=_read_duration(members),
-        api_version=_one_of(members, "apiVersion", PROVIDER_VERSIONS),
+        api_version=(api_version := _one_of(members, "apiVersion", PROVIDER_VERSIONS)),
         args=members.texts("args"),
         env=_read_env(members),
-        token=_read_token(members, config_version),
+        token=_read_token(members, config_version, api_version),
     )
-    if provider.token and provider.api_version in PROVIDER_VERSIONS[1:]:
-        members.problem(f"`tokenAttributes` need the apiVersion {TOKEN_PROVIDER_VERSION}")
-    members.refuse_others()
+    members.mention_others()
     return provider
 
 
@@ -105,7 +108,7 @@ def _read_name(members: Members) -> str:
             "`name` must be the name of a file in the directory of the programs, and cannot lead out of it: "
             "no slash, and neither . nor .."
         )
-    elif any(c.isspace() for c in name):
+    elif " " in name:
         members.problem("`name` has a blank in it")
     return name
 
@@ -119,8 +122,10 @@ def _read_patterns(members: Members) -> tuple[KeyPattern, ...]:
         pattern = KeyPattern.parse(text)
         if pattern is None:
             members.problem(f"`matchImages[{n}]`: {quote(text)} is no host, host:port or host/path")
-        else:
-            patterns.append(pattern)
+            continue
+        patterns.append(pattern)
+        if never := pattern.why_never():
+            members.warning(f"`matchImages[{n}]`: {quote(text)} never matches an image: {never}")
     return tuple(patterns)
 
 
@@ -136,18 +141,34 @@ def _read_duration(members: Members) -> float:
 def _read_env(members: Members) -> dict[str, str]:
     env: dict[str, str] = {}
     for variable in members.objects("env"):
-        name = variable.text("name")
-        if "=" in name:
-            variable.problem("`name` has a = in it")
-        env[name] = variable.optional_text("value")
-        variable.refuse_others()
+        name, value = variable.optional_text("name"), variable.optional_text("value")
+        if not name:
+            variable.warning("`name` is missing or empty, the variable is ignored")
+        elif "=" in name:
+            variable.warning("`name` contains =: what follows it becomes part of the value")
+        variable.mention_others()
+        # As a program sees it: variables are handed over as NAME=VALUE.
+        name, _, value = f"{name}={value}".partition("=")
+        if name:
+            env[name] = value
     return env
 
 
-def _read_token(members: Members, config_version: str) -> TokenAttributes | None:
-    attributes = members.child("tokenAttributes")
+def _read_token(members: Members, config_version: str, api_version: str) -> TokenAttributes | None:
+    """Kubelets before 1.33 do not know tokens, and ignore whatever is said of them."""
+    problems = Problems()
+    attributes = members.child("tokenAttributes", problems)
     if attributes is None:
         return None
     if config_version in CONFIG_VERSIONS[1:]:
-        members.problem(f"`tokenAttributes` need a configuration of {TOKEN_CONFIG_VERSION}")
-    return read_token_attributes(attributes)
+        attributes.problem(f"needs a configuration of {TOKEN_CONFIG_VERSION}")
+    if api_version in PROVIDER_VERSIONS[1:]:
+        attributes.problem(f"needs the apiVersion {TOKEN_PROVIDER_VERSION}")
+    token = read_token_attributes(attributes)
+    try:
+        problems.raise_if_any()
+    except UsageError as error:
+        for problem in error.problems:
+            members.warn(f"{problem}; tokenAttributes are ignored")
+        return None
+    return token

@@ -1,5 +1,6 @@
 """The configuration as a file or a directory of files, merged as the kubelet does."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from nodeprefetch.errors import Problems, UsageError
@@ -12,20 +13,30 @@ MAX_FILE_BYTES = 1 << 20
 _SUFFIXES = {".json", ".yaml", ".yml"}
 
 
-def load_config(location: str) -> tuple[ProviderConfig, ...]:
+def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderConfig, ...]:
     """Read a file; or all `*.json`, `*.yaml` and `*.yml` directly in a directory, in the order of their names.
 
+    Args:
+        location: the path.
+        warn: is told what is odd.
+
     Raises:
-        UsageError: with all that is wrong in all of the files.
+        UsageError: with all that is wrong in all of the files, and what is odd: it may be why.
     """
     problems = Problems()
+    warnings: list[str] = []
     providers: list[ProviderConfig] = []
     files = _files(Path(location))
     for path in files:
         with problems.collected():
-            providers.extend(parse_config(_read(path), str(path), problems))
+            providers.extend(parse_config(_read(path), str(path), problems, warnings.append))
     _refuse_equal_names(providers, problems)
-    problems.raise_if_any()
+    try:
+        problems.raise_if_any()
+    except UsageError as error:
+        raise UsageError([*error.problems, *warnings]) from None
+    for warning in warnings:
+        warn(warning)
     if not providers:
         raise UsageError([f"{location}: it names no provider"])
     return tuple(providers)

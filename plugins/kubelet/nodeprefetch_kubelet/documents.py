@@ -1,4 +1,4 @@
-"""JSON and YAML to plain values, strictly: what stands twice is told."""
+"""JSON and YAML to plain values; what stands twice, or after the end, is told."""
 
 import json
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ class Document:
     duplicates: tuple[str, ...] = ()
     """Keys that stand twice in one object; the last of them counted."""
 
+    has_more: bool = False
+    """Something follows, which was not read: another YAML document."""
+
 
 def read_document(data: bytes) -> Document:
     """Read JSON where the first character is a brace, else YAML: as the kubelet tells them apart, not by file name.
@@ -30,8 +33,8 @@ def read_document(data: bytes) -> Document:
     # A library of 20 ms, which a configuration in JSON does not need.
     from nodeprefetch_kubelet.yamldocuments import read_yaml  # noqa: PLC0415
 
-    value, duplicates = read_yaml(data)
-    return Document(value=value, duplicates=duplicates)
+    value, duplicates, has_more = read_yaml(data)
+    return Document(value=value, duplicates=duplicates, has_more=has_more)
 
 
 def read_json(data: bytes) -> Document:

@@ -1,6 +1,6 @@
-"""Reads the members of an object strictly, collecting all that is wrong instead of stopping at the first."""
+"""Reads the members of an object, collecting all that is wrong instead of stopping at the first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nodeprefetch.errors import Problems
 from nodeprefetch.imageref import quote
@@ -13,12 +13,16 @@ class Members:
         value: what stands where the object should be.
         where: what problems are prefixed with: `config.yaml: providers[0] "x"`.
         problems: where they go.
+        warn: is told what is odd, and can be used all the same.
         path: where the object is, inside `where`: `env[0]`.
     """
 
-    def __init__(self, value: object, where: str, problems: Problems, path: str = "") -> None:
+    def __init__(
+        self, value: object, where: str, problems: Problems, warn: Callable[[str], None], path: str = ""
+    ) -> None:
         self._where = where
         self._problems = problems
+        self.warn = warn
         self._path = path
         self._is_object = isinstance(value, dict)
         self._members: dict[str, object] = value if isinstance(value, dict) else {}
@@ -65,25 +69,28 @@ class Members:
     def objects(self, name: str) -> "tuple[Members, ...]":
         """A list of objects, empty where it is absent."""
         return tuple(
-            Members(item, self._where, self._problems, self._inside(f"{name}[{n}]"))
+            Members(item, self._where, self._problems, self.warn, self._inside(f"{name}[{n}]"))
             for n, item in enumerate(self.items(name))
         )
 
-    def child(self, name: str) -> "Members | None":
-        """An object in it, None where it is absent."""
+    def child(self, name: str, problems: Problems) -> "Members | None":
+        """An object in it, None where it is absent; what is wrong with it goes to problems of its own."""
         value = self._take(name)
-        return None if value is None else Members(value, self._where, self._problems, self._inside(name))
+        return None if value is None else Members(value, self._where, problems, self.warn, self._inside(name))
 
-    def refuse_others(self) -> None:
-        """Whatever has not been read is a problem."""
+    def mention_others(self) -> None:
+        """Warn of whatever has not been read. The kubelet refuses it in newer versions only."""
         for name in self._members:
             if name not in self._read:
-                self.problem(f"there is no {quote(name)}; known: {', '.join(self._read)}")
+                self.warning(f"unknown field {quote(name)}, ignored (known: {', '.join(self._read)})")
 
     def problem(self, text: str) -> None:
         """Something is wrong with a member."""
-        inside = f"`{self._path}`: " if self._path else ""
-        self._problems.add(f"{self._where}: {inside}{text}")
+        self._problems.add(self._placed(text))
+
+    def warning(self, text: str) -> None:
+        """Something is odd."""
+        self.warn(self._placed(text))
 
     def _take(self, name: str) -> object:
         self._read.append(name)
@@ -103,6 +110,10 @@ class Members:
         if "\0" in value:
             self.problem(f"`{name}` has a NUL in it")
         return value
+
+    def _placed(self, text: str) -> str:
+        inside = f"`{self._path}`: " if self._path else ""
+        return f"{self._where}: {inside}{text}"
 
     def _inside(self, name: str) -> str:
         return f"{self._path}.{name}" if self._path else name

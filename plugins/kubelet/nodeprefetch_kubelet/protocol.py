@@ -3,6 +3,8 @@
 The answer is full of secrets, so no message here quotes anything of it, not even the names of its members.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from nodeprefetch.credentials.auth import AuthConfig
@@ -17,7 +19,7 @@ from nodeprefetch_kubelet.versions import PROVIDER_VERSIONS
 _KIND = "CredentialProviderResponse"
 
 
-class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Login(msgspec.Struct, frozen=True):
     username: str | None = None
     password: str | None = None
 
@@ -25,7 +27,7 @@ class _Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "_Login(…)"
 
 
-class _Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+class _Response(msgspec.Struct, frozen=True, rename="camel"):
     """Everything may be absent or null here: what must be there is said in words of ours."""
 
     api_version: str | None = None
@@ -33,6 +35,10 @@ class _Response(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=
     cache_key_type: str | None = None
     cache_duration: str | None = None
     auth: dict[str, _Login | None] | None = None
+
+
+_FIELDS = frozenset(_Response.__struct_encode_fields__)
+_LOGIN_FIELDS = frozenset(_Login.__struct_encode_fields__)
 
 
 def encode_request(api_version: str, image: str, token: str | None = None) -> bytes:
@@ -49,18 +55,21 @@ def encode_request(api_version: str, image: str, token: str | None = None) -> by
     return msgspec.json.encode(request) + b"\n"
 
 
-def decode_response(body: bytes, api_version: str, default_cache_duration: float) -> ProvidedCredentials:
-    """Read an answer, as strictly as the kubelet does.
+def decode_response(
+    body: bytes, api_version: str, default_cache_duration: float, warn: Callable[[str], None]
+) -> ProvidedCredentials:
+    """Read an answer. What Kubernetes 1.30 takes is taken, with a warning where newer kubelets refuse it.
 
     Args:
         body: what the program wrote.
         api_version: the one it was asked in, which must be the answer's.
         default_cache_duration: seconds; counts where the answer does not say how long it holds.
+        warn: is told what is odd, without anything of the answer.
 
     Raises:
         KubeletProviderError: it is no such answer.
     """
-    response = _decode(body)
+    response = _decode(body, warn)
     if response.kind != _KIND:
         fault = "has another kind than" if response.kind else "lacks the kind"
         raise KubeletProviderError(f"its answer {fault} {_KIND}")
@@ -89,7 +98,7 @@ def passwords_in(body: bytes) -> list[str]:
     return [password for password in passwords if isinstance(password, str)]
 
 
-def _decode(body: bytes) -> _Response:
+def _decode(body: bytes, warn: Callable[[str], None]) -> _Response:
     if not body.strip():
         raise KubeletProviderError("it wrote no answer")
     try:
@@ -98,13 +107,21 @@ def _decode(body: bytes) -> _Response:
     except DocumentError as error:
         raise KubeletProviderError(f"its answer is {error}") from None
     except msgspec.ValidationError as error:
-        # Of an unknown member the text has the name; of a wrong type it has types, and names that are ours.
-        unknown = str(error).startswith("Object contains unknown field")
-        problem = "has a member that the protocol does not know" if unknown else f"does not fit the protocol: {error}"
-        raise KubeletProviderError(f"its answer {problem}") from None
+        # The text has types, and names that are ours.
+        raise KubeletProviderError(f"its answer does not fit the protocol: {error}") from None
     if document.duplicates:
-        raise KubeletProviderError("its answer has a member that stands twice")
+        warn("its answer has a duplicate field, the last one counts")
+    if _has_unknown_fields(document.value):
+        warn("its answer has an unknown field, ignored")
     return response
+
+
+def _has_unknown_fields(answer: object) -> bool:
+    """Of an answer that fits the protocol otherwise."""
+    if not isinstance(answer, dict):
+        return False
+    logins = (login for login in (answer.get("auth") or {}).values() if login)
+    return not _FIELDS.issuperset(answer) or any(not _LOGIN_FIELDS.issuperset(login) for login in logins)
 
 
 def _auth_config(login: _Login) -> AuthConfig:
@@ -120,10 +137,11 @@ def _cache_key_type(text: str | None) -> CacheKeyType:
 
 
 def _cache_duration(text: str | None, default: float) -> float | None:
-    """None: not to be used again, which an answer says by 0."""
+    """None: not to be used again, which an answer says by 0, or by what is past already."""
     if text is None:
         return default or None
     try:
-        return parse_duration(text) or None
+        seconds = parse_duration(text.removeprefix("-"))
+        return None if text.startswith("-") else seconds or None
     except UsageError:
-        raise KubeletProviderError("its answer's cacheDuration is no duration of 0 or more, like 5m0s") from None
+        raise KubeletProviderError("its answer's cacheDuration is not a duration like 5m0s") from None

@@ -34,6 +34,7 @@ class ExecProvider:
         self._env: Mapping[str, str] = {**context.environment, **config.env}
         self._warn = context.warn
         self._token_file = token_file
+        self._said: set[str] = set()
 
     def matches(self, image: ImageRef) -> bool:
         """Whether the program is to be asked for this image: any of its `matchImages` matches."""
@@ -51,12 +52,20 @@ class ExecProvider:
         stdout, stderr = Output(), Tail()
         try:
             await run_program(self._argv, env=self._env, request=request, stdout=stdout, stderr=stderr.add)
-            return decode_response(bytes(stdout.data), self._config.api_version, self._config.default_cache_duration)
+            return decode_response(
+                bytes(stdout.data), self._config.api_version, self._config.default_cache_duration, self._warn_once
+            )
         except BaseException:  # our errors and being cut, which comes as a group
             text = readable(stderr.data, stdout=bytes(stdout.data), env=self._env, token=token)
             if text:
                 self._warn(f"{self._config.name} wrote on stderr: {text}")
             raise
+
+    def _warn_once(self, text: str) -> None:
+        """Each answer may have the same oddity."""
+        if text not in self._said:
+            self._said.add(text)
+            self._warn(f"{self._config.name}: {text}")
 
     async def _read_token(self) -> str | None:
         if self._token_file is None:

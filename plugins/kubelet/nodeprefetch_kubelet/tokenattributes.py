@@ -32,10 +32,11 @@ def read_token_attributes(members: Members) -> TokenAttributes:
         required_annotations=_read_keys(members, "requiredServiceAccountAnnotationKeys"),
     )
     optional_annotations = _read_keys(members, "optionalServiceAccountAnnotationKeys")
-    cache_type = members.text("cacheType")
-    members.refuse_others()
-    if cache_type and cache_type not in _CACHE_TYPES:
-        members.problem(f"`cacheType` is {quote(cache_type)}, which is not {' or '.join(_CACHE_TYPES)}")
+    cache_type = members.optional_text("cacheType")
+    members.mention_others()
+    if cache_type not in _CACHE_TYPES:
+        found = f"is {quote(cache_type)}" if cache_type else "is missing"
+        members.warning(f"`cacheType` {found}: kubelets since 1.34 require {' or '.join(_CACHE_TYPES)}")
     if attributes.required_annotations and not attributes.required:
         members.problem("`requiredServiceAccountAnnotationKeys` need `requireServiceAccount: true`")
     for key in sorted(set(attributes.required_annotations) & set(optional_annotations)):

@@ -1,7 +1,7 @@
 """YAML to the values that JSON knows. The only place that imports the YAML library, and only imported for YAML.
 
-Not the library's own constructor: that one lets keys stand twice, expands merge keys without bound, and fails on
-numbers and dates that are none with whatever Python happens to raise.
+Not the library's own constructor: that one says nothing of duplicate keys, expands merge keys without bound, and fails
+on numbers and dates that are none with whatever Python happens to raise.
 """
 
 import yaml
@@ -14,24 +14,27 @@ _TEXTS = {_TAG + "str", _TAG + "timestamp", _TAG + "value"}
 _NUMBERS = {_TAG + "int", _TAG + "float"}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _A_NUMBER = 0
+_MOST_MERGED = 100_000
+"""Members that merge keys may copy, of the whole document."""
 
 
-def read_yaml(data: bytes) -> tuple[object, tuple[str, ...]]:
-    """Read one YAML document.
+def read_yaml(data: bytes) -> tuple[object, tuple[str, ...], bool]:
+    """Read the first YAML document, as the kubelet does.
 
     Returns:
         Its value, in which every number is 0: that it is a number is all that a configuration of texts and booleans
-        needs to know. And what stands twice, with its line.
+        needs to know. Duplicate keys, with their lines. Whether something follows the document.
 
     Raises:
         DocumentError: not YAML, or more of YAML than is understood.
     """
     try:
-        root = yaml.compose(data.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(data.decode("utf-8-sig"))
+        root = loader.get_node() if loader.check_node() else None
         if root is None:
             raise DocumentError("it is empty")
         builder = _Builder()
-        return builder.build(root), tuple(builder.duplicates)
+        return builder.build(root), tuple(builder.duplicates), _has_more(loader)
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise DocumentError(f"not YAML: {error.problem or error.context}{line}") from error
@@ -45,12 +48,20 @@ def read_yaml(data: bytes) -> tuple[object, tuple[str, ...]]:
         raise DocumentError("not YAML: an escape or a directive in it is malformed") from error
 
 
+def _has_more(loader: yaml.SafeLoader) -> bool:
+    try:
+        return bool(loader.check_node())
+    except yaml.YAMLError:
+        return True
+
+
 class _Builder:
     """Makes values of nodes, each once however often an alias names it."""
 
     def __init__(self) -> None:
         self.duplicates: list[str] = []
         self._built: dict[yaml.Node, object] = {}
+        self._merged = 0
 
     def build(self, node: yaml.Node) -> object:
         if node in self._built:
@@ -58,10 +69,15 @@ class _Builder:
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             members: dict[str, object] = {}
             self._built[node] = members  # before its members: an alias in them may name it
+            own: set[str] = set()
             for key_node, value_node in node.value:
+                if key_node.tag == _TAG + "merge":
+                    self._merge(members, self.build(value_node), key_node)
+                    continue
                 key = _read_key(key_node)
-                if key in members:
+                if key in own:
                     self.duplicates.append(f"{key} (line {_line(key_node)})")
+                own.add(key)
                 members[key] = self.build(value_node)
             return members
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
@@ -73,10 +89,18 @@ class _Builder:
             return _read_scalar(node)
         raise _not_understood(node)
 
+    def _merge(self, members: dict[str, object], merged: object, node: yaml.Node) -> None:
+        """What stands later wins, as in the kubelet; of a list, what stands first."""
+        for one in reversed(merged) if isinstance(merged, list) else (merged,):
+            if not isinstance(one, dict):
+                raise DocumentError(f"a merge key (<<, line {_line(node)}) must have mappings as its value")
+            self._merged += len(one)
+            if self._merged > _MOST_MERGED:
+                raise DocumentError(f"merge keys (<<) bring more than {_MOST_MERGED} members")
+            members.update(one)
+
 
 def _read_key(node: yaml.Node) -> str:
-    if node.tag == _TAG + "merge":
-        raise DocumentError(f"merge keys (<<, line {_line(node)}) are not understood: write the members out")
     if not isinstance(node, yaml.ScalarNode):
         raise DocumentError(f"a key that is no text (line {_line(node)})")
     return _read_text(node)
