@@ -316,7 +316,16 @@ def test_what_is_odd_is_named_beside_an_error_as_it_may_be_why(tmp_path: Path) -
     missing, unknown = problems_of(lambda: load_config(str(tmp_path), print))
 
     assert "`matchImages` is missing" in missing
-    assert 'unknown field "matchimages"' in unknown
+    assert unknown.startswith('c.json: providers[0] "x": unknown field "matchimages", ignored')
+
+
+def test_a_warning_names_the_file_without_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(config(provider(), more=1))
+    warnings: list[str] = []
+
+    load_config(str(tmp_path / "c.json"), warnings.append)
+
+    assert ['c.json: unknown field "more", ignored (known: apiVersion, kind, providers)'] == warnings
 
 
 @pytest.mark.parametrize(

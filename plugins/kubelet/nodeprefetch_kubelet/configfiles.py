@@ -18,7 +18,7 @@ def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderCon
 
     Args:
         location: the path.
-        warn: is told what is odd.
+        warn: is told what is odd, with the file's name in place of its path.
 
     Raises:
         UsageError: with all that is wrong in all of the files, and what is odd: it may be why.
@@ -29,7 +29,10 @@ def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderCon
     files = _files(Path(location))
     for path in files:
         with problems.collected():
-            providers.extend(parse_config(_read(path), str(path), problems, warnings.append))
+            odd: list[str] = []
+            providers.extend(parse_config(_read(path), str(path), problems, odd.append))
+            # Warnings leave the node: the file's name is enough.
+            warnings += (text.removeprefix(str(path).removesuffix(path.name)) for text in odd)
     _refuse_equal_names(providers, problems)
     try:
         problems.raise_if_any()
