@@ -19,6 +19,7 @@ from nodeprefetch.report.delivery import reporting
 from nodeprefetch.report.labelkey import check_prefix
 from nodeprefetch.report.nodelabel import NodeLabel
 from nodeprefetch.report.reporter import Reporter
+from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.discovery import connect_to
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.telling import Notices, Telling
@@ -104,6 +105,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     problems.raise_if_any()
     for reporter in (*speakers, *reporters):
         tell.add(reporter.tell)
+    tell.add(UnrecognizedErrors(tell).hear)
     return Session(
         settings=settings,
         images=refs,

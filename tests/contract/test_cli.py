@@ -40,6 +40,17 @@ def test_every_image_present_is_0(server):
     assert 0 == fetch(server, "good:1", "held:1")
 
 
+def test_an_error_that_nobody_recognizes_is_shown_once_for_each_kind(short_path, capsys):
+    outcomes = {f"odd:{number}": [Refusal("UNKNOWN", f"{number} gremlins"), IMAGE] for number in (1, 2)}
+    with FakeCriServer(short_path / "cri.sock", outcomes) as server:
+        fetch(server, "--initial-pull-attempt-delay=1ms", *outcomes)
+
+    lines = log(capsys)
+    assert 2 == [line.get("reason") for line in lines].count("unknown")
+    (notice,) = [line["msg"] for line in lines if "please report it" in line["msg"]]
+    assert notice.endswith(": <number> gremlins")
+
+
 def test_an_image_that_is_missing_is_1(server):
     assert 1 == fetch(server, "good:1", "never-heard-of:1")
 

@@ -153,6 +153,7 @@ def test_fetch_loads_what_it_needs():
         "nodeprefetch.report.nodelabel",
         "nodeprefetch.report.pace",
         "nodeprefetch.report.reporter",
+        "nodeprefetch.report.unrecognized",
         "nodeprefetch.rpc",
         "nodeprefetch.runtime",
         "nodeprefetch.session",

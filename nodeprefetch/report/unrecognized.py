@@ -1,0 +1,59 @@
+"""Asks people to report errors that `runtime.faults` does not recognize: once for each shape of text."""
+
+import re
+
+from nodeprefetch.events import AttemptFinished, Event, Notice, Reader
+
+MOST_SHAPES = 20
+"""How many are reported in a run. A text whose variable parts are not recognized as such must not fill the log."""
+
+_SECTION = 'docs/troubleshooting.md, section "Report an unrecognized error"'
+
+_VARIABLE = re.compile(
+    r"""
+      (?P<url> [a-z][a-z0-9+.-]*://[^\s"'<>]+ )
+    | (?P<quoted> "(?:[^"\\]|\\.)*+" )
+    | (?P<digest> \b[a-z0-9]+:[0-9a-f]{32,} )
+    | (?P<address> \[[0-9a-f:]+\](?::\d+)? | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)? )
+    | (?P<name> (?<!\S)[\w.-]*\w(?::\d+)?(?:/[\w.-]+)+(?:[:@][\w.:-]*\w)?
+              | (?<![\w.-])(?=[\d.-]*[a-z])[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)? )
+    | (?P<path> (?<!\S)/[^\s:,;]+ )
+    | (?P<id> \b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b )
+    | (?P<number> \d+(?:\.\d+)? )
+    """,
+    re.VERBOSE,
+)
+
+
+def shape_of(text: str, image: str) -> str:
+    """The text with `<kind>` in place of whatever differs from one image, node or moment to the next.
+
+    Args:
+        text: a runtime's error.
+        image: the name of the image that it is about.
+    """
+    repository = re.split(r"[@:]", image.rpartition("/")[2])[0]
+    shape = text.replace(image, "<image>")
+    shape = _VARIABLE.sub(lambda found: f"<{found.lastgroup}>", shape)
+    return re.sub(rf"(?<![\w<]){re.escape(repository)}(?![\w>])", "<image>", shape) if repository else shape
+
+
+class UnrecognizedErrors:
+    """A reader of events.
+
+    Args:
+        tell: hears the notices.
+    """
+
+    def __init__(self, tell: Reader) -> None:
+        self._tell = tell
+        self._shapes: set[str] = set()
+
+    def hear(self, event: Event) -> None:
+        """Take note of an attempt that ended with an unknown error."""
+        if not isinstance(event, AttemptFinished) or event.reason != "unknown" or len(self._shapes) >= MOST_SHAPES:
+            return
+        shape = shape_of(event.error, event.image)
+        if shape not in self._shapes:
+            self._shapes.add(shape)
+            self._tell(Notice(message=f"unrecognized error, please report it ({_SECTION}): {shape}"))
