@@ -45,9 +45,9 @@ async def ask(provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimi
     except trio.TooSlowError as error:
         raise NoAnswerError(f"no answer in {format_duration(ANSWER_LIMIT)}") from error
     except NodeprefetchError as error:  # raised on purpose, for people
-        from nodeprefetch.scrub import scrub  # noqa: PLC0415 - only where something fails
+        from nodeprefetch.scrub import mask_known  # noqa: PLC0415 - only where something fails
 
-        raise NoAnswerError(f"{type(error).__name__}: {scrub(str(error))}") from error
+        raise NoAnswerError(f"{type(error).__name__}: {mask_known(str(error))}") from error
     except (Exception, SystemExit) as error:  # a plugin's; its text may hold anything
         raise NoAnswerError(f"it raised {type(error).__name__}") from error
     if not isinstance(answer, ProvidedCredentials):

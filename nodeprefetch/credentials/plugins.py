@@ -122,9 +122,9 @@ def only_local(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
 
 
 def _warn_of(warn: Callable[[str], None], name: str, text: str) -> None:
-    from nodeprefetch.scrub import scrub  # noqa: PLC0415 - only where there is something to say
+    from nodeprefetch.scrub import mask_known  # noqa: PLC0415 - only where there is something to say
 
-    warn(f"{name}: {scrub(text)}")
+    warn(f"{name}: {mask_known(text)}")
 
 
 def _load(candidate: EntryPoint, context: PluginContext, warn: Callable[[str], None]) -> Plugin:

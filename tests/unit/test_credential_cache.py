@@ -274,7 +274,7 @@ async def test_what_a_provider_hands_out_is_known_as_a_secret_and_not_told_in_an
         async def get_credentials(self, _image):
             if self.answers:
                 return self.answers.pop()
-            raise NodeprefetchError("hunter2-of-joe\nis no longer valid")
+            raise NodeprefetchError("hunter2-of-joe is no longer valid")
 
     with knowing_secrets():
         async with cache_of(HandsOutOnce()) as cache:
@@ -282,7 +282,7 @@ async def test_what_a_provider_hands_out_is_known_as_a_secret_and_not_told_in_an
             assert {"hunter2-of-joe", "id-token-of-joe"} == known_secrets()
             await cache.answer(A1)
 
-    assert ["credential provider p: NodeprefetchError: *** | is no longer valid"] == cache.complaints
+    assert ["credential provider p: NodeprefetchError: *** is no longer valid"] == cache.complaints
 
 
 async def test_a_local_provider_is_asked_each_time_even_after_a_failure(autojump_clock):
