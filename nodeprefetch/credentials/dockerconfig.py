@@ -111,17 +111,17 @@ def _read_entries(auths: dict[str, object]) -> DockerConfig:
         try:
             auth = _read_auth(value)
         except _EntryError as error:
-            warnings.append(f"{quote(key)} is left out: {error}")
+            warnings.append(f"key {quote(key)} is left out: {error}")
             continue
         entries.append(KeyringEntry(key=key, auth=auth))
         if auth == AuthConfig():
-            warnings.append(f"{quote(key)} has no user name, password or token: it pulls as nobody")
+            warnings.append(f"key {quote(key)} has no user name, password or token: it pulls as nobody")
         if auth.password.endswith(("\n", "\r")):
             warnings.append(
-                f"{quote(key)} has a password that ends in a line break, which is sent too: {_NO_LINE_BREAK}"
+                f"key {quote(key)} has a password that ends in a line break, which is sent too: {_NO_LINE_BREAK}"
             )
         if never := why_key_never(key):
-            warnings.append(f"{quote(key)} never matches an image: {never}")
+            warnings.append(f"key {quote(key)} never matches an image: {never}")
     return DockerConfig(entries=tuple(entries), warnings=tuple(warnings))
 
 

@@ -81,7 +81,7 @@ def test_a_malformed_entry_is_named_and_left_out(entry: Any, problem: str) -> No
 
     assert ["ghcr.io"] == [e.key for e in read.entries]
     assert 1 == len(read.warnings)
-    assert read.warnings[0].startswith(f'"quay.io" is left out: {problem.partition(":")[0]}')
+    assert read.warnings[0].startswith(f'key "quay.io" is left out: {problem.partition(":")[0]}')
     assert SECRET not in read.warnings[0]
 
 
@@ -90,7 +90,7 @@ def test_an_empty_entry_is_an_empty_credential_with_a_warning(entry: Any) -> Non
     read = parse_docker_config(config(entry))
 
     assert [AuthConfig()] == [e.auth for e in read.entries]
-    assert ('"quay.io" has no user name, password or token: it pulls as nobody',) == read.warnings
+    assert ('key "quay.io" has no user name, password or token: it pulls as nobody',) == read.warnings
 
 
 @pytest.mark.parametrize("data", [b"{}", b'{"auths": null, "credsStore": "x"}'])
@@ -169,7 +169,9 @@ def test_an_entry_with_nothing_but_a_registry_token_is_left_out(name: str) -> No
     read = parse_docker_config(config({name: SECRET, "auth": b64("<token>:")}))
 
     assert () == read.entries
-    assert ('"quay.io" is left out: it has a `registrytoken` only, which no container runtime uses',) == read.warnings
+    assert (
+        'key "quay.io" is left out: it has a `registrytoken` only, which no container runtime uses',
+    ) == read.warnings
 
 
 def test_a_registry_token_beside_something_better_does_no_harm() -> None:

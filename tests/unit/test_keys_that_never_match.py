@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from nodeprefetch.credentials.dockerconfig import parse_docker_config
 from nodeprefetch.credentials.keyring import KeyPattern, why_key_never
+from nodeprefetch.credentials.plugins import load_plugins
 from nodeprefetch.imageref import ImageRef, ImageRefError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -113,7 +114,7 @@ def test_such_a_key_of_a_pull_secret_is_a_warning_without_its_secret() -> None:
     read = parse_docker_config(json.dumps({"auths": auths}).encode())
 
     assert len(NEVER) == len(read.entries)
-    assert [f'"{key}" never matches an image: {why}' for key, why in NEVER] == list(read.warnings)
+    assert [f'key "{key}" never matches an image: {why}' for key, why in NEVER] == list(read.warnings)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -127,7 +128,7 @@ def test_a_password_that_ends_in_a_line_break_is_a_warning_and_sent_as_it_is(end
 
     assert password == read.entries[0].auth.password
     problem, advice = "a password that ends in a line break, which is sent too", "with printf in place of echo"
-    assert (f'"quay.io" has {problem}: create the Secret again, {advice}',) == read.warnings
+    assert (f'key "quay.io" has {problem}: create the Secret again, {advice}',) == read.warnings
 
 
 @pytest.mark.parametrize("case", KEYRINGS, ids=[case["name"] for case in KEYRINGS])
@@ -139,3 +140,16 @@ def test_no_key_that_the_kubelet_uses_is_named(case: dict[str, Any]) -> None:
         for key, entry in (data or {}).items():
             if isinstance(entry, dict) and (entry.get("username"), entry.get("password")) in used:
                 assert why_key_never(key) is None
+
+
+@pytest.mark.parametrize("name", ["secret", "registry-token"])
+def test_a_key_is_named_also_where_its_file_is_called_as_secrets_are(name: str, tmp_path: Path) -> None:
+    """What masks secrets in warnings takes what is quoted after `secret:` for one."""
+    (tmp_path / name).write_text(json.dumps({"auths": {"quay.io/team/*": {"username": "u", "password": SECRET}}}))
+    warnings: list[str] = []
+    options = {"pull-secrets": {"config": (str(tmp_path / name),)}}
+
+    load_plugins(options, environment={}, warn=warnings.append)
+
+    why = 'wildcards match in the host only (write "quay.io/team/")'
+    assert [f'pull-secrets: docker-config {name}: key "quay.io/team/*" never matches an image: {why}'] == warnings

@@ -158,11 +158,12 @@ async def test_a_bad_entry_is_named_and_the_others_are_used(tmp_path: Path) -> N
     assert [("u", "p", ""), ("", "", SECRET)] == [
         (e.auth.username, e.auth.password, e.auth.identity_token) for e in found
     ]
+    registry_token = "it has a `registrytoken` only, which no container runtime uses"
     assert [
-        f'docker-config {file}: "a.test" is left out: its `auth` is not base64',
-        f'docker-config {file}: "b.test" is left out: it has a `registrytoken` only, which no container runtime uses',
-        f'docker-config {file}: "c.test" is left out: it has a `registrytoken` only, which no container runtime uses',
-        f'docker-config {file}: "d:x" is left out: no host or host/path',
+        f'docker-config {file}: key "a.test" is left out: its `auth` is not base64',
+        f'docker-config {file}: key "b.test" is left out: {registry_token}',
+        f'docker-config {file}: key "c.test" is left out: {registry_token}',
+        f'docker-config {file}: key "d:x" is left out: no host or host/path',
     ] == warnings
 
 

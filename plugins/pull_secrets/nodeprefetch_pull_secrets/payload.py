@@ -62,7 +62,7 @@ def read_payload(path: Path, label: Label = by_path) -> Payload:
         config = _PARSERS.get(path.name, parse_by_content)(data)
     except DockerConfigError as error:
         raise UsageError([f"{label(path)}: {problem}" for problem in error.problems]) from error
-    unusable = (f"{quote(key)} is left out: no host or host/path" for key in Keyring(config.entries).unusable_keys)
+    unusable = (f"key {quote(key)} is left out: no host or host/path" for key in Keyring(config.entries).unusable_keys)
     return Payload(
         path=path,
         fingerprint=fingerprint,
