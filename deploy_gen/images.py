@@ -24,6 +24,9 @@ _DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 _REFERENCE = re.compile(
     rf"(?P<repository>(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
+MOST_PROBLEMS = 50
+"""Of a list that are named."""
+
 _FULL_TAG = re.compile(_TAG)
 _PSEUDO_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+-[0-9]+\.[0-9]+-([a-f0-9]{7,})")
 _SHORT_HASH, _REPOSITORY_LIMIT = 7, 255
@@ -77,7 +80,7 @@ def read_list(file: str) -> str:
         file: its name; `-` is standard input.
 
     Raises:
-        InputError: it cannot be read, is not a list, or is one in another format. Its names are checked by `fetch`.
+        InputError: it cannot be read, is not a list, or has lines that `fetch` would refuse.
     """
     where = STANDARD_INPUT if file == "-" else file
     try:
@@ -97,8 +100,13 @@ def read_list(file: str) -> str:
     if "\0" in text:
         raise InputError(f"{where}: a NUL byte: this is no text file")
     lines = read_lines(text, origin=where)
-    if lines.problems:
-        raise InputError(*(problem for _, problem in lines.problems))
+    invalid = ((line, name) for line, name in lines.names if not _REFERENCE.fullmatch(name))
+    named = ((line, f"{where}:{line}: {name!r} is not a valid image name") for line, name in invalid)
+    problems = [problem for _, problem in sorted((*lines.problems, *named), key=lambda problem: problem[0])]
+    if len(problems) > MOST_PROBLEMS:
+        problems[MOST_PROBLEMS:] = [f"… and {len(problems) - MOST_PROBLEMS} more lines like these"]
+    if problems:
+        raise InputError(*problems)
     if not lines.names:
         raise InputError(f"{where}: there is no image in it")
     return text

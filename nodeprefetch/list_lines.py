@@ -14,6 +14,9 @@ STANDARD_INPUT = "standard input"
 
 _SHOWN_LENGTH = 120
 
+_PLAIN = re.compile(r"(?!sha256:|[0-9a-f]{64}$)[A-Za-z0-9][A-Za-z0-9_./:@-]*[A-Za-z0-9_]")
+"""What most lines are, and has no other shape: a list may have ten thousand."""
+
 _COMMENT = re.compile(r"(?:^|(?<=\s))#")
 _BEFORE_A_NAME = re.compile(r"(?:[-*]\s+)*(?:(?:\"image\"|'image')\s*:\s*|image:\s+)?")
 _AFTER_A_NAME = re.compile(r"\s*[,;]$")
@@ -117,14 +120,17 @@ def read_lines(text: str, *, origin: str) -> Lines:
 
 def shape_of(name: str) -> Shape | None:
     """What stands in place of a name, by its looks alone. None: it may be a name."""
+    if _PLAIN.fullmatch(name):
+        return None
     return next((shape for pattern, shape in _SHAPES if pattern.match(name)), None)
 
 
 def _names_in(text: str) -> Iterator[tuple[int, str]]:
     # Not splitlines(): that also splits at characters no editor takes for the end of a line.
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        content = _COMMENT.split(line, maxsplit=1)[0].strip()
-        if content:
+        if _PLAIN.fullmatch(line):
+            yield number, line
+        elif content := _COMMENT.split(line, maxsplit=1)[0].strip():
             yield number, _without_wrapping(content)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deploy_gen.list_lines
-from deploy_gen.images import read_list
+from deploy_gen.images import _REFERENCE, read_list
 from deploy_gen.problems import InputError
 from nodeprefetch import list_lines
 from nodeprefetch.errors import UsageError
@@ -245,6 +245,50 @@ def test_the_generator_refuses_the_same_lists(name: str, tmp_path: Path) -> None
         read_list(str(file))
 
     assert (read_lines(LISTS[name][0], origin=str(file)).problems[0][1],) == caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "name", ["quay.io/A", "nginx:", "a:-t", "a@sha256:12", "a..b", "https://q.io/x", "a_b.example:5/x"]
+)
+def test_the_generator_refuses_a_name_that_fetch_refuses(name: str, tmp_path: Path) -> None:
+    (tmp_path / "l").write_text(f"# {name}\n\n{name}\nnginx\n")
+
+    with pytest.raises(InputError) as caught:
+        read_list(str(tmp_path / "l"))
+
+    assert 1 == len(caught.value.problems)
+    assert caught.value.problems[0].startswith(f"{tmp_path}/l:3: ")
+
+
+def test_the_generator_names_fifty_lines_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "l").write_text("A\n" * 30 + "// x\n" + "A\n" * 30)
+
+    with pytest.raises(InputError) as caught:
+        read_list(str(tmp_path / "l"))
+
+    assert [str(line) for line in range(1, 51)] == [
+        one.removeprefix(f"{tmp_path}/l:").partition(":")[0] for one in caught.value.problems[:50]
+    ]
+    assert "… and 11 more lines like these" == caught.value.problems[50]
+
+
+pieces = st.lists(
+    st.sampled_from(
+        ["a", "B", "0", ".", "-", "_", "__", "/", ":", ":5/", "@" + DIGEST, "x.y/", "[::1]/", "localhost/"]
+    ),
+    min_size=1,
+    max_size=7,
+).map("".join)
+
+
+@given(references | pieces)
+def test_the_generator_takes_the_names_that_fetch_takes(name: str) -> None:
+    try:
+        taken = bool(ImageRef.parse(name))
+    except UsageError:
+        taken = False
+
+    assert taken is (_REFERENCE.fullmatch(name) is not None)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=[shape.what for shape in SHAPES])
