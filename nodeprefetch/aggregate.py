@@ -1,14 +1,24 @@
 """`aggregate`: takes the results of all nodes and serves them; opens what the aggregator needs."""
 
 import gc
+import logging
 import sys
+from collections.abc import Callable
 
 from nodeprefetch.aggregateflags import AggregateFlags, aggregator_settings
 from nodeprefetch.errors import UsageError
+from nodeprefetch.outlet import open_outlet
+from nodeprefetch.printable import printable
+
+_DAMAGED = 1
+"""Exit code."""
 
 
-def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> None:  # noqa: B008 - frozen
+def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008 - frozen
     """Take the results of all nodes, and serve them to people, to curl and to Prometheus.
+
+    Returns:
+        the exit code.
 
     Raises:
         UsageError: it cannot be served so. It may come in an exception group.
@@ -17,22 +27,41 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> None:  # noqa: B00
 
     import trio  # noqa: PLC0415 - not for --help
 
+    from nodeprefetch.aggregator.damage import DamagedDatabaseError  # noqa: PLC0415
     from nodeprefetch.aggregator.serve import serve  # noqa: PLC0415
     from nodeprefetch.kube import KubeError, connect  # noqa: PLC0415
     from nodeprefetch.stopsignals import stop_signals  # noqa: PLC0415
 
-    async def main() -> None:
+    async def main(announce: Callable[[str], None]) -> None:
         try:
             reviewer = await connect(flags.kubeconfig) if flags.auth == "kubernetes" else None
         except KubeError as error:
             raise UsageError([f"--auth kubernetes: {error}"]) from error
         with stop_signals() as signals:
-            await serve(settings, announce=_announce, stop=signals, reviewer=reviewer)
+            await serve(settings, announce=announce, stop=signals, reviewer=reviewer)
 
+    code = 0
     gc.freeze()  # what was loaded is not looked through again each time, for 50 ms in which nobody is answered
-    trio.run(main)
+    with open_outlet(sys.stdout) as output, open_outlet(sys.stderr) as errors:  # nobody need read them
+        logging.basicConfig(level=logging.WARNING, handlers=[_Handler(errors.put)], force=True)
+        try:
+            trio.run(main, lambda line: output.put(printable(line)))
+        except* DamagedDatabaseError as group:
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            output.put(printable(str(error)))
+            code = _DAMAGED
+    return code
 
 
-def _announce(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+class _Handler(logging.Handler):
+    """Hands what libraries log, and tracebacks of defects, to an outlet."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        super().__init__()
+        self._put = put
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put(self.format(record))

@@ -1,6 +1,8 @@
 """The routes: one ASGI application for reading and submission, one for submission alone."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -62,6 +64,12 @@ def make_app(service: Service, *, reading: bool) -> App:
         service.counters.refused[error.reason] += 1
         return refusal_answer(error)
 
+    async def on_database_error(_: Request, error: Exception) -> Response:
+        assert isinstance(error, sqlite3.Error)  # noqa: S101 - that is what it is registered for
+        refused = service.store.fail_reading(error)
+        service.counters.refused[refused.reason] += 1
+        return refusal_answer(refused)
+
     async def on_http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
         reason = _REASONS.get(error.status_code, "refused")
@@ -69,7 +77,12 @@ def make_app(service: Service, *, reading: bool) -> App:
         answer.headers.update(error.headers or {})
         return answer
 
-    starlette = Starlette(routes=routes, exception_handlers={RefusedError: on_refusal, HTTPException: on_http_error})
+    handlers: dict[Any, Any] = {
+        RefusedError: on_refusal,
+        sqlite3.Error: on_database_error,
+        HTTPException: on_http_error,
+    }
+    starlette = Starlette(routes=routes, exception_handlers=handlers)
     starlette.router.redirect_slashes = False
     return drained(unambiguous(within_budget(starlette, service.budget, service.counters), service.counters))
 
@@ -79,6 +92,6 @@ async def _alive(_: Service, __: Request) -> Response:
 
 
 async def _ready(service: Service, _: Request) -> Response:
-    if not service.store.is_healthy:
-        raise RefusedError(503, "not_stored", "the latest results could not be stored")
+    if service.store.problem is not None:
+        raise service.store.problem.again()
     return PlainTextResponse("ok\n")

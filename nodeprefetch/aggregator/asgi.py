@@ -22,6 +22,10 @@ _LINGER = 2.0
 clients do, would otherwise meet a reset connection and never see why."""
 
 
+class AnswerCutError(NodeprefetchError):
+    """The rest of an answer that has begun cannot be sent. Its connection, or stream, is closed, so that it shows."""
+
+
 def address_of(scope: Scope) -> str:
     """Where a request comes from, as the kernel says; empty where nobody knows."""
     client = scope.get("client")
@@ -72,7 +76,7 @@ def within_budget(app: App, budget: Budget, counters: Counters) -> App:
             except RefusedError as refused:
                 await answer.refuse(refused)
                 return
-            with suppress(_AnswerCutError):
+            with suppress(AnswerCutError):
                 await app(scope, receive, answer.send)
 
     return outer
@@ -91,10 +95,6 @@ def unambiguous(app: App, counters: Counters) -> App:
             await app(scope, receive, send)
 
     return outer
-
-
-class _AnswerCutError(NodeprefetchError):
-    """There is no room for the rest of an answer that has begun."""
 
 
 class _Answer:
@@ -133,7 +133,7 @@ class _Answer:
             self._held.take(beside)
         except RefusedError as error:
             if self._start is None:
-                raise _AnswerCutError from error
+                raise AnswerCutError from error
             await self.refuse(error)
             return
         if self._start is not None:

@@ -51,6 +51,7 @@ class Server:
         config.ssl_handshake_timeout = bounds.body_time
         config.keep_alive_max_requests = 1_000_000
         config.include_server_header = False
+        config.errorlog = _log
         config.max_app_queue_size = 4  # parts of a body, which count in nothing until the handler takes them
         config.h2_max_concurrent_streams = bounds.streams
         config.h2_max_header_list_size = config.h11_max_incomplete_size

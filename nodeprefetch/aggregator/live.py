@@ -4,6 +4,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
 
 import re
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -65,8 +66,17 @@ class _Stream(StreamingResponse):
 
 
 async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
-    texts = service.texts
     yield b"retry: 2000\n\n"
+    try:
+        async with aclosing(_messages(service, after)) as messages:
+            async for part in messages:
+                yield part
+    except sqlite3.Error as error:
+        service.store.fail_reading(error)
+
+
+async def _messages(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
+    texts = service.texts
     last = texts.last
     if after is None:
         number, place = last, -1

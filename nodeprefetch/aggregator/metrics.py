@@ -1,10 +1,12 @@
 """`/metrics`: the older tool's JSON, or Prometheus' exposition for who asks for it."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from nodeprefetch.aggregator.asgi import AnswerCutError
 from nodeprefetch.aggregator.older import older_json
 from nodeprefetch.aggregator.service import Service
 
@@ -30,7 +32,7 @@ async def metrics(service: Service, request: Request) -> Response:
         begun.append(part)
         size += len(part)
         if size > _WHOLE:
-            return StreamingResponse(_resumed(begun, parts), headers={"content-type": _JSON_TYPE})
+            return StreamingResponse(_resumed(service, begun, parts), headers={"content-type": _JSON_TYPE})
     return Response(b"".join(begun), headers={"content-type": _JSON_TYPE})
 
 
@@ -43,7 +45,11 @@ def wants_exposition(accept: str) -> bool:
     return False
 
 
-async def _resumed(begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _resumed(service: Service, begun: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield b"".join(begun)
-    async for part in rest:
-        yield part
+    try:
+        async for part in rest:
+            yield part
+    except sqlite3.Error as error:
+        service.store.fail_reading(error)
+        raise AnswerCutError("the rest of the answer could not be read") from error

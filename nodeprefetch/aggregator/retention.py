@@ -2,10 +2,12 @@
 
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from nodeprefetch.aggregator.damage import DamagedDatabaseError, damage_in, set_aside
 from nodeprefetch.aggregator.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.schema import FILE
 from nodeprefetch.aggregator.service import Service
@@ -33,14 +35,21 @@ _OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIM
 
 
 async def keep_in_bounds(service: Service) -> None:
-    """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next."""
+    """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next.
+
+    Raises:
+        DamagedDatabaseError: the database is of no use any more.
+    """
     while True:
         await trio.sleep(_EVERY)
         try:
+            if service.store.is_suspect and service.settings.data_dir is not None:
+                await _examine(service.settings.data_dir / FILE)
+            service.store.is_suspect = False
+            service.store.recover()
             await forget(service.store, service.settings, int(time.time()))
             if service.settings.data_dir is not None:
                 await _move_log(service.store.database, service.settings.data_dir / FILE)
-            service.store.recover()
         except sqlite3.Error as error:
             service.store.fail("could not delete expired results", error)
 
@@ -79,6 +88,15 @@ async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
         await trio.lowlevel.checkpoint()
     records.runs.forget(before)
     _forget_names(store, before - _SLACK)
+
+
+async def _examine(path: Path) -> None:
+    """After an error that may come from a damaged file."""
+    problem = await trio.to_thread.run_sync(partial(damage_in, path, thorough=True), abandon_on_cancel=True)
+    if problem:
+        raise DamagedDatabaseError(
+            f"the database {path} is damaged: {problem}; kept as {set_aside(path).name}, a new start begins a new one"
+        )
 
 
 def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> int:

@@ -3,10 +3,11 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nodeprefetch.aggregator.damage import damage_in, set_aside
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
@@ -92,7 +93,9 @@ _FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt
 
 
 @contextmanager
-def open_database(directory: Path | None) -> Iterator[sqlite3.Connection]:
+def open_database(
+    directory: Path | None, log: Callable[[str], None] = lambda _line: None
+) -> Iterator[sqlite3.Connection]:
     """Open the database, making it where there is none, for this process alone.
 
     WAL with synchronous=NORMAL: a commit is a write to the log file without a flush to the disk. What was written is
@@ -101,6 +104,7 @@ def open_database(directory: Path | None) -> Iterator[sqlite3.Connection]:
 
     Args:
         directory: where its file is; None: in memory.
+        log: takes a line for people: a damaged file was set aside, and a new one is begun.
 
     Raises:
         UsageError: the directory cannot be used, another process uses it, or the file is not such a database.
@@ -113,11 +117,24 @@ def open_database(directory: Path | None) -> Iterator[sqlite3.Connection]:
     with _locked(directory):
         path = directory / FILE
         try:
+            _make_room(path, log)
             with _closing(path) as database:
                 _prepare(database, path)
                 yield database
         except sqlite3.DatabaseError as error:
             raise UsageError([f"the database {path} cannot be used: {error}"]) from error
+
+
+def _make_room(path: Path, log: Callable[[str], None]) -> None:
+    """Set a damaged file aside."""
+    if not path.exists():
+        return
+    if problem := damage_in(path, thorough=False):
+        try:
+            aside = set_aside(path)
+        except OSError as error:
+            raise UsageError([f"the database {path} is damaged: {problem}; cannot rename it: {error}"]) from error
+        log(f"the database {path} is damaged: {problem}; kept as {aside.name}, beginning a new one")
 
 
 @contextmanager

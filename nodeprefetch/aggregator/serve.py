@@ -45,6 +45,7 @@ async def serve(
 
     Raises:
         UsageError: the settings cannot be served: a port, a directory, a certificate, a token.
+        DamagedDatabaseError: the database was found to be damaged, and is set aside. In an exception group.
     """
     problems = Problems()
     with ExitStack() as stack:
@@ -58,7 +59,7 @@ async def serve(
         with problems.collected():
             submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
         problems.raise_if_any()
-        database = stack.enter_context(open_database(settings.data_dir))
+        database = stack.enter_context(open_database(settings.data_dir, announce))
         service = make_service(
             settings, Store(database, settings.bounds, settings.results_kept, announce), authenticator, announce
         )

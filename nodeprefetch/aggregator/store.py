@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from nodeprefetch.aggregator.damage import is_damage
 from nodeprefetch.aggregator.recording import Receipt, Records, Submission
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.schema import VERSION
@@ -40,12 +41,16 @@ class Store:
         self._results_kept = results_kept
         self._log = log
         self._is_behind = False
+        self._over = ""
         self.records = Records(database, bounds)
         self.version = 0
         """Another number after every change."""
 
-        self.is_healthy = True
-        """Whether the latest transaction was written."""
+        self.problem: RefusedError | None = None
+        """Why the database cannot be used, as the last transaction or reading has shown."""
+
+        self.is_suspect = False
+        """The database may be damaged: this is found out before it is believed to be usable again."""
 
         self._opened = secrets.token_hex(4)
 
@@ -53,6 +58,11 @@ class Store:
     def tag(self) -> str:
         """Another text for every state of the database, also over restarts: what an ETag is made of."""
         return f"{self._opened}-{self.version}"
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it can be written and read, as far as is known."""
+        return self.problem is None
 
     def write(self, submissions: Sequence[Submission], now: int) -> list[Receipt | RefusedError]:
         """Store them, in one transaction. Once this returns they are stored.
@@ -69,6 +79,7 @@ class Store:
         """
         try:
             if self._is_behind:
+                self._probe()
                 self._reload()
             self.database.execute("BEGIN IMMEDIATE")
             answers = [self._write(submission, now) for submission in submissions]
@@ -78,10 +89,9 @@ class Store:
             self.database.execute("COMMIT")
         except sqlite3.Error as error:
             self.fail("the results could not be stored", error)
-            with suppress(sqlite3.Error):  # it is tried again with the next results
+            with suppress(sqlite3.Error):
                 if self.database.in_transaction:
                     self.database.execute("ROLLBACK")
-                self._reload()
             raise StoreError(f"the results could not be stored: {error}") from error
         self._pass()
         self.version += 1
@@ -90,9 +100,21 @@ class Store:
     def fail(self, what: str, error: sqlite3.Error) -> None:
         """Something could not be written. Logged once, until it can be again."""
         self._is_behind = True
-        if self.is_healthy:
-            self.is_healthy = False
-            self._log(f"{what}: {error}; not ready until the database can be written again")
+        self._fail("not_stored", what, "written", error)
+
+    def fail_reading(self, error: sqlite3.Error) -> RefusedError:
+        """Something could not be read. Logged once, until it can be again. Returns what to answer."""
+        what = "the results could not be read"
+        self.is_suspect = True
+        self._fail("not_readable", what, "read", error)
+        return RefusedError(503, "not_readable", f"{what}: {error}", retry_after=self.records.bounds.retry_after)
+
+    def _fail(self, reason: str, what: str, done: str, error: sqlite3.Error) -> None:
+        self.is_suspect = self.is_suspect or is_damage(error)
+        if self.problem is None:
+            self.problem = RefusedError(503, reason, f"{what}: {error}", retry_after=self.records.bounds.retry_after)
+            self._over = f"the database can be {done} again"
+            self._log(f"{what}: {error}; not ready until the database can be {done} again")
 
     def recover(self) -> None:
         """After a failure, see whether the database can be written again: nobody may submit while it cannot.
@@ -102,14 +124,17 @@ class Store:
         """
         if self.is_healthy:
             return
+        self._probe()
         self._reload()
-        self.database.execute(f"PRAGMA user_version = {VERSION}")  # what it is already; it is written all the same
         self._pass()
 
+    def _probe(self) -> None:
+        self.database.execute(f"PRAGMA user_version = {VERSION}")  # what it is already; it is written all the same
+
     def _pass(self) -> None:
-        if not self.is_healthy:
-            self.is_healthy = True
-            self._log("the database can be written again")
+        if self.problem is not None and not self.is_suspect:
+            self.problem = None
+            self._log(self._over)
 
     def _reload(self) -> None:
         """What is kept in memory is again what is in the database."""
