@@ -30,11 +30,30 @@ C
     wait_for kube-scheduler on 1 curl -fsSk https://127.0.0.1:10259/healthz
 }
 
+# As GKE has it: pods of the system's priority classes need a ResourceQuota in their namespace.
+write_admission_settings() {
+    cat >"$conf/admission.yaml" <<Y
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+- name: ResourceQuota
+  configuration:
+    apiVersion: apiserver.config.k8s.io/v1
+    kind: ResourceQuotaConfiguration
+    limitedResources:
+    - resource: pods
+      matchScopes:
+      - {scopeName: PriorityClass, operator: In, values: [system-node-critical, system-cluster-critical]}
+Y
+}
+
 start_api_server() {
     local issuer=https://kubernetes.default.svc.cluster.local
+    write_admission_settings
     daemon control 1 kube-apiserver kube-apiserver --etcd-servers=http://127.0.0.1:2379 \
         --advertise-address="$node_net.1" --secure-port=6443 --service-cluster-ip-range="$service_net.0.0/16" \
         --authorization-mode=Node,RBAC --allow-privileged=true --enable-admission-plugins=NodeRestriction \
+        --admission-control-config-file="$conf/admission.yaml" \
         --client-ca-file="$pki/ca.crt" --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \
         --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$pki/ca.crt" \
         --kubelet-client-certificate="$pki/admin.crt" --kubelet-client-key="$pki/admin.key" \

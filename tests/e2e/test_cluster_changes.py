@@ -60,3 +60,24 @@ def test_a_namespace_that_is_not_privileged_gets_no_pods(site: WarmCluster) -> N
     failed = [event["message"] for event in events if event["reason"] == "FailedCreate"]
     assert failed
     assert all('violates PodSecurity "restricted:latest"' in message for message in failed)
+
+
+def test_a_system_priority_class_is_allowed_where_the_cluster_limits_it(site: WarmCluster) -> None:
+    """As on GKE: the API server creates such pods only where a quota allows them, and the manifest has one."""
+    critical = '--overrides={"spec": {"priorityClassName": "system-node-critical"}}'
+    with pytest.raises(KubectlError, match="insufficient quota to match these scopes"):
+        site.kubectl.run("run", "other", "--image=other", critical, "--dry-run=server")
+
+    with site.room_for("warm", "critical", IMAGES[0]):
+        try:
+            site.type(
+                "kubectl label namespace critical pod-security.kubernetes.io/enforce=privileged\n"
+                "nodeprefetch-deploy warm --namespace critical --secret registry-login"
+                " --priority-class system-node-critical > critical.yaml\n"
+                "kubectl apply -f critical.yaml\n"
+                "kubectl rollout status daemonset/warm --namespace critical --timeout=2m\n"
+            )
+            pods = site.kubectl.items("pods", namespace="critical")
+        finally:
+            site.type("kubectl delete -f critical.yaml")
+    assert ["system-node-critical"] * len(site.nodes) == [pod["spec"]["priorityClassName"] for pod in pods]

@@ -84,6 +84,26 @@ class WarmCluster:
             marks = {**node["metadata"]["labels"], **node["metadata"].get("annotations", {})}
             assert not [mark for mark in marks if mark.startswith("nodeprefetch.io/")], marks
 
+    @contextmanager
+    def room_for(self, name: str, namespace: str, image: str) -> Iterator[None]:
+        """Inside, there is a namespace with list and login for another installation; in the end nothing of it is left.
+
+        What the installation has beside its namespace is removed by whoever applies it.
+        """
+        login = steps()[3].replace("--namespace prefetch", f"--namespace {namespace}")
+        self.type(
+            f"kubectl create namespace {namespace}\n"
+            f"kubectl create configmap {name} --namespace {namespace} --from-literal=images.txt={image}\n{login}"
+        )
+        try:
+            yield
+        finally:
+            self.type(
+                f"kubectl delete namespace {namespace}\n"
+                f"kubectl label nodes --all nodeprefetch.io/{name}-\n"
+                f"kubectl annotate nodes --all nodeprefetch.io/{name}.summary-\n"
+            )
+
     def change_list(self, *images: str, limit: str = "2m") -> None:
         """As the README's section says, with less patience.
 

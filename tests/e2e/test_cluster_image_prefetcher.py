@@ -1,0 +1,65 @@
+"""An installation of image-prefetcher runs our image, after what docs/migrating.md says and nothing else."""
+
+import json
+
+import pytest
+
+from nodeprefetch.testing.kubectl import KubectlError
+from tests.e2e.installation import ROOT
+from tests.e2e.readme import commands, section
+from tests.e2e.warmcluster import WarmCluster
+
+pytestmark = pytest.mark.cluster
+
+MANIFEST = ROOT / "tests/data/image-prefetcher.yaml"
+GUIDE = ROOT / "docs/migrating.md"
+NAME, NAMESPACE = "former", "moving"
+IMAGE = "registry.example.com/team/former:1"
+
+
+def typed(site: WarmCluster) -> tuple[str, str]:
+    """The guide's commands for this installation: those that exchange the image, and the one that adds the line."""
+    site.type(f"cp {MANIFEST} old.yaml")
+    text = commands(section("Keep the manifests, change the image", GUIDE.read_text(encoding="utf-8")))
+    text = text.replace("my-images", NAME).replace("--namespace prefetch", f"--namespace {NAMESPACE}")
+    exchange, patch, rest = text.partition("kubectl patch ")
+    assert rest
+    return exchange, patch + rest
+
+
+def log(site: WarmCluster) -> str:
+    try:
+        return site.kubectl.run("logs", f"--selector=app={NAME}", f"--namespace={NAMESPACE}", "--container=prefetch")
+    except KubectlError:  # no container has started yet
+        return ""
+
+
+def labels(site: WarmCluster) -> list[str]:
+    return [node["metadata"]["labels"].get(f"nodeprefetch.io/{NAME}", "") for node in site.kubectl.items("nodes")]
+
+
+def results(site: WarmCluster) -> list[tuple[str, str]]:
+    """What `/metrics` of the aggregator has, without failed attempts."""
+    path = f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}-metrics:http/proxy/metrics"
+    found = json.loads(site.kubectl.run("get", "--raw", path))
+    return sorted((attempt["node"], attempt["image"]) for attempt in found if "error" not in attempt)
+
+
+def test_its_manifests_run_our_image_after_the_line_that_the_error_names(site: WarmCluster) -> None:
+    """Rollout, label, `aggregate-metrics` and `/metrics`."""
+    site.push("team/former:1")
+    exchange, patch = typed(site)
+    with site.room_for(NAME, NAMESPACE, IMAGE):
+        try:
+            site.type(exchange)
+            site.wait_until(lambda: "run as root (in a pod: securityContext.runAsUser: 0)" in log(site), "the error")
+
+            site.type(patch)
+
+            for kind in ("deployment/former-metrics", "daemonset/former"):
+                site.type(f"kubectl rollout status {kind} --namespace {NAMESPACE} --timeout=3m")
+            assert {"succeeded"} == set(labels(site))
+            assert site.holds(IMAGE)
+            assert [(node, IMAGE) for node in sorted(site.nodes)] == results(site)
+        finally:
+            site.type("kubectl delete -f old.yaml")
