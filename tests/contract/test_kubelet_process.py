@@ -284,6 +284,15 @@ async def test_endless_stderr_does_not_block_or_fill_memory(installed: Installed
     assert ["fake-provider wrote on stderr: the end"] == installed.warnings
 
 
+async def test_what_is_odd_in_each_answer_is_said_once(installed):
+    provider = installed.provider("""sed 's/"kind"/"more": 1, "kind"/' "$HERE/answer" """)
+
+    for _ in range(2):
+        assert PROVIDED == (await provider.get_credentials(IMAGE)).entries[0].auth
+
+    assert ["fake-provider: its answer has an unknown field, ignored"] == installed.warnings
+
+
 async def test_a_program_need_not_read_its_request(installed: Installed, tmp_path: Path) -> None:
     """More than a pipe takes, so that writing it fails half-way."""
     (tmp_path / "token").write_text("x" * 60_000)
