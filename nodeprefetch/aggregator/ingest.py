@@ -22,7 +22,7 @@ class _Waiting:
     def __init__(self, submissions: Sequence[Submission]) -> None:
         self.submissions = submissions
         self.done = trio.Event()
-        self.answers: Sequence[Receipt | RefusedError] = ()
+        self.answer: Receipt | RefusedError = Receipt(accepted=0, duplicates=0)
 
     @property
     def size(self) -> int:
@@ -75,17 +75,11 @@ class Ingest:
         finally:
             if not waiting.done.is_set():  # cancelled: nobody counts these bytes any more, so they must go
                 self._queue.remove(waiting)
-        receipts = []
-        for answer in waiting.answers:
-            if isinstance(answer, RefusedError):
-                raise answer
-            receipts.append(answer)
+        if isinstance(waiting.answer, RefusedError):
+            raise waiting.answer
         if digest:
             self._remember(digest)
-        return Receipt(
-            accepted=sum(receipt.accepted for receipt in receipts),
-            duplicates=sum(receipt.duplicates for receipt in receipts),
-        )
+        return waiting.answer
 
     async def news(self) -> None:
         """Wait until something more is stored."""
@@ -105,16 +99,13 @@ class Ingest:
         return group
 
     def _store_group(self, group: Sequence[_Waiting]) -> None:
-        submissions = [submission for waiting in group for submission in waiting.submissions]
         try:
-            answers: Sequence[Receipt | RefusedError] = self._store.write(submissions, int(time.time()))
+            answers = self._store.write([waiting.submissions for waiting in group], int(time.time()))
         except StoreError as error:
             retry_after = self._store.records.bounds.retry_after
-            answers = [RefusedError(503, "not_stored", str(error), retry_after=retry_after) for _ in submissions]
-        start = 0
-        for waiting in group:
-            waiting.answers = answers[start : start + len(waiting.submissions)]
-            start += len(waiting.submissions)
+            answers = [RefusedError(503, "not_stored", str(error), retry_after=retry_after) for _ in group]
+        for waiting, answer in zip(group, answers, strict=True):
+            waiting.answer = answer
             waiting.done.set()
         self._news.set()
         self._news = trio.Event()

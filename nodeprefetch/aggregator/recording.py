@@ -69,6 +69,9 @@ class Records:
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
         """How many attempts and states there are, and the bytes in the live stream's backlog."""
+        self._added = 0
+        """Events written since `keep_newest`."""
+
         self.forgotten: Counter[str] = Counter()
         """Rows deleted by retention and bounds since the start, by table."""
 
@@ -151,9 +154,10 @@ class Records:
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:
             self._publish(batch, news, now)
+        self._added += len(news)
         return Receipt(accepted=len(news), duplicates=len(known))
 
-    def keep_newest(self, attempts: int, added: int) -> None:
+    def keep_newest(self, attempts: int) -> None:
         """Delete the oldest attempts beyond that number, and what is too much of the backlog. Inside a transaction.
 
         It takes as long as what was added: of very many that are too many, as after a restart with a smaller number,
@@ -161,9 +165,8 @@ class Records:
 
         Args:
             attempts: how many are kept.
-            added: events that this transaction has written.
         """
-        most = 2 * added
+        most, self._added = 2 * self._added, 0
         gone = rows = freed = 0
         if (excess := self.attempts - attempts) > 0:
             gone = delete_oldest_attempts(self._database, min(excess, most))

@@ -64,15 +64,16 @@ class Store:
         """Whether it can be written and read, as far as is known."""
         return self.problem is None
 
-    def write(self, submissions: Sequence[Submission], now: int) -> list[Receipt | RefusedError]:
+    def write(self, requests: Sequence[Sequence[Submission]], now: int) -> list[Receipt | RefusedError]:
         """Store them, in one transaction. Once this returns they are stored.
 
         Args:
-            submissions: in the order of arrival.
+            requests: the submissions of each, in the order of arrival.
             now: Unix seconds.
 
         Returns:
-            one answer for each: a submission beyond a bound is refused and leaves nothing behind.
+            one answer for each: a submission beyond a bound is refused and leaves nothing behind, and nothing that
+            comes after it in its request is looked at.
 
         Raises:
             StoreError: nothing is stored.
@@ -82,10 +83,9 @@ class Store:
                 self._probe()
                 self._reload()
             self.database.execute("BEGIN IMMEDIATE")
-            answers = [self._write(submission, now) for submission in submissions]
+            answers = [self._write_request(request, now) for request in requests]
             self.records.tallies.write()
-            added = sum(answer.accepted for answer in answers if isinstance(answer, Receipt))
-            self.records.keep_newest(self._results_kept, added)
+            self.records.keep_newest(self._results_kept)
             self.database.execute("COMMIT")
         except sqlite3.Error as error:
             self.fail("the results could not be stored", error)
@@ -141,6 +141,16 @@ class Store:
         self.records.reload()
         self.records.count()
         self._is_behind = False
+
+    def _write_request(self, request: Sequence[Submission], now: int) -> Receipt | RefusedError:
+        accepted = duplicates = 0
+        for submission in request:
+            answer = self._write(submission, now)
+            if isinstance(answer, RefusedError):
+                return answer
+            accepted += answer.accepted
+            duplicates += answer.duplicates
+        return Receipt(accepted=accepted, duplicates=duplicates)
 
     def _write(self, submission: Submission, now: int) -> Receipt | RefusedError:
         """A refused one undoes what it has done itself, and costs no more than that."""

@@ -27,7 +27,7 @@ def fill(store):
     for node in range(10):
         images = [f"image-{number}:1" for number in range(20)]
         events = [begun(*images), *map(attempt, images), *(ended(image, digest=f"sha256:{node}") for image in images)]
-        store.write([Submission(batch=batch_of(*events, node=f"node-{node}", run_id=f"run-{node}"))], 2**40)
+        store.write([[Submission(batch=batch_of(*events, node=f"node-{node}", run_id=f"run-{node}"))]], 2**40)
 
 
 def filled(directory):
@@ -141,7 +141,7 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
         service.store.fail_reading(sqlite3.OperationalError("disk I/O error"))
         service.store.fail_reading(sqlite3.OperationalError("disk I/O error"))
         before = await ask(app, "/readyz", "*/*")
-        service.store.write([Submission(batch=batch_of(attempt()))], 2**40)
+        service.store.write([[Submission(batch=batch_of(attempt()))]], 2**40)
         still = await ask(app, "/readyz", "*/*")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_bounds, service)

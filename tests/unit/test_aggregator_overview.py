@@ -29,7 +29,7 @@ def database():
 
 
 def say(store, *events, now=1000, **about):
-    (answer,) = store.write([Submission(batch=batch_of(*events, **about))], now)
+    (answer,) = store.write([[Submission(batch=batch_of(*events, **about))]], now)
     return answer
 
 

@@ -26,11 +26,11 @@ from nodeprefetch.testing.batches import attempt, batch_of
 
 
 class CountingStore(Store):
-    """Remembers how many submissions each transaction had."""
+    """Remembers how many requests each transaction had."""
 
-    def write(self, submissions, now):
-        self.groups = [*getattr(self, "groups", []), len(submissions)]
-        return super().write(submissions, now)
+    def write(self, requests, now):
+        self.groups = [*getattr(self, "groups", []), len(requests)]
+        return super().write(requests, now)
 
 
 def submission(**about):
@@ -167,7 +167,7 @@ async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
         service = make_service(settings, store, Anyone(), lambda _: None)
         for number in range(20):
             batch = batch_of(*[attempt(f"{number}:1", error="x" * 1000) for _ in range(300)])
-            store.write([Submission(batch=batch)], 2**40)
+            store.write([[Submission(batch=batch)]], 2**40)
         before = (tmp_path / FILE).stat().st_size
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_bounds, service)
@@ -183,7 +183,7 @@ async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autoj
     said = []
     with open_database(tmp_path) as database:
         store = Store(database, Bounds(), log=said.append)
-        store.write([submission()], 1)
+        store.write([[submission()]], 1)
         service = make_service(AggregatorSettings(retention=1), store, Anyone(), said.append)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep_in_bounds, service)

@@ -23,7 +23,7 @@ def database():
 
 
 def one(store, batch, now=1000, **how):
-    (answer,) = store.write([Submission(batch=batch, **how)], now)
+    (answer,) = store.write([[Submission(batch=batch, **how)]], now)
     return answer
 
 
@@ -103,7 +103,7 @@ def test_a_refused_submission_reads_no_table_again(database):
     statements: list[str] = []
     database.set_trace_callback(statements.append)
 
-    answers = store.write([Submission(batch=batch_of(attempt(), instance=f"other-{n}")) for n in range(10)], 5)
+    answers = store.write([[Submission(batch=batch_of(attempt(), instance=f"other-{n}"))] for n in range(10)], 5)
 
     database.set_trace_callback(None)
     assert ["too_many_instances"] * 10 == [answer.reason for answer in answers]
@@ -199,7 +199,7 @@ def test_beyond_a_bound_a_submission_leaves_nothing_and_harms_no_other(database,
     store = Store(database, bounds)
     good, bad = batch_of(attempt("a:1")), batch_of(attempt("b:1"), node="node-2", instance="other", run_id="run-2")
 
-    first, second, third = store.write([Submission(batch=each) for each in (good, bad, batch_of(attempt("a:1")))], 5)
+    first, second, third = store.write([[Submission(batch=each)] for each in (good, bad, batch_of(attempt("a:1")))], 5)
 
     assert isinstance(second, RefusedError)
     assert (429, reason, 5) == (second.status, second.reason, second.retry_after)
@@ -355,7 +355,7 @@ async def test_an_overview_is_made_again_only_after_a_change(database):
 def test_never_more_results_are_kept_than_were_asked_for_while_they_come(database):
     store = Store(database, Bounds(backlog=10_000), results_kept=50)
     for number in range(20):
-        store.write([Submission(batch=batch_of(*(attempt() for _ in range(30)), run_id=str(number)))], 1000)
+        store.write([[Submission(batch=batch_of(*(attempt() for _ in range(30)), run_id=str(number)))]], 1000)
 
         assert rows(database, "SELECT count(*) FROM attempt") == [(store.records.attempts,)]
         assert 50 >= store.records.attempts
@@ -371,3 +371,15 @@ def test_a_transaction_deletes_no_more_than_twice_what_it_adds(database):
     one(store, batch_of(attempt(), attempt(), attempt()))
 
     assert [(97,)] == rows(database, "SELECT count(*) FROM attempt")
+
+
+def test_nothing_is_looked_at_after_the_first_refusal_of_a_request(database):
+    store = Store(database, Bounds(instances=1))
+    batches = [batch_of(attempt(attempt_id=f"{n}"), instance=name) for n, name in enumerate(["main", "other", "main"])]
+
+    first, second = store.write(
+        [[Submission(batch=each) for each in batches], [Submission(batch=batch_of(attempt(attempt_id="4")))]], 5
+    )
+
+    assert ("too_many_instances", Receipt(accepted=1, duplicates=0)) == (first.reason, second)
+    assert [("0",), ("4",)] == rows(database, "SELECT attempt_id FROM attempt")
