@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from nodeprefetch import __version__
 from nodeprefetch.aggregator.overview import Overview
 from nodeprefetch.aggregator.service import Service
-from nodeprefetch.aggregator.tallies import BUCKETS
+from nodeprefetch.aggregator.tallies import BUCKETS, UNRECOGNIZED
 from nodeprefetch.events import Outcome
 
 _IMAGES_NAMED = 200
@@ -40,6 +40,9 @@ async def exposition(service: Service, accept: str) -> tuple[bytes, str]:
 @dataclass(frozen=True, slots=True)
 class _Attempts:
     by_class: Counter[str]
+    unrecognized: int
+    """With an error that fetch did not recognize."""
+
     pulls: dict[str, tuple[list[int], float, int]]
     """By image: how many by duration, their seconds, their bytes."""
 
@@ -48,11 +51,15 @@ async def _summed(service: Service) -> _Attempts:
     """The tallies, of which there may be tens of thousands: others go on between some of them."""
     names = service.store.records.images.by_number()
     attempts: Counter[str] = Counter({"": 0})
+    unrecognized = 0
     pulls: dict[str, tuple[list[int], float, int]] = {}
     for index, (image, error_class, tally) in enumerate(list(service.store.records.tallies)):
         if index % _TALLIES_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
-        attempts[error_class] += sum(tally.counts)
+        count = sum(tally.counts)
+        attempts[error_class.removesuffix(UNRECOGNIZED)] += count
+        if error_class.endswith(UNRECOGNIZED):
+            unrecognized += count
         if error_class:
             continue
         name = names[image]
@@ -61,7 +68,7 @@ async def _summed(service: Service) -> _Attempts:
         counts, seconds, size = pulls.get(name, ([0] * len(tally.counts), 0.0, 0))
         added = [one + other for one, other in zip(counts, tally.counts, strict=True)]
         pulls[name] = (added, seconds + tally.seconds, size + tally.bytes)
-    return _Attempts(attempts, pulls)
+    return _Attempts(attempts, unrecognized, pulls)
 
 
 class _Collector(Collector):
@@ -88,6 +95,11 @@ class _Collector(Collector):
         for error_class, count in sorted(self._ended.by_class.items()):
             ended.add_metric(["failed" if error_class else "succeeded", error_class], count)
         yield ended
+        yield CounterMetricFamily(
+            "nodeprefetch_unrecognized_errors",
+            "Attempts whose error fetch did not recognize (the reason unknown).",
+            value=self._ended.unrecognized,
+        )
         durations = HistogramMetricFamily(
             "nodeprefetch_pull_duration_seconds", "How long attempts took that succeeded.", labels=["image"]
         )

@@ -20,6 +20,9 @@ UNKNOWN = "unknown"
 _LARGEST = 2**63 - 1
 """What SQLite can keep."""
 
+UNRECOGNIZED = ":unknown"
+"""Ends the class of errors whose text fetch did not recognize (the reason `unknown`): they are counted apart too."""
+
 _CLASSES = frozenset({"passing", "permanent", "refused", "no-space", "runtime-gone", "cancelled"})
 
 
@@ -59,7 +62,7 @@ class Tallies:
 
     def add(self, image: int, event: AttemptFinished) -> None:
         """One more attempt."""
-        key = (image, class_of(event) if event.error else "")
+        key = (image, class_of(event))
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally()
@@ -88,7 +91,11 @@ class Tallies:
 
 
 def class_of(event: AttemptFinished) -> str:
-    """The class of an attempt's error; empty for a success. Words nobody knows are one class: a label has a bound."""
+    """The class of an attempt's error, with `UNRECOGNIZED` behind it or without; empty for a success.
+
+    Words nobody knows are one class: a label has a bound.
+    """
     if not event.error:
         return ""
-    return event.error_class if event.error_class in _CLASSES else UNKNOWN
+    error_class = event.error_class if event.error_class in _CLASSES else UNKNOWN
+    return error_class + UNRECOGNIZED if event.reason == "unknown" else error_class

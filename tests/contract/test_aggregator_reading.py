@@ -149,6 +149,18 @@ def test_the_exposition_counts_what_was_submitted(aggregator, accept, parse, kin
     }.items() <= samples.items()
 
 
+def test_errors_that_fetch_did_not_recognize_are_counted_apart_and_with_their_class(aggregator):
+    unknown = msgspec.structs.replace(attempt(error="what is that"), reason="unknown", error_class="passing")
+    submit(aggregator, unknown, attempt(error="no such image"))
+    submit(aggregator, unknown)
+
+    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+
+    assert "nodeprefetch_unrecognized_errors_total 1.0" in text
+    assert 'nodeprefetch_attempts_total{error_class="passing",outcome="failed"} 1.0' in text
+    assert 'nodeprefetch_attempts_total{error_class="permanent",outcome="failed"} 1.0' in text
+
+
 def test_images_beyond_two_hundred_share_a_histogram(aggregator):
     submit(aggregator, *[attempt(f"image-{number}:1") for number in range(250)])
 
