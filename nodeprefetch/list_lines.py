@@ -14,12 +14,12 @@ STANDARD_INPUT = "standard input"
 
 _SHOWN_LENGTH = 120
 
-_PLAIN = re.compile(r"(?!sha256:|[0-9a-f]{64}$)[A-Za-z0-9][A-Za-z0-9_./:@-]*[A-Za-z0-9_]")
+_PLAIN = re.compile(r"(?!sha256:|[0-9a-f]{64}$|[a-z-]+://)[A-Za-z0-9][A-Za-z0-9_./:@-]*[A-Za-z0-9_]")
 """What most lines are, and has no other shape: a list may have ten thousand."""
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#")
 _BEFORE_A_NAME = re.compile(r"(?:[-*]\s+)*(?:(?:\"image\"|'image')\s*:\s*|image:\s+)?")
-_AFTER_A_NAME = re.compile(r"\s*[,;]$")
+_AFTER_A_NAME = re.compile(r"\s*[,;\\]$")
 _IMAGE_FIELD = re.compile(r"^[-\s]*image: ", re.MULTILINE)
 _LIST_ITEM = re.compile(r"^\s*- ", re.MULTILINE)
 _OBJECT = re.compile(r"^\s*[\[,]?\s*\{", re.MULTILINE)
@@ -52,6 +52,8 @@ YAML_FIELDS = Shape(what="YAML with other fields than image", command="grep -E '
 YAML_LIST = Shape(what="YAML that is not a list item", command="grep -E '^ *- ' FILE")
 YAML = Shape(what="a YAML field, or a name with an empty tag")
 GREP = Shape(what="a file name before the image, as grep prints it", command="sed -E 's/.*image:[[:blank:]]+//' FILE")
+COMMAND = Shape(what="a command that pulls an image", command="sed 's/#.*//' FILE | awk 'NF { print $NF }'")
+SCHEME = Shape(what="a scheme before the image", command="sed 's,[a-z-]*://,,' FILE")
 DIGEST_LIST = Shape(
     what="an image and its digest in two columns", command=r"sed -E 's/[[:blank:]]+(sha[0-9]+:)/@\1/' FILE"
 )
@@ -81,6 +83,8 @@ _SHAPES = (
     (re.compile(r"(?s).*<none>"), NO_NAME),
     (re.compile(r"(?s)(?:.*\s)?//"), COMMENT),
     (re.compile(r"(?s).*\$\{?\w"), VARIABLE),
+    (re.compile(r"[a-z-]+://\S+$"), SCHEME),
+    (re.compile(r"(?:sudo\s+)?(?:docker|podman|nerdctl|crictl|ctr)\s(?:.*\s)?pull\s"), COMMAND),
     (re.compile(r"\S+\s+sha[0-9]+:[0-9a-f]+$"), DIGEST_LIST),
     (re.compile(r"(?:export\s+)?[A-Z_][A-Z0-9_]*=\S"), ASSIGNMENT),
     (re.compile(r"[^\s=]+\s*=\s*\S+$"), MIRROR_MAP),
@@ -137,9 +141,9 @@ def _names_in(text: str) -> Iterator[tuple[int, str]]:
 def _without_wrapping(content: str) -> str:
     """What unmistakably is not part of the name is taken off: it can be in no name."""
     bare = _AFTER_A_NAME.sub("", content[_matched(content) :])
-    if len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'":
-        return bare[1:-1].strip()
-    return bare
+    inside = bare[1:-1]
+    is_quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'" and bare[0] not in inside
+    return inside.strip() if is_quoted else bare
 
 
 def _matched(content: str) -> int:

@@ -41,11 +41,11 @@ def test_crlf_and_a_byte_order_mark_are_tolerated() -> None:
 
 
 def test_every_bad_line_is_named_and_the_good_ones_are_kept() -> None:
-    images = parse_image_list("quay.io/A\nnginx\nhttps://q.io/x\n", origin="images.txt")
+    images = parse_image_list("quay.io/A\nnginx\nq.io/x:\n", origin="images.txt")
 
     assert (
         'images.txt:1: "quay.io/A": the repository "A" must be in lower case',
-        'images.txt:3: "https://q.io/x": write the name without "https://" in front of it',
+        'images.txt:3: "q.io/x:": the tag behind the colon is empty',
     ) == images.problems
     assert ["nginx"] == texts(images)
 

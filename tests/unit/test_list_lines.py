@@ -62,6 +62,16 @@ LISTS = {
         "a mirror map, source=mirror",
         ["quay.io/a/b:1", f"quay.io/c@{DIGEST}"],
     ),
+    "commands": (
+        "docker pull a:1  # why\n\nsudo crictl -D pull b:1\nctr -n k8s.io images pull docker.io/library/c:1\n",
+        "a command that pulls an image",
+        ["a:1", "b:1", "docker.io/library/c:1"],
+    ),
+    "schemes": (
+        f"docker-pullable://nginx@{DIGEST}\ndocker://quay.io/a:1\nhttps://quay.io/b\nc:1\n",
+        "a scheme before the image",
+        [f"nginx@{DIGEST}", "quay.io/a:1", "quay.io/b", "c:1"],
+    ),
     "environment-file": ("APP_IMAGE=a:1\nexport DB='b:1'\n", "a variable assignment", ["a:1", "b:1"]),
     "slashes": ("// tools\na:1 // why\nb:1", "a // comment; comments begin with #", ["a:1", "b:1"]),
     "none": ("a:1\n<none>:<none>\nb:<none>\n", "<none> in place of a name or tag", ["a:1"]),
@@ -115,6 +125,7 @@ def test_both_programs_have_the_same_rules() -> None:
         '"image":"a/b:1"',
         "a/b:1,",
         "a/b:1 ;",
+        "a/b:1 \\",
         '"a/b:1",\r',
     ],
 )
