@@ -218,14 +218,14 @@ class Connection:
     async def _send_data(self, data: bytes) -> None:
         """Send it whole or end the connection: a part of it, or a frame left out, would make the rest nonsense."""
         if self._has_ended:
+            await trio.lowlevel.checkpoint()  # whoever sends is cancelled, and finds out here
             return
         patience = trio.CancelScope(shield=True, deadline=trio.current_time() + self._terms.bounds.stuck_time)
         self._sends.add(patience)
         try:
             with patience:
-                async with self._send_lock:
-                    await self._stream.send_all(data)
-                    return
+                await self._send_alone(data)
+                return
             if not self._has_ended:
                 self._terms.counters.stuck_answers += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -233,6 +233,16 @@ class Connection:
         finally:
             self._sends.discard(patience)
         self.end()
+
+    async def _send_alone(self, data: bytes) -> None:
+        try:
+            self._send_lock.acquire_nowait()  # `acquire` would let all other tasks go first, also where it is free
+        except trio.WouldBlock:
+            await self._send_lock.acquire()
+        try:
+            await self._stream.send_all(data)
+        finally:
+            self._send_lock.release()
 
     def _note_idle(self) -> None:
         self.is_idle = True

@@ -33,6 +33,9 @@ _WAITING_TIME = 5.0
 _OTHER_FILES = 100
 """File descriptors that are not connections: the database, listening sockets, files of tokens."""
 
+_SOCKET_BUFFER = 64 << 10
+"""Bytes that the kernel keeps for a connection in each direction; it takes twice as much for its own needs."""
+
 _BACKLOG = 4096
 """Connections that wait in the kernel to be accepted; it takes no more than net.core.somaxconn says."""
 
@@ -157,6 +160,9 @@ def listen(address: str, port: int, bounds: Bounds) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # Accepted sockets inherit these. The kernel ends a connection whose peer is gone, or takes nothing.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Otherwise the kernel keeps megabytes for each client that does not read, which count as this pod's memory too.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(bounds.stuck_time * 1000))
         listener.bind((address, port))
         listener.listen(_BACKLOG)

@@ -1,18 +1,28 @@
 """The older tool's results: its messages as our events, and its JSON out of our database."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import closing
 
 import msgspec
-import trio
 
 from nodeprefetch.aggregator.recording import Submission
 from nodeprefetch.aggregator.resultmessage import OlderResult
+from nodeprefetch.aggregator.turns import Turns
 from nodeprefetch.events import AttemptFinished, Batch
 
 _LARGEST = 2**63 - 1
-_AT_ONCE = 1_000
-"""Rows read without letting others go on: some milliseconds."""
+_PART = 24 << 10
+"""Characters in one part, about: some milliseconds' work."""
+
+_NAMES = 100
+"""Characters of the names of a row's fields, and of its numbers."""
+
+_SELECT = (
+    "SELECT seq, attempt_id, started_at, image.name, error, duration, node.name, size FROM attempt"
+    " JOIN image ON image.id = attempt.image JOIN node ON node.id = attempt.node WHERE seq > ? ORDER BY seq"
+)
+_Row = tuple[int, str, float, str, str, float, str, int]
 
 _ESCAPES = (
     (b"<", b"\\u003c"),
@@ -48,19 +58,38 @@ def submissions_of(results: Sequence[OlderResult]) -> list[Submission]:
     ]
 
 
-async def older_json(database: sqlite3.Connection) -> AsyncIterator[bytes]:
-    """All attempts as the older tool writes them, in parts: one JSON array, zero and empty values left out."""
-    select = (
-        "SELECT seq, attempt_id, started_at, image.name, error, duration, node.name, size FROM attempt"
-        " JOIN image ON image.id = attempt.image JOIN node ON node.id = attempt.node WHERE seq > ? ORDER BY seq LIMIT ?"
-    )
-    seq, separator = -1, b"["
-    while rows := database.execute(select, (seq, _AT_ONCE)).fetchall():
+async def older_json(database: sqlite3.Connection, turns: Turns, address: str = "") -> AsyncGenerator[bytes]:
+    """All attempts as the older tool writes them, in parts: one JSON array, zero and empty values left out.
+
+    Args:
+        database: with the table `attempt`.
+        turns: there is one for each part.
+        address: who reads.
+    """
+    seq, begin = -1, b"["
+    while True:
+        async with turns.turn(address):
+            rows = _next_rows(database, seq)
+            part = _written(rows)
+        if not rows:
+            break
         seq = rows[-1][0]
-        yield separator + _written(rows)
-        separator = b","
-        await trio.lowlevel.checkpoint()
-    yield b"[]" if separator == b"[" else b"]"
+        yield begin + part
+        begin = b","
+    yield b"[]" if begin == b"[" else b"]"
+
+
+def _next_rows(database: sqlite3.Connection, seq: int) -> list[_Row]:
+    """Those of one part."""
+    rows: list[_Row] = []
+    size = 0
+    with closing(database.execute(_SELECT, (seq,))) as cursor:
+        for row in cursor:
+            rows.append(row)
+            size += _NAMES + sum(len(text) for text in row if isinstance(text, str))
+            if size >= _PART:
+                break
+    return rows
 
 
 class _Written(msgspec.Struct, omit_defaults=True):
@@ -75,7 +104,7 @@ class _Written(msgspec.Struct, omit_defaults=True):
     size_bytes: int = 0
 
 
-def _written(rows: Sequence[tuple[int, str, float, str, str, float, str, int]]) -> bytes:
+def _written(rows: Sequence[_Row]) -> bytes:
     """The rows without the brackets around them."""
     text = msgspec.json.encode(
         [

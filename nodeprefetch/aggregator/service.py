@@ -11,6 +11,7 @@ from nodeprefetch.aggregator.overview import Overviews
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
 from nodeprefetch.aggregator.shares import Shares
 from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.turns import Turns
 from nodeprefetch.aggregator.wire import Decoder
 
 
@@ -29,6 +30,9 @@ class Service:
     readers: Shares
     """Of the live stream."""
     texts: Texts
+    turns: Turns
+    """For reading, and for decoding large bodies."""
+
     log: Callable[[str], None]
     """Takes a line for people."""
 
@@ -59,5 +63,6 @@ def make_service(
         budget=budget,
         readers=Shares(settings.bounds.readers),
         texts=Texts(store.database, budget),
+        turns=Turns(),
         log=log,
     )

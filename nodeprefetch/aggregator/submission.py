@@ -1,5 +1,7 @@
 """`POST /v1/events`: batches in msgpack or in lines of JSON, stored before they are acknowledged."""
 
+from contextlib import nullcontext
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,6 +15,9 @@ from nodeprefetch.aggregator.service import Service
 MSGPACK = frozenset({"application/msgpack", "application/vnd.msgpack", "application/x-msgpack"})
 _EVENT = 512
 """Bytes that a decoded event takes, about."""
+
+_LARGE = 64 << 10
+"""Bytes of a body that is decoded in a turn of its own."""
 
 LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/json"})
 
@@ -30,7 +35,8 @@ async def submit(service: Service, request: Request) -> Response:
         raise RefusedError(415, "unknown_type", "the content type must be application/msgpack or application/x-ndjson")
     with service.budget.reservation(address) as held:
         body = await read_body(request.receive, request.headers, service.bounds, held)
-        batches = [service.decoder.msgpack(body)] if kind in MSGPACK else service.decoder.lines(body)
+        async with service.turns.turn(address) if len(body) > _LARGE else nullcontext():
+            batches = [service.decoder.msgpack(body)] if kind in MSGPACK else service.decoder.lines(body)
         held.take(_EVENT * sum(len(batch.events) for batch in batches))
         for batch in batches:
             caller.may_report_for(batch.node)

@@ -16,7 +16,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.rpc.metrics import Result
 from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
 
-BOUNDS = Bounds(body=100_000, body_time=1.0, events=1000, nodes=50)
+BOUNDS = Bounds(body=100_000, body_time=4.0, events=1000, nodes=50)
 
 
 @pytest.fixture(scope="module")
