@@ -7,7 +7,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from nodeprefetch.aggregator import metrics, older
+from nodeprefetch.aggregator import older
 from nodeprefetch.aggregator.app import make_app
 from nodeprefetch.aggregator.auth import Anyone
 from nodeprefetch.aggregator.damage import DamagedDatabaseError
@@ -159,8 +159,7 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
 
 
 async def test_an_answer_whose_rest_cannot_be_read_is_cut_so_that_it_is_no_whole_list(tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "_WHOLE", 1000)
-    monkeypatch.setattr(older, "_AT_ONCE", 50)
+    monkeypatch.setattr(older, "_PART", 1000)
     with open_database(tmp_path) as database:
         fill(Store(database, Bounds()))
         service = service_of(tmp_path, database)
