@@ -26,7 +26,7 @@ from tests.integration.reported import (
 
 pytestmark = pytest.mark.containerd
 
-GRACE = 1.0
+GRACE = 5.0
 """Seconds for reporting where it is of no use."""
 
 DEFAULT_GRACE = 15.0
