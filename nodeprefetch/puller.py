@@ -69,7 +69,7 @@ class Pull:
             try:
                 await around.artifacts.pass_image(self.image.text, self.image_id)
             except RuntimeFaultError as error:
-                self.error, self.outcome = error, Outcome.FAILED
+                self.error, self.outcome = error.detached(), Outcome.FAILED
             else:
                 self.outcome = Outcome.PRESENT
             return
@@ -208,7 +208,7 @@ class Pull:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
                 verdict = Verdict.REFUSED
                 self._refused.add(credential.auth)
-            return error
+            return error.detached()
         finally:
             if credential is not None:
                 lookup.tell(credential, verdict)

@@ -88,6 +88,11 @@ class RuntimeFaultError(NodeprefetchError):
         self.code = code
         self.image = image
 
+    def detached(self) -> Self:
+        """Without traceback and cause, which keep alive all that a call used. For an error that is kept."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
     @classmethod
     def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
         """The runtime's answer is an error with this gRPC status name and message."""

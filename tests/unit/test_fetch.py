@@ -1,7 +1,9 @@
 """A run of fetch, on virtual time with exact numbers. Chance picks the longest pause unless a test says otherwise."""
 
+import gc
 import math
 import signal
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -686,6 +688,28 @@ async def test_a_signal_ends_the_list_of_images_after_the_work(autojump_clock):
 
     assert (5, signal.SIGTERM) == (trio.current_time(), report.signal)
     assert () == report.failed
+
+
+async def test_an_image_that_failed_keeps_alive_nothing_of_its_attempts(autojump_clock):
+    """In a list of thousands each would keep the frames of its last call, and what those refer to."""
+
+    class Large:
+        pass
+
+    class Refuses(FakeImageService):
+        async def pull_image(self, image, auth=None, *, lease=""):
+            if image == "b:1":
+                await trio.sleep(100)
+            large = Large()
+            used.append(weakref.ref(large))
+            raise RuntimeFaultError.from_status("INVALID_ARGUMENT", "no")
+
+    used = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(FakeRun(service=Refuses()).fetch, "a:1", "b:1")
+        await trio.sleep(50)
+        gc.collect()
+        assert [None] == [one() for one in used]
 
 
 async def test_debug_tells_which_credentials_match(autojump_clock):
