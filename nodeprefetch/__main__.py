@@ -1,5 +1,7 @@
 """Where the program starts. What needs to be small or quick is done here, before anything large is imported."""
 
+# CPython's own functions: the enums that signal.py puts around them are too large for `sleep`.
+import _signal as signal  # type: ignore[import-not-found]
 import gc
 import os
 import sys
@@ -7,6 +9,7 @@ import sys
 
 def main() -> None:
     """The console script. Exits with the code of the command."""
+    _end_at_once_when_interrupted()
     _open_standard_streams()
     match sys.argv[1:]:
         case ["sleep"]:
@@ -25,6 +28,15 @@ def main() -> None:
             _let_go_of_standard_streams()
             gc.freeze()  # else Python looks through everything once more on its way out, for 20 ms
             sys.exit(code)
+
+
+def _end_at_once_when_interrupted() -> None:
+    """SIGINT while modules are loaded: nothing is done yet, and a traceback out of any of them tells nobody anything.
+
+    A command that has something to end in order handles it otherwise, see stopsignals.py.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as in a shell's background
+        signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
 
 
 def _open_standard_streams() -> None:

@@ -112,14 +112,13 @@ def explain(
         plugins = load_credential_plugins(flags, _warn)
     problems.raise_if_any()
 
-    import trio  # noqa: PLC0415
-
     from nodeprefetch import explain as explaining  # noqa: PLC0415
     from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
     from nodeprefetch.credentials.plugins import only_local  # noqa: PLC0415
     from nodeprefetch.credentials.provider import is_local  # noqa: PLC0415
     from nodeprefetch.knownsecrets import knowing_secrets  # noqa: PLC0415
     from nodeprefetch.runtime.discovery import connect_to  # noqa: PLC0415
+    from nodeprefetch.stopsignals import run_interruptibly  # noqa: PLC0415
 
     async def main() -> list[explaining.Explanation]:
         asked = plugins if flags.ask_plugins else only_local(plugins)
@@ -138,7 +137,7 @@ def explain(
             )
 
     with knowing_secrets():
-        found = trio.run(main)
+        found = run_interruptibly(main)
     text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
     write(sys.stdout, text + "\n")
     return OK

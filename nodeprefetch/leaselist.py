@@ -56,9 +56,9 @@ def leases(*, flags: LeaseFlags = LeaseFlags()) -> None:
     Raises:
         RuntimeUnavailableError: no runtime answered, or it stopped to. It may come in an exception group.
     """
-    import trio  # noqa: PLC0415 - not for --help
+    from nodeprefetch.stopsignals import run_interruptibly  # noqa: PLC0415 - not for --help
 
-    found = trio.run(partial(look, flags.connect(), flags.owner, delete=flags.delete))
+    found = run_interruptibly(partial(look, flags.connect(), flags.owner, delete=flags.delete))
     text = _to_json(found) if flags.output == "json" else _to_table(found, time.time())
     write(sys.stdout, text + "\n")
 

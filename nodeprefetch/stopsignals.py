@@ -2,14 +2,23 @@
 
 import os
 import signal
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeVar
 
 import trio
 
+T = TypeVar("T")
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SIGNAL_BASE = 128
+
+
+def run_interruptibly(main: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """`trio.run` of what SIGINT ends by KeyboardInterrupt: it has something to close, and no end of its own."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return trio.run(main, *args)
 
 
 @contextmanager

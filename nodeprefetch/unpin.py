@@ -37,9 +37,9 @@ def unpin(*, flags: OwnerFlags = _THIS_INSTANCE) -> None:
     Raises:
         RuntimeUnavailableError: no runtime answered, or it stopped to. It may come in an exception group.
     """
-    import trio  # noqa: PLC0415 - not for --help
+    from nodeprefetch.stopsignals import run_interruptibly  # noqa: PLC0415 - not for --help
 
-    found = trio.run(take_away, flags.connect(), flags.owner)
+    found = run_interruptibly(take_away, flags.connect(), flags.owner)
     text = _to_json(found) if flags.output == "json" else _to_table(found)
     write(sys.stdout, text + "\n")
 
