@@ -16,8 +16,8 @@ from nodeprefetch.testing.aggregator_program import AggregatorProgram
 READERS = 100
 """As many as are let in."""
 
-FACE = "\U0001f600"
-"""One character, four bytes; written as an escape twelve."""
+LONGEST = 128 * "\U0001f600"
+"""As long as a name may be, 512 bytes."""
 
 
 def _readers(program: AggregatorProgram, count: int, last_id: str = "") -> Sequence[socket.socket]:
@@ -33,7 +33,7 @@ def _readers(program: AggregatorProgram, count: int, last_id: str = "") -> Seque
 def _multiplying(count: int) -> bytes:
     """A small body of many events whose names are as long as they may be."""
     event = {"event": "retry_planned", "at": 1, "image": "a", "delay": 1}
-    about = {"run_id": 512 * FACE, "node": 512 * FACE, "version": 512 * FACE, "instance": 512 * FACE}
+    about = dict.fromkeys(("run_id", "node", "version", "instance"), LONGEST)
     return gzip.compress(msgspec.json.encode({**about, "events": [event] * count}))
 
 
@@ -51,13 +51,13 @@ def unread(run: Run) -> None:
         time.sleep(STUCK)
 
 
-@attack("readers", "4 readers that read nothing; 10,000 events of 8 KB of names each from a body of some KB")
+@attack("readers", "4 readers that read nothing; 10,000 events of 2 KB of names each from a body of some KB")
 def multiplied_for_four(run: Run) -> None:
     """And one more that comes back."""
     _multiplied(run, 4, 10_000)
 
 
-@attack("readers", "100 readers that read nothing; 2,500 events of 8 KB of names each from a body of 1 KB")
+@attack("readers", "100 readers that read nothing; 2,500 events of 2 KB of names each from a body of 1 KB")
 def multiplied_for_hundred(run: Run) -> None:
     """The same for all places."""
     _multiplied(run, READERS, 2_500)

@@ -5,6 +5,7 @@ damaged file makes room for a new one by itself, and is kept for whoever wants t
 """
 
 import sqlite3
+from collections.abc import Container
 from contextlib import closing
 from pathlib import Path
 
@@ -18,6 +19,22 @@ class DamagedDatabaseError(NodeprefetchError):
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether this error says that the file is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+
+
+def is_of_version(path: Path, versions: Container[int]) -> bool:
+    """Whether it is, or is too damaged to say so: a file of somebody else is nothing to be set aside.
+
+    Raises:
+        sqlite3.Error: it cannot be read, or is no database at all.
+    """
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            (version,) = database.execute("PRAGMA user_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            return True
+        raise
+    return version in versions
 
 
 def damage_in(path: Path, *, thorough: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nodeprefetch.aggregator.damage import damage_in, set_aside
+from nodeprefetch.aggregator.damage import damage_in, is_of_version, set_aside
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
@@ -126,8 +126,8 @@ def open_database(
 
 
 def _make_room(path: Path, log: Callable[[str], None]) -> None:
-    """Set a damaged file aside."""
-    if not path.exists():
+    """Set a damaged file of ours aside."""
+    if not path.exists() or not is_of_version(path, (1, VERSION)):
         return
     if problem := damage_in(path, thorough=False):
         try:
@@ -148,6 +148,10 @@ def _closing(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version not in {0, 1, VERSION}:
+        raise UsageError([f"the database {path} is of version {version}; this program knows {VERSION}"])
+    if version == 0 and database.execute("SELECT 1 FROM sqlite_schema").fetchone():
+        raise UsageError([f"the database {path} cannot be used: it has tables of another program"])
     if version == 0:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written
     database.execute("PRAGMA journal_mode = WAL")
@@ -158,8 +162,6 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
         database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     elif version == 1:
         database.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version != VERSION:
-        raise UsageError([f"the database {path} is of version {version}; this program knows {VERSION}"])
 
 
 @contextmanager

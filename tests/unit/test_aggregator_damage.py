@@ -17,6 +17,7 @@ from nodeprefetch.aggregator.schema import FILE, open_database
 from nodeprefetch.aggregator.service import make_service
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
 from nodeprefetch.aggregator.store import Store
+from nodeprefetch.errors import UsageError
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
 
 PAGE = 4096
@@ -195,3 +196,19 @@ async def test_a_reader_of_the_live_stream_is_let_go_when_it_cannot_be_read(tmp_
 
     assert (200, b"retry: 2000\n\n") == answer
     assert fails is not service.store.is_healthy
+
+
+@pytest.mark.parametrize("version", [0, 7])
+def test_a_damaged_database_of_somebody_else_stays_as_it_is(tmp_path, version):
+    with closing(sqlite3.connect(tmp_path / FILE)) as other:
+        other.executescript(
+            f"PRAGMA user_version = {version}; CREATE TABLE a (x); INSERT INTO a VALUES (zeroblob(9000))"
+        )
+    garble(tmp_path / FILE, PAGE, PAGE)
+    before = (tmp_path / FILE).read_bytes()
+
+    with pytest.raises(UsageError), open_database(tmp_path):
+        pass
+
+    assert before == (tmp_path / FILE).read_bytes()
+    assert not (tmp_path / f"{FILE}.damaged").exists()
