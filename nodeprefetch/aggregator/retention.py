@@ -26,6 +26,8 @@ _SLACK = 120
 _LOG_LARGE, _LOG_TOO_LARGE = 4 << 20, 64 << 20
 """Bytes of the write-ahead log from which it is moved, and from which everybody waits for that."""
 
+_MUCH_LARGER = 1 << 20
+"""Bytes that the file is to be larger than the database before that is a reason to move the log."""
 
 _OLD_STATES = (
     "DELETE FROM state WHERE (node, instance, image) IN"
@@ -135,11 +137,17 @@ async def _move_log(database: sqlite3.Connection, path: Path) -> None:
     """Move the write-ahead log into the database, in a thread: that waits for the disk."""
     log = path.with_name(path.name + "-wal")
     size = log.stat().st_size if log.exists() else 0
-    if size > _LOG_LARGE:
+    if size > _LOG_LARGE or _can_shrink(database, path):
         await trio.to_thread.run_sync(_checkpoint, path)
     if size > _LOG_TOO_LARGE:  # it is written faster than it is moved: make it begin anew
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.execute("PRAGMA incremental_vacuum(200)").fetchall()
+
+
+def _can_shrink(database: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file is much larger than the database, whose end has been given back in the log alone."""
+    ((pages,), (size,)) = (database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    return path.stat().st_size - int(pages) * int(size) > _MUCH_LARGER
 
 
 def _checkpoint(path: Path) -> None:

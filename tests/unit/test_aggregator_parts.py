@@ -179,6 +179,21 @@ async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
         assert 5900 == store.records.forgotten["attempt"]
 
 
+async def test_a_file_gets_smaller_when_its_results_are_forgotten(tmp_path, autojump_clock):
+    """However small the log is, which alone knows at first that the end of the file is free."""
+    with open_database(tmp_path) as database:
+        settings = AggregatorSettings(data_dir=tmp_path, retention=1)
+        store = Store(database, Bounds())
+        store.write([[Submission(batch=batch_of(*[attempt(error="x" * 1000) for _ in range(3000)]))]], 1)
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = (tmp_path / FILE).stat().st_size
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_in_bounds, make_service(settings, store, Anyone(), lambda _: None))
+            while (tmp_path / FILE).stat().st_size > before / 2:  # noqa: ASYNC110 - by a thread, in real time
+                await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autojump_clock):
     said = []
     with open_database(tmp_path) as database:
