@@ -4,6 +4,7 @@ Hypercorn's own class for this would stay after its client has gone, send withou
 connection without requests open for ever, and let a handler go on for a client that has taken its request back.
 """
 
+import select
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -62,8 +63,7 @@ class _Handlers(TaskGroup):
                     await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
             except Exception:  # noqa: BLE001 - it ends this request alone
                 await config.log.exception("Error in ASGI Framework")
-            finally:
-                await send(None)
+            await send(None)  # not when the connection itself ends: nothing can be said any more
 
         async def forward(message: Any) -> None:
             if message["type"] == "http.disconnect":
@@ -152,17 +152,24 @@ class Connection:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
                 await self._stream.aclose()
 
-    def leave(self) -> None:
-        """End now if nothing is under way."""
-        if self.is_idle:
-            self._reading.cancel()
+    def leave(self) -> bool:
+        """End now if nothing is under way, and nothing waits to be read. Returns whether it does."""
+        if not self.is_idle or self._socket.fileno() < 0 or self._has_news():
+            return False
+        return self.end()
 
-    def end(self) -> None:
-        """End now, whatever is under way."""
+    def _has_news(self) -> bool:
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def end(self) -> bool:
+        """End now, whatever is under way. Returns True: it does."""
         self._has_ended = True
         for sending in self._sends:
             sending.cancel()
         self._reading.cancel()
+        return True
 
     def _first_kind(self) -> Kind:
         if isinstance(self._stream, trio.SSLStream) and self._stream.selected_alpn_protocol() == "h2":
@@ -188,6 +195,8 @@ class Connection:
 
     async def _read(self, app: AppWrapper, handlers: TaskGroup) -> None:
         while data := await self._received():
+            if self._reading.cancel_called:  # it came in the last moment; half of its answer would be worse than none
+                break
             try:
                 await self._protocol.handle(RawData(data))
             except H2ProtocolAssumedError as preface:

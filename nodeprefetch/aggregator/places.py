@@ -1,19 +1,24 @@
 """Places of connections: who gets one, and who must leave for that."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from heapq import nlargest
+from itertools import chain, islice
 from typing import Self
 
 from nodeprefetch.aggregator.shares import Shares
+
+_ASKED = 20
+"""Connections that are asked to leave for another one."""
 
 
 class Place:
     """One connection's place. It begins idle."""
 
-    def __init__(self, places: "Places", address: str, leave: Callable[[], None]) -> None:
+    def __init__(self, places: "Places", address: str, leave: Callable[[], bool]) -> None:
         self._places = places
         self.address = address
         self.leave = leave
-        """Called when the place is needed for another connection; it is given back already."""
+        """Ends the connection, whose place is needed. Returns whether it does: a request may just have come."""
 
     def become_idle(self) -> None:
         """From now on nothing is under way here, and another connection may have the place."""
@@ -53,28 +58,36 @@ class Places:
         self.closed = 0
         """How many had to leave."""
 
-    def enter(self, address: str, leave: Callable[[], None]) -> Place | None:
-        """A place for one more connection; None when nobody can leave for it."""
+    def enter(self, address: str, leave: Callable[[], bool]) -> Place | None:
+        """A place for one more connection; None when nobody can leave for it.
+
+        Args:
+            address: the remote one.
+            leave: see `Place.leave`.
+        """
         if not self._shares.take(address):
-            leaver = self._leaver(address)
+            leaver = next((place for place in self._candidates(address) if place.leave()), None)
             if leaver is None:
                 return None
             self.closed += 1
             leaver.give_back()
-            leaver.leave()
             self._shares.add(address)
         place = Place(self, address, leave)
         self._taken.add(place)
         self.note_idle(place)
         return place
 
-    def _leaver(self, address: str) -> Place | None:
-        holder = address
-        if self._shares.is_used_up and self._idle:
-            holder = max(self._idle, key=self._shares.held_by)
-            if self._shares.held_by(holder) <= self._shares.held_by(address):
-                holder = address
-        return next(iter(self._idle.get(holder, ())), None)
+    def _candidates(self, address: str) -> Sequence[Place]:
+        """Who could leave, best first; not all of them, as asking takes time."""
+        holders = {address: None}
+        if self._shares.is_used_up:
+            richest = nlargest(_ASKED, self._idle, key=self._shares.held_by)  # stable: idle longest first
+            holders = dict.fromkeys(
+                each for each in richest if self._shares.held_by(each) > self._shares.held_by(address)
+            )
+            holders[address] = None
+        places = chain.from_iterable(self._idle.get(holder, ()) for holder in holders)
+        return list(islice(places, _ASKED))
 
     def note_idle(self, place: Place) -> None:
         """See `Place.become_idle`."""

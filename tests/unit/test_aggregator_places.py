@@ -43,8 +43,13 @@ class Room:
         self.left = []
         self.places = Places(limit)
 
-    def enter(self, address, name=None):
-        return self.places.enter(address, lambda: self.left.append(name or address))
+    def enter(self, address, name=None, *, may_leave=True):
+        def leave():
+            if may_leave:
+                self.left.append(name or address)
+            return may_leave
+
+        return self.places.enter(address, leave)
 
 
 def test_a_newcomer_takes_the_place_that_is_idle_longest():
@@ -80,7 +85,7 @@ def test_nobody_drives_out_an_address_that_holds_less():
     room = Room(3)
     for address in "aab":
         room.enter(address).become_busy()
-    room.places.enter("b", print)
+    room.enter("b")
 
     idle = Room(2)
     idle.enter("a").become_busy()
@@ -88,6 +93,15 @@ def test_nobody_drives_out_an_address_that_holds_less():
 
     assert idle.enter("a") is None
     assert [] == idle.left
+
+
+def test_who_has_just_been_asked_something_stays():
+    room = Room(2)
+    room.enter("a", may_leave=False)
+    room.enter("b")
+
+    assert room.enter("c") is not None
+    assert ["b"] == room.left
 
 
 def test_where_all_are_busy_there_is_no_place():
