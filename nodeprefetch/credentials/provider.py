@@ -124,7 +124,8 @@ class PluginContext:
     """Of the process."""
 
     warn: Callable[[str], None] = field(default=lambda _text: None)
-    """Tells people something that does not keep the provider from working. Never a secret."""
+    """Tells people something that does not keep the provider from working. Never a secret, nor the path of one: an
+    aggregator receives it too."""
 
     def option(self, key: str) -> str | None:
         """The value of an option; the last one where it was given several times."""
