@@ -7,7 +7,7 @@ from nodeprefetch.report.answers import Accepted, Answer, Foreign, Refused, Unav
 from nodeprefetch.schedule import RetryPolicy, Round, full_jitter
 
 _PATIENT = RetryPolicy(initial_delay=0.5, max_delay=30)
-_QUICK = RetryPolicy(initial_delay=0.25, max_delay=1)
+_QUICK = RetryPolicy(initial_delay=0.25, max_delay=0.5)
 _SLOW = 30.0
 """Seconds, the longest pause where somebody has to mend something first."""
 

@@ -262,9 +262,9 @@ def test_at_the_end_pauses_are_short():
     persistence = Persistence((Wire.HTTP,), lambda: 1.0)
     persistence.hurry()
 
-    assert [0.25, 0.5, 1, 1] == [persistence.pause_after(Unavailable("x")) for _ in range(4)]
-    assert 1 == persistence.pause_after(Refused("x"))
-    assert 6 == persistence.pause_after(Unavailable("x", 90.0))
+    assert [0.25, 0.5, 0.5] == [persistence.pause_after(Unavailable("x")) for _ in range(3)]
+    assert 0.5 == persistence.pause_after(Refused("x"))
+    assert 5.5 == persistence.pause_after(Unavailable("x", 90.0))
 
 
 def test_a_wish_to_be_left_alone_is_honoured_up_to_a_minute():
