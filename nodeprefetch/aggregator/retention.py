@@ -141,7 +141,8 @@ async def _move_log(database: sqlite3.Connection, path: Path) -> None:
         await trio.to_thread.run_sync(_checkpoint, path)
     if size > _LOG_TOO_LARGE:  # it is written faster than it is moved: make it begin anew
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.execute("PRAGMA incremental_vacuum(200)").fetchall()
+    # By execute() it would be one page: SQLite makes a row without columns of each, and Python takes the first.
+    database.executescript("PRAGMA incremental_vacuum(200)")
 
 
 def _can_shrink(database: sqlite3.Connection, path: Path) -> bool:

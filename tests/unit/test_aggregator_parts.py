@@ -14,7 +14,7 @@ from nodeprefetch.aggregator.ingest import Ingest
 from nodeprefetch.aggregator.metrics import wants_exposition
 from nodeprefetch.aggregator.recording import Receipt, Submission
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.retention import keep_in_bounds
+from nodeprefetch.aggregator.retention import _move_log, keep_in_bounds
 from nodeprefetch.aggregator.schema import FILE, open_database
 from nodeprefetch.aggregator.serve import serve
 from nodeprefetch.aggregator.service import make_service
@@ -192,6 +192,22 @@ async def test_a_file_gets_smaller_when_its_results_are_forgotten(tmp_path, auto
             while (tmp_path / FILE).stat().st_size > before / 2:  # noqa: ASYNC110 - by a thread, in real time
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()
+
+
+async def test_many_pages_are_given_back_in_a_round(tmp_path):
+    def pages():
+        ((count,),) = database.execute("PRAGMA page_count").fetchall()
+        return count
+
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        store.write([[Submission(batch=batch_of(*[attempt(error="x" * 1000) for _ in range(3000)]))]], 1)
+        database.execute("DELETE FROM attempt")
+        before = pages()
+
+        await _move_log(database, tmp_path / FILE)
+
+        assert before - 200 == pages()
 
 
 async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autojump_clock):
