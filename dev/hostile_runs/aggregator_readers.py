@@ -10,7 +10,7 @@ import msgspec
 
 from hostile_runs.aggregator_http2_windows import STUCK, readers
 from hostile_runs.attack import Run, attack
-from hostile_runs.plain_http import LINES, fill, post
+from hostile_runs.plain_http import LINES, fill, idle, post
 from nodeprefetch.testing.aggregator_program import AggregatorProgram
 
 READERS = 100
@@ -74,3 +74,18 @@ def _multiplied(run: Run, count: int, events: int) -> None:
         for each in _readers(program, 1, "1-0"):
             stack.callback(each.close)
         time.sleep(15)
+
+
+@attack("readers", "400 ask for the exposition at once, 400 for the JSON (11 MiB), and read nothing for a while")
+def crowds(run: Run) -> None:
+    """Nobody else waits for all of them."""
+    for accept in ("text/plain", "*/*"):
+        with run.aggregator(keeps=False) as program, ExitStack() as stack:
+            fill(program, 60_000)
+            crowd = idle(program.http_port, 400)
+            for each in crowd:
+                stack.callback(each.close)
+            for each in crowd:
+                each.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n".encode())
+            run.count += len(crowd)
+            time.sleep(STUCK)

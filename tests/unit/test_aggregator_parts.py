@@ -52,6 +52,20 @@ async def test_who_waits_together_is_stored_in_one_transaction(autojump_clock):
         assert [20] == store.groups
 
 
+async def test_what_its_client_has_taken_back_is_not_stored(autojump_clock):
+    with open_database(None) as database:
+        store = CountingStore(database, Bounds())
+        ingest = Ingest(store)
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(1):
+                await ingest.submit([submission()])
+            nursery.start_soon(ingest.run)
+            await ingest.submit([submission(node="node-2")])
+            nursery.cancel_scope.cancel()
+
+        assert [1] == store.groups
+
+
 async def test_a_transaction_has_a_bound(autojump_clock):
     large = Submission(batch=batch_of(*[attempt() for _ in range(4000)]))
     with open_database(None) as database:
