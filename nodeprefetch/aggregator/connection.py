@@ -242,6 +242,7 @@ class Connection:
         finally:
             self._sends.discard(patience)
         self.end()
+        await trio.lowlevel.checkpoint()
 
     async def _send_alone(self, data: bytes) -> None:
         try:

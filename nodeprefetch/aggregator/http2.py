@@ -109,6 +109,7 @@ class Http2(hypercorn_h2.H2Protocol):
         if scope.cancelled_caught:
             self._counters.stuck_answers += 1
             await self._reset(event.stream_id, ErrorCodes.CANCEL)
+            await trio.lowlevel.checkpoint()  # the handler is cancelled, and finds out before it makes another part
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         self._resets += sum(isinstance(event, h2.events.StreamReset) for event in events)
