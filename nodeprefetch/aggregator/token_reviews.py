@@ -22,8 +22,8 @@ _GOOD_FOR, _BAD_FOR = 60.0, 10.0
 _UNKNOWN_AT_ONCE, _KNOWN_AT_ONCE = 12, 4
 """Questions to the API server at one moment: about new tokens, and again about tokens that were let in before."""
 
-_LONGEST_REVIEW = 10.0
-"""Seconds for an answer of the API server, and for waiting until it can be asked."""
+_LONGEST_REVIEW = 8.0
+"""Seconds for an answer of the API server, and for waiting until it can be asked. SIGTERM waits for that answer."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 """What a token of a service account looks like (RFC 7519, signed)."""

@@ -315,12 +315,12 @@ async def test_an_api_server_that_was_lost_and_came_back_is_in_the_log_once_each
     ] == tried.said
 
 
-async def test_an_api_server_without_an_answer_is_given_up_after_ten_seconds(autojump_clock):
+async def test_an_api_server_without_an_answer_is_given_up_after_eight_seconds(autojump_clock):
     tried = accounts()
     tried.reviewer.slow = frozenset({jwt("slow")})
 
     assert (503, "no_review") == await tried.refused("slow")
-    assert 10 == trio.current_time()
+    assert 8 == trio.current_time()
 
 
 async def test_no_token_is_kept_in_memory(autojump_clock):
