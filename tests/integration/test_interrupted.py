@@ -45,7 +45,7 @@ def interrupted(process: subprocess.Popen[bytes], said: bytes) -> tuple[int, byt
         ("trio", "unpin"),
         ("trio", "leases"),
         ("trio", "aggregate"),
-        ("sqlite3", "aggregate-metrics"),
+        ("nodeprefetch.aggregator.store", "aggregate-metrics"),
     ],
 )
 def test_while_a_module_is_loaded(tmp_path: Path, module: str, arguments: str) -> None:
