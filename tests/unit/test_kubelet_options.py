@@ -279,7 +279,7 @@ def test_a_token_file_that_cannot_be_used_is_an_error(node: Node, tmp_path: Path
         f"{option} {tmp_path}/large: the token file holds no token",
         f"{option} {tmp_path}/lines: the token file holds no token",
         f"{option} {tmp_path}/missing: the token file cannot be read: No such file or directory",
-        f"{option} x\0y: the token file cannot be read: embedded null byte",
+        f"{option} x\0y: the token file cannot be read: a path must not hold a NUL",
     ] == problems(caught)
 
 

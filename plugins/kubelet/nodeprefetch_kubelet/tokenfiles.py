@@ -62,8 +62,8 @@ def read_token(path: Path) -> str:
             data = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise KubeletProviderError(f"the token file cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a NUL in the path
-        raise KubeletProviderError(f"the token file cannot be read: {error}") from error
+    except ValueError as error:
+        raise KubeletProviderError("the token file cannot be read: a path must not hold a NUL") from error
     token = data.decode("ascii", "replace").strip()
     if not token.isascii() or not token.isprintable() or not token or len(data) > _MAX_BYTES:
         raise KubeletProviderError("the token file holds no token")
