@@ -48,7 +48,8 @@ async def test_slices_together_are_all_in_their_order_once(keys, rows, after, la
     with open_database(None) as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "_ROWS", rows)
         database.executemany(
-            "INSERT INTO state VALUES (?2, ?1, ?3, 1, 'present', 1, 1, 1, '', '', '', 1, '', 1)", sorted(keys)
+            "INSERT INTO state VALUES (?, ?, ?, 1, 'present', 1, 1, 1, '', '', '', 1, '', 1)",
+            [(instance, node, image) for node, instance, image in sorted(keys)],
         )
         found = []
         async for part in slices.slices(database, after, last):
