@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final, TypeVar
+
+import trio
 
 from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
@@ -18,6 +21,9 @@ NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 
 EXPIRES: Final = "containerd.io/gc.expire"
 """Label of a lease: when it ends, RFC 3339."""
+
+_ABORT_PAUSES = (0.05, 0.2, 1.0)
+"""Seconds before an abort is tried again: a pull that was just cut may still write, which hinders its removal."""
 
 _KINDS = {kind.value: kind for kind in ResourceKind}
 
@@ -87,6 +93,13 @@ class ContainerdClient:
 
     async def abort_ingest(self, ref: str) -> bool:
         """Drop a blob on its way, whoever holds it. False where there is none."""
+        for pause in _ABORT_PAUSES:
+            with suppress(RuntimeFaultError):
+                return await self._abort(ref)
+            await trio.sleep(pause)
+        return await self._abort(ref)
+
+    async def _abort(self, ref: str) -> bool:
         return await _unless({Status.NOT_FOUND}, self._content.abort(rpc.content.AbortRequest(ref=ref))) is not None
 
     async def blob_size(self, digest: str) -> int | None:
