@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from nodeprefetch.aggregateflags import AggregateFlags, aggregator_settings
-from nodeprefetch.errors import UsageError
+from nodeprefetch.errors import UsageError, leaves
 from nodeprefetch.outlet import open_outlet
 from nodeprefetch.printable import printable
 
@@ -47,10 +47,7 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008
         try:
             trio.run(main, lambda line: output.put(printable(line)))
         except* DamagedDatabaseError as group:
-            error: BaseException = group
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            output.put(printable(str(error)))
+            output.put(printable(str(next(leaves(group)))))
             code = _DAMAGED
     return code
 

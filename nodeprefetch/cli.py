@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
 from nodeprefetch import __version__
-from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError
+from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError, leaves
 from nodeprefetch.flags import (
     ENVIRONMENT_PREFIX,
     ExplainFlags,
@@ -200,15 +200,7 @@ def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:
     with open_outlet(sys.stderr) as outlet:
-        for error in _leaves(group):
+        for error in leaves(group):
             for line in str(error).split("\n"):
                 outlet.put(f"nodeprefetch: {printable(line)}")
     return code
-
-
-def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[BaseException]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error

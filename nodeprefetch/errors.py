@@ -8,6 +8,15 @@ class NodeprefetchError(Exception):
     """Everything we raise on purpose. Its text is fit for a person and holds no secret."""
 
 
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in an exception group, however deep, in their order; of any other error, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from leaves(each)
+    else:
+        yield error
+
+
 class UsageError(NodeprefetchError):
     """What the user gave cannot be used: flags, image lists, secrets, configuration. Nothing was pulled.
 

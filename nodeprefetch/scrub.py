@@ -49,7 +49,7 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     credentials after `Authorization:`, `Bearer`, `Basic`, `token=` and the like; and the decoded credential that
     containerd quotes when it has no colon. Works in time in proportion to the text, before it is cut.
     """
-    known = frozenset(one for one in (*secrets, *known_secrets()) if len(one) >= SHORTEST_SECRET)
+    known = (*secrets, *known_secrets())
     text = _mask(text, known)
     text = _DECODED_AUTH.sub(rf'\1"{_MASK}"', text)
     text = _URL_REST.sub(_without_userinfo_and_query, text)
@@ -64,11 +64,11 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 def mask_known(text: str) -> str:
     """The text without the secrets handed out so far, for texts that were written for people: nothing is guessed."""
-    return _mask(text, frozenset(one for one in known_secrets() if len(one) >= SHORTEST_SECRET))
+    return _mask(text, known_secrets())
 
 
-def _mask(text: str, secrets: frozenset[str]) -> str:
-    forms, cores = _shapes(secrets)
+def _mask(text: str, secrets: Iterable[str]) -> str:
+    forms, cores = _shapes(frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET))
     for form in forms:
         text = text.replace(form, _MASK)
     return _BASE64_RUN.sub(lambda run: _mask_run(run, cores), text) if cores else text

@@ -54,7 +54,7 @@ def make_app(service: Service, *, reading: bool) -> App:
     if reading:
         routes += [
             route("/v1/events", live, ["GET"], reads=True),
-            route("/v1/status", _status_in_turn, ["GET"], reads=True),
+            route("/v1/status", status, ["GET"], reads=True),
             route("/metrics", metrics, _ANY, reads=True),
             route("/openapi.json", document, ["GET"], reads=True),
         ]
@@ -89,11 +89,6 @@ def make_app(service: Service, *, reading: bool) -> App:
 
 async def _alive(_: Service, __: Request) -> Response:
     return PlainTextResponse("ok\n")
-
-
-async def _status_in_turn(service: Service, request: Request) -> Response:
-    async with service.turns.turn(address_of(request.scope)):
-        return await status(service, request)
 
 
 async def _ready(service: Service, _: Request) -> Response:

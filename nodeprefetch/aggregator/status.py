@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodeprefetch.aggregator.answers import json_answer
+from nodeprefetch.aggregator.asgi import address_of
 from nodeprefetch.aggregator.overview import node_state
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.service import Service
@@ -41,6 +42,11 @@ async def status(service: Service, request: Request) -> Response:
     Raises:
         RefusedError: parameters that make no sense.
     """
+    async with service.turns.turn(address_of(request.scope)):
+        return await _page(service, request)
+
+
+async def _page(service: Service, request: Request) -> Response:
     query = request.query_params
     if unknown := set(query) - _KNOWN:
         raise RefusedError(400, "unknown_parameter", f"no such parameter: {min(unknown)[:40]}")

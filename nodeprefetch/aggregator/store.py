@@ -106,15 +106,16 @@ class Store:
         """Something could not be read. Logged once, until it can be again. Returns what to answer."""
         what = "the results could not be read"
         self.is_suspect = True
-        self._fail("not_readable", what, "read", error)
-        return RefusedError(503, "not_readable", f"{what}: {error}", retry_after=self.records.bounds.retry_after)
+        return self._fail("not_readable", what, "read", error)
 
-    def _fail(self, reason: str, what: str, done: str, error: sqlite3.Error) -> None:
+    def _fail(self, reason: str, what: str, done: str, error: sqlite3.Error) -> RefusedError:
         self.is_suspect = self.is_suspect or is_damage(error)
+        refused = RefusedError(503, reason, f"{what}: {error}", retry_after=self.records.bounds.retry_after)
         if self.problem is None:
-            self.problem = RefusedError(503, reason, f"{what}: {error}", retry_after=self.records.bounds.retry_after)
+            self.problem = refused
             self._over = f"the database can be {done} again"
             self._log(f"{what}: {error}; not ready until the database can be {done} again")
+        return refused
 
     def recover(self) -> None:
         """After a failure, see whether the database can be written again: nobody may submit while it cannot.

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from nodeprefetch.errors import leaves
 from nodeprefetch.report.reporter import Reporter
 from nodeprefetch.telling import where_raised
 
@@ -37,7 +38,7 @@ async def reporting(
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a reporter, pulls go on
-            complain(f"{type(reporter).__name__} failed, the run continues: {where_raised(_deepest(error))}")
+            complain(f"{type(reporter).__name__} failed, the run continues: {where_raised(next(leaves(error)))}")
 
     async def finish(group: Sequence[Reporter]) -> None:
         async with trio.open_nursery() as ends:
@@ -57,9 +58,3 @@ async def reporting(
                         await finish(speakers)
                     await finish(reporters)
             background.cancel_scope.cancel()
-
-
-def _deepest(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -10,6 +10,7 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
 from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.errors import leaves
 from nodeprefetch.imageref import ImageRef
 from nodeprefetch.rpc import cri
 from nodeprefetch.runtime.faults import RuntimeFaultError
@@ -148,21 +149,14 @@ class CriHandlers:
         try:
             done = await download(ref, auth)
         except* OSError as errors:
-            failure = GRPCError(Status.UNKNOWN, f"{prefix}failed to do request: {_first(errors)}")
+            failure = GRPCError(Status.UNKNOWN, f"{prefix}failed to do request: {next(leaves(errors))}")
         except* DownloadError as errors:
-            first = _first(errors)
+            first = next(leaves(errors))
             failure = GRPCError(Status[getattr(first, "code", "UNKNOWN")], f"{prefix}{first}")
         else:
             self._script.hold(ref, done.image_id, digest=done.digest, size=done.size)
             return done.image_id
         raise failure
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 def _name(spec: cri.ImageSpec | None) -> str:

@@ -1,9 +1,7 @@
 """Clients that take nothing, say nothing, or take back what they asked for: raw connections to a real aggregator."""
 
-import http.client
 import re
 import socket
-import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import h2.config
@@ -18,6 +16,7 @@ from nodeprefetch.aggregator.asgi import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
 from nodeprefetch.testing.batches import attempt, batch_of
+from nodeprefetch.testing.patience import eventually
 
 LINES = {"content-type": "application/x-ndjson"}
 MUCH = b"\n".join(msgspec.json.encode(batch_of(*[attempt("image" * 100) for _ in range(100)])) for _ in range(40))
@@ -27,17 +26,6 @@ MUCH = b"\n".join(msgspec.json.encode(batch_of(*[attempt("image" * 100) for _ in
 def gauge(running, name):
     text = running.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
     return float(re.search(rf"^nodeprefetch_aggregator_{name} (\S+)$", text, re.MULTILINE)[1])
-
-
-def eventually(is_so):
-    for _ in range(200):
-        try:
-            if is_so():
-                return True
-        except (OSError, http.client.HTTPException):
-            pass
-        time.sleep(0.05)
-    return False
 
 
 class Peer:

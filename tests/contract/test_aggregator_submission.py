@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from nodeprefetch.aggregator.asgi import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from nodeprefetch.testing.patience import eventually
 
 MSGPACK = {"content-type": "application/msgpack"}
 LINES = {"content-type": "application/x-ndjson"}
@@ -195,18 +195,6 @@ def test_half_a_head_is_not_waited_for(bounded):
         client.sendall(b"POST /v1/events HTTP/1.1\r\nhost:")
 
         assert b"" == client.recv(1000)
-
-
-def eventually(is_so):
-    """Closing a connection takes a moment."""
-    for _ in range(100):
-        try:
-            if is_so():
-                return True
-        except (OSError, http.client.HTTPException):
-            pass
-        time.sleep(0.05)
-    return False
 
 
 def test_a_client_that_leaves_in_the_middle_leaves_nothing(aggregator):
