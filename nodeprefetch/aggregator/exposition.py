@@ -29,12 +29,19 @@ _TALLIES_AT_ONCE = 1_000
 _OTHERS = "(others)"
 
 
-async def exposition(service: Service, accept: str) -> tuple[bytes, str]:
-    """The exposition in the format that is asked for, and its content type."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service, await service.overviews.latest(), await _summed(service)))
+async def exposition(service: Service, accept: str, address: str) -> tuple[bytes, str]:
+    """The exposition in the format that is accepted, and its content type.
+
+    It has all that was stored before this was asked.
+    """
     encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+
+    async def make() -> bytes:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collector(service, await service.overviews.latest(), await _summed(service)))
+        return encode(registry)
+
+    return await service.expositions.made(content_type, make, address), content_type
 
 
 @dataclass(frozen=True, slots=True)

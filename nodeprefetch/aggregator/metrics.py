@@ -22,8 +22,7 @@ async def metrics(service: Service, request: Request) -> Response:
     if wants_exposition(accept):
         from nodeprefetch.aggregator.exposition import exposition  # noqa: PLC0415 - 40 ms, for whom Prometheus reads
 
-        async with service.turns.turn(address):
-            body, content_type = await exposition(service, accept)
+        body, content_type = await exposition(service, accept, address)
         return Response(body, headers={"content-type": content_type, "vary": "accept"})
     return _OlderJson(service, older_json(service.store.database, service.turns, address))
 

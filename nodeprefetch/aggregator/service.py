@@ -11,7 +11,7 @@ from nodeprefetch.aggregator.overview import Overviews
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
 from nodeprefetch.aggregator.shares import Shares
 from nodeprefetch.aggregator.store import Store
-from nodeprefetch.aggregator.turns import Turns
+from nodeprefetch.aggregator.turns import SharedTexts, Turns
 from nodeprefetch.aggregator.wire import Decoder
 
 
@@ -33,6 +33,8 @@ class Service:
     turns: Turns
     """For reading, and for decoding large bodies."""
 
+    expositions: SharedTexts
+
     log: Callable[[str], None]
     """Takes a line for people."""
 
@@ -52,6 +54,7 @@ def make_service(
 ) -> Service:
     """A service over an open store; `ingest.run` must be running."""
     budget = Budget(settings.bounds.in_flight, settings.bounds.retry_after)
+    turns = Turns()
     return Service(
         settings=settings,
         store=store,
@@ -63,6 +66,7 @@ def make_service(
         budget=budget,
         readers=Shares(settings.bounds.readers),
         texts=Texts(store.database, budget),
-        turns=Turns(),
+        turns=turns,
+        expositions=SharedTexts(turns),
         log=log,
     )

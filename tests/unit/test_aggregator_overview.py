@@ -96,7 +96,7 @@ async def test_others_go_on_while_an_overview_or_a_page_is_made(database):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
         during = [
-            await turns_during(exposition(service, "text/plain")),
+            await turns_during(exposition(service, "text/plain", "a")),
             await turns_during(status._rows(store, {"state": "failed"}, None, 10)),
             await turns_during(status._rows(store, {"image": "7:1"}, None, 100)),
         ]
