@@ -10,14 +10,14 @@ from nodeprefetch.flags import FetchFlags, fetch_settings, read_seconds
 from nodeprefetch.inputs import plugin_options
 from nodeprefetch.report.endpoint import parse_endpoint
 from nodeprefetch.report.labelkey import check_prefix
-from tests.golden.regenerate import FILES, objects
+from tests.golden.regenerate import COMMANDS, objects
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-all_golden = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+every_installation = pytest.mark.parametrize("name", COMMANDS)
 
 
-def pods(file):
-    found = [each for each in objects(file) if each["kind"] in {"DaemonSet", "Deployment"}]
+def pods(installation):
+    found = [each for each in objects(installation) if each["kind"] in {"DaemonSet", "Deployment"}]
     return [(each["metadata"], each["spec"]["template"]["spec"]) for each in found]
 
 
@@ -29,10 +29,10 @@ def parsed(container):
     return command, bound.arguments
 
 
-def containers(file, name):
+def containers(installation, name):
     return [
         (metadata, pod, each)
-        for metadata, pod in pods(file)
+        for metadata, pod in pods(installation)
         for each in (*pod.get("initContainers", ()), *pod["containers"])
         if each["name"] == name
     ]
@@ -42,9 +42,9 @@ def is_mounted(path, container):
     return any(path == m["mountPath"] or path.startswith(m["mountPath"] + "/") for m in container["volumeMounts"])
 
 
-@all_golden
-def test_fetch_takes_its_arguments(file):
-    ((metadata, _, container),) = containers(file, "prefetch")
+@every_installation
+def test_fetch_takes_its_arguments(name):
+    ((metadata, _, container),) = containers(name, "prefetch")
 
     _, bound = parsed(container)
 
@@ -61,18 +61,18 @@ def test_fetch_takes_its_arguments(file):
     assert all(is_mounted(path, container) for path in paths if path)
 
 
-@all_golden
-def test_a_pod_lives_longer_than_its_report_may_take(file):
-    ((_, pod, container),) = containers(file, "prefetch")
+@every_installation
+def test_a_pod_lives_longer_than_its_report_may_take(name):
+    ((_, pod, container),) = containers(name, "prefetch")
 
     _, bound = parsed(container)
 
     assert read_seconds(bound["flags"], "report_grace") + 10 <= pod["terminationGracePeriodSeconds"]
 
 
-@all_golden
-def test_sleep_takes_its_arguments(file):
-    ((_, _, container),) = containers(file, "sleep")
+@every_installation
+def test_sleep_takes_its_arguments(name):
+    ((_, _, container),) = containers(name, "sleep")
 
     command, bound = parsed(container)
 
@@ -80,13 +80,13 @@ def test_sleep_takes_its_arguments(file):
     assert {} == bound
 
 
-METRICS = [file for file in FILES if containers(file, "aggregator")]
+METRICS = [name for name in COMMANDS if containers(name, "aggregator")]
 
 
-@pytest.mark.parametrize("file", METRICS, ids=lambda file: file.stem)
-def test_the_aggregator_takes_its_arguments_and_the_fetch_pods_tokens(file):
-    ((metadata, _, container),) = containers(file, "aggregator")
-    ((fetching, fetch_pod, fetch_container),) = containers(file, "prefetch")
+@pytest.mark.parametrize("name", METRICS)
+def test_the_aggregator_takes_its_arguments_and_the_fetch_pods_tokens(name):
+    ((metadata, _, container),) = containers(name, "aggregator")
+    ((fetching, fetch_pod, fetch_container),) = containers(name, "prefetch")
 
     _, bound = parsed(container)
 

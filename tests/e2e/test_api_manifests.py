@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +10,9 @@ import yaml
 from nodeprefetch.testing.apiserver import ApiServer
 from nodeprefetch.testing.kubectl import KubectlError
 from tests.e2e.installation import ROOT, Installation, namespace_object
+from tests.golden.regenerate import COMMANDS, text
 
 pytestmark = pytest.mark.apiserver
-
-GOLDEN = sorted((ROOT / "tests" / "golden").glob("*.yaml"))
 
 SERVICE_MONITORS: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -41,7 +39,7 @@ SERVICE_MONITORS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def prepared(api_server: ApiServer) -> ApiServer:
-    """Has the namespaces of the golden manifests, and knows ServiceMonitors."""
+    """Has the namespaces of the installations, and knows ServiceMonitors."""
     kubectl = api_server.kubectl
     kubectl.apply(json.dumps(SERVICE_MONITORS))
     kubectl.apply(json.dumps(namespace_object("prefetch")))
@@ -49,14 +47,14 @@ def prepared(api_server: ApiServer) -> ApiServer:
     return api_server
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_every_golden_manifest_is_taken(prepared: ApiServer, path: Path) -> None:
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_installation_is_taken(prepared: ApiServer, name: str) -> None:
     """Each over the one before, as an edit of flags is. Fields that the server does not know are errors."""
-    text = path.read_text(encoding="utf-8")
-    wanted = sorted(f"{each['kind']}/{each['metadata']['name']}".lower() for each in yaml.safe_load_all(text))
+    manifest = text(name)
+    wanted = sorted(f"{each['kind']}/{each['metadata']['name']}".lower() for each in yaml.safe_load_all(manifest))
 
-    tried = prepared.kubectl.apply(text, "--dry-run=server", "--validate=strict")
-    done = prepared.kubectl.apply(text, "--validate=strict")
+    tried = prepared.kubectl.apply(manifest, "--dry-run=server", "--validate=strict")
+    done = prepared.kubectl.apply(manifest, "--validate=strict")
 
     assert wanted == _names(tried)
     assert wanted == _names(done)

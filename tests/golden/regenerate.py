@@ -1,7 +1,6 @@
-"""Golden manifests: each file's first line is the command that makes the file.
+"""Installations of all kinds by their command lines; the manifests of a few of them are golden files.
 
-python -m tests.golden.regenerate     writes them again, after a change of what is printed; read the difference
-echo '# nodeprefetch-deploy web --some-flag' > tests/golden/some-flag.yaml    and then the same makes a new one
+python -m tests.golden.regenerate     writes the golden files again, after a change of what is printed: read the diff
 """
 
 import shlex
@@ -14,30 +13,30 @@ from deploy_gen.output import render
 from deploy_gen.reading import read_options
 
 FOLDER = Path(__file__).parent
+COMMANDS = {
+    name: shlex.split(line)
+    for name, _, line in (
+        each.partition(" ") for each in (FOLDER / "commands.txt").read_text(encoding="utf-8").splitlines()
+    )
+}
+"""The arguments, by the installation's name."""
+
 FILES = sorted(FOLDER.glob("*.yaml"))
+"""Named for the installations that are in them."""
 
 
-def command(file: Path) -> list[str]:
-    """The arguments that the file was made with."""
-    with file.open(encoding="utf-8") as lines:
-        program, *arguments = shlex.split(lines.readline().removeprefix("# "))
-    if program != "nodeprefetch-deploy":
-        raise ValueError(f"{file}: the first line is not the command that made it")
-    # Paths are as seen from the golden files, wherever the tests are started.
-    return [one.replace("--images=", f"--images={FOLDER}/") for one in arguments]
+def objects(name: str) -> list[Object]:
+    """The manifests of an installation."""
+    # Paths are as seen from this folder, wherever the tests are started.
+    arguments = [each.replace("--images=", f"--images={FOLDER}/") for each in COMMANDS[name]]
+    return manifests(read_options(parse(arguments)))
 
 
-def objects(file: Path) -> list[Object]:
-    """What is to be in it."""
-    return manifests(read_options(parse(command(file))))
-
-
-def text(file: Path) -> str:
-    """What the file is to hold."""
-    arguments = command(file)
-    return render(objects(file), "yaml", [one.replace(f"{FOLDER}/", "") for one in arguments])
+def text(name: str) -> str:
+    """What is printed."""
+    return render(objects(name), "yaml", COMMANDS[name])
 
 
 if __name__ == "__main__":
-    for each in FILES:
-        each.write_text(text(each), encoding="utf-8")
+    for file in FILES:
+        file.write_text(text(file.stem), encoding="utf-8")

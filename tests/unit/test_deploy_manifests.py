@@ -11,11 +11,11 @@ from deploy_gen.manifests import manifests
 from deploy_gen.platforms import FLAVORS
 from deploy_gen.reading import read_options
 from nodeprefetch.report.labelkey import label_key, summary_key
-from tests.golden.regenerate import FILES, objects
+from tests.golden.regenerate import COMMANDS, objects, text
 from tests.unit.docs_pages import ROOT, blocks
 
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
-all_golden = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+every_installation = pytest.mark.parametrize("name", COMMANDS)
 
 
 def made(*arguments):
@@ -39,9 +39,9 @@ def prefetch(found):
     return one(found, "DaemonSet")["spec"]["template"]["spec"]["initContainers"][0]
 
 
-@all_golden
-def test_no_container_has_more_than_it_needs(file):
-    for container in containers(objects(file)):
+@every_installation
+def test_no_container_has_more_than_it_needs(name):
+    for container in containers(objects(name)):
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
         assert ["ALL"] == security["capabilities"]["drop"]
@@ -50,9 +50,9 @@ def test_no_container_has_more_than_it_needs(file):
         assert (container["name"] == "prefetch") == (security.get("runAsUser") == 0)
 
 
-@all_golden
-def test_tokens_are_where_they_are_used_and_nowhere_else(file):
-    found = objects(file)
+@every_installation
+def test_tokens_are_where_they_are_used_and_nowhere_else(name):
+    found = objects(name)
     with_token = [
         each["name"]
         for each in containers(found)
@@ -69,9 +69,9 @@ def test_tokens_are_where_they_are_used_and_nowhere_else(file):
     assert all(each["automountServiceAccountToken"] is False for each in found if each["kind"] == "ServiceAccount")
 
 
-@all_golden
-def test_everything_of_the_node_is_mounted_read_only(file):
-    for pod in pods(objects(file)):
+@every_installation
+def test_everything_of_the_node_is_mounted_read_only(name):
+    for pod in pods(objects(name)):
         of_node = {volume["name"] for volume in pod["volumes"] if "hostPath" in volume}
         mounts = [m for c in (*pod.get("initContainers", ()), *pod["containers"]) for m in c.get("volumeMounts", ())]
 
@@ -80,9 +80,9 @@ def test_everything_of_the_node_is_mounted_read_only(file):
         assert all(v["hostPath"]["type"] in {"Directory", "File"} for v in pod["volumes"] if "hostPath" in v)
 
 
-@all_golden
-def test_pods_are_selected_by_their_own_labels(file):
-    found = objects(file)
+@every_installation
+def test_pods_are_selected_by_their_own_labels(name):
+    found = objects(name)
     templates = [each["spec"]["template"]["metadata"]["labels"] for each in found if "template" in each.get("spec", {})]
     for each in found:
         spec = each.get("spec", {})
@@ -96,9 +96,9 @@ def test_pods_are_selected_by_their_own_labels(file):
             assert 1 == sum(wanted(spec).items() <= labels.items() for labels in templates)
 
 
-@all_golden
-def test_accounts_that_are_bound_or_used_are_there(file):
-    found = objects(file)
+@every_installation
+def test_accounts_that_are_bound_or_used_are_there(name):
+    found = objects(name)
     namespace = found[0]["metadata"]["namespace"]
     accounts = {each["metadata"]["name"] for each in found if each["kind"] == "ServiceAccount"}
     subjects = [subject for each in found for subject in each.get("subjects", ())]
@@ -166,15 +166,15 @@ def test_the_restriction_is_of_the_keys_that_fetch_writes(name, prefix):
 
 def test_an_edit_of_the_list_rolls_out(tmp_path):
     digests = []
-    for text in ("nginx:1\n", "nginx:2\n"):
-        (tmp_path / "list").write_text(text)
+    for content in ("nginx:1\n", "nginx:2\n"):
+        (tmp_path / "list").write_text(content)
         found = made("web", f"--images={tmp_path}/list")
         digests.append(
             one(found, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]["nodeprefetch.io/images-sha256"]
         )
-        assert {"images.txt": text} == one(found, "ConfigMap")["data"]
+        assert {"images.txt": content} == one(found, "ConfigMap")["data"]
 
-    assert [hashlib.sha256(text).hexdigest() for text in (b"nginx:1\n", b"nginx:2\n")] == digests
+    assert [hashlib.sha256(content).hexdigest() for content in (b"nginx:1\n", b"nginx:2\n")] == digests
 
 
 @pytest.mark.parametrize(
@@ -342,3 +342,20 @@ def test_a_tag_that_cannot_be_a_label_is_left_out_of_the_labels():
     found = made("web", f"--version={'a' * 64}")
 
     assert all("app.kubernetes.io/version" not in each["metadata"]["labels"] for each in found)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "directory"),
+    [
+        ("k0s", "/run/k0s"),
+        ("k3s", "/run/k3s/containerd"),
+        ("microk8s", "/var/snap/microk8s/common/run"),
+        ("rke2", "/run/k3s/containerd"),
+    ],
+)
+def test_a_flavor_differs_by_the_directory_of_its_socket(flavor, directory):
+    plain, of_flavor = text("vanilla"), text(flavor)
+
+    assert 1 == plain.count("/run/containerd")
+    expected = plain.replace("/run/containerd", directory).splitlines()[1:]
+    assert expected == of_flavor.splitlines()[1:]

@@ -45,7 +45,7 @@ def test_external_links_are_well_formed():
     external = sorted({link for page in PAGES for link in links(page) if urlsplit(link).scheme})
     print("\n" + "\n".join(external))  # noqa: T201 - for dev/docs
 
-    assert len(external) > 10
+    assert external
     assert [] == [link for link in external if urlsplit(link).scheme != "https" or "." not in urlsplit(link).netloc]
 
 

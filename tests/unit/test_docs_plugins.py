@@ -38,10 +38,6 @@ def run(project: Path, *module: str) -> str:
     return ended.stdout
 
 
-def test_the_example_has_20_lines():
-    assert 20 >= len([line for line in blocks("python")[0].splitlines() if line.strip()])
-
-
 def test_the_example_passes_its_own_tests(project: Path):
     assert re.search(r"\b\d\d passed", run(project, "pytest", "-p", "no:cacheprovider"))
 
