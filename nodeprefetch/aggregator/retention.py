@@ -10,7 +10,6 @@ import trio
 from nodeprefetch.aggregator.damage import DamagedDatabaseError, damage_in, set_aside
 from nodeprefetch.aggregator.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.schema import FILE
-from nodeprefetch.aggregator.service import Service
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.store import Store
 
@@ -36,8 +35,12 @@ _OLD_STATES = (
 _OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIMIT ?)"
 
 
-async def keep_in_bounds(service: Service) -> None:
+async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
     """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next.
+
+    Args:
+        store: in which.
+        settings: how long and how much is kept, and where.
 
     Raises:
         DamagedDatabaseError: the database is of no use any more.
@@ -45,15 +48,15 @@ async def keep_in_bounds(service: Service) -> None:
     while True:
         await trio.sleep(_EVERY)
         try:
-            if service.store.is_suspect and service.settings.data_dir is not None:
-                await _examine(service.settings.data_dir / FILE)
-            service.store.is_suspect = False
-            service.store.recover()
-            await forget(service.store, service.settings, int(time.time()))
-            if service.settings.data_dir is not None:
-                await _move_log(service.store.database, service.settings.data_dir / FILE)
+            if store.is_suspect and settings.data_dir is not None:
+                await _examine(settings.data_dir / FILE)
+            store.is_suspect = False
+            store.recover()
+            await forget(store, settings, int(time.time()))
+            if settings.data_dir is not None:
+                await _move_log(store.database, settings.data_dir / FILE)
         except sqlite3.Error as error:
-            service.store.fail("could not delete expired results", error)
+            store.fail("could not delete expired results", error)
 
 
 async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:

@@ -66,7 +66,7 @@ async def serve(
         server = Server(settings.bounds, service.counters, tls)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(service.ingest.run)
-            housekeeping.start_soon(keep_in_bounds, service)
+            housekeeping.start_soon(keep_in_bounds, service.store, settings)
             if tls is not None:
                 housekeeping.start_soon(renew, tls, settings, announce)
             async with trio.open_nursery() as serving:

@@ -126,7 +126,7 @@ async def test_damage_that_a_reading_meets_ends_the_aggregator_and_the_file_is_s
         assert {503} == {status for status, _ in answers}
         assert {b"malformed" in body for _, body in answers} == {True}
         with pytest.raises(DamagedDatabaseError, match=r"is damaged: .*; kept as .*a new start begins a new one"):
-            await keep_in_bounds(service)
+            await keep_in_bounds(service.store, service.settings)
 
     assert 1 == len(said)
     with open_database(tmp_path) as database:
@@ -145,7 +145,7 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
         service.store.write([[Submission(batch=batch_of(attempt()))]], 2**40)
         still = await ask(app, "/readyz", "*/*")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_in_bounds, service)
+            nursery.start_soon(keep_in_bounds, service.store, service.settings)
             while not service.store.is_healthy:  # noqa: ASYNC110 - by a thread, in real time
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()

@@ -184,7 +184,7 @@ async def test_the_log_is_moved_into_the_database(tmp_path, autojump_clock):
             store.write([[Submission(batch=batch)]], 2**40)
         before = (tmp_path / FILE).stat().st_size
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_in_bounds, service)
+            nursery.start_soon(keep_in_bounds, service.store, service.settings)
             while (tmp_path / FILE).stat().st_size == before:  # noqa: ASYNC110 - by a thread, in real time
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()
@@ -202,7 +202,7 @@ async def test_a_file_gets_smaller_when_its_results_are_forgotten(tmp_path, auto
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = (tmp_path / FILE).stat().st_size
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_in_bounds, make_service(settings, store, Anyone(), lambda _: None))
+            nursery.start_soon(keep_in_bounds, store, settings)
             while (tmp_path / FILE).stat().st_size > before / 2:  # noqa: ASYNC110 - by a thread, in real time
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()
@@ -231,7 +231,7 @@ async def test_a_round_that_fails_is_told_and_the_next_one_tried(tmp_path, autoj
         store.write([[submission()]], 1)
         service = make_service(AggregatorSettings(retention=1), store, Anyone(), said.append)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_in_bounds, service)
+            nursery.start_soon(keep_in_bounds, service.store, service.settings)
             database.execute("PRAGMA query_only = 1")
             await trio.sleep(3.5)
             failed, unhealthy = len(said), not store.is_healthy
