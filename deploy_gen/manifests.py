@@ -1,13 +1,13 @@
 """All objects of an installation, in the order in which they are to be made."""
 
-from deploy_gen.access import aggregator_access, fetch_access
-from deploy_gen.collecting import deployment, service, service_monitor, volume_claim
-from deploy_gen.fetching import daemon_set, image_list
+from deploy_gen.aggregator import deployment, service, service_monitor, volume_claim
+from deploy_gen.daemonset import daemon_set, image_list
 from deploy_gen.networking import network_policies
-from deploy_gen.nodeaccess import node_restriction
+from deploy_gen.node_access import node_restriction
 from deploy_gen.objects import Object
 from deploy_gen.options import Options
 from deploy_gen.quota import needs_quota, resource_quota
+from deploy_gen.rbac import aggregator_access, fetch_access
 
 
 def manifests(options: Options) -> list[Object]:

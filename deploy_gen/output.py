@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 
 from deploy_gen.objects import Object
-from deploy_gen.yamltext import to_yaml
+from deploy_gen.yaml import to_yaml
 
 
 def render(objects: Sequence[Object], output: str, arguments: Sequence[str]) -> str:

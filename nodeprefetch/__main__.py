@@ -22,7 +22,7 @@ def main() -> None:
             sys.stdout.write(f"{__version__}\n")
             sys.exit(0)
         case arguments:
-            from nodeprefetch.cli import run  # noqa: PLC0415
+            from nodeprefetch.cli.commands import run  # noqa: PLC0415
 
             code = run(arguments)
             _let_go_of_standard_streams()

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodeprefetch.diskfloor import DiskFloor
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import RetryPolicy
 
 
 class PullPolicy(StrEnum):

@@ -11,9 +11,9 @@ from benchmarks.startup import fetch
 from benchmarks.surroundings import Surroundings
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
+from nodeprefetch.values.image_ref import ImageRef
 
 _ENTRIES, _LOOKUPS, _IMAGES, _ROUNDS = 200, 500, 50, 9
 _PROVIDER = """\

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing.cri_server import FakeCriServer
 
 

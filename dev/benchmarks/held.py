@@ -10,7 +10,7 @@ from typing import Self
 from benchmarks.figures import Figure, milliseconds
 from benchmarks.results import Server, aggregator, get
 from benchmarks.surroundings import Surroundings
-from nodeprefetch.aggregator.schema import open_database
+from nodeprefetch.aggregator.store.schema import open_database
 
 _NODES, _IMAGES, _SKEWED, _RUNS = 10_000, 50, 5, 200_000
 _NAMES, _CLASSES = 10_000, ("", "passing", "permanent", "cancelled")

@@ -8,10 +8,10 @@ import trio
 
 from benchmarks.figures import Figure
 from benchmarks.surroundings import Surroundings
-from nodeprefetch.attemptclock import AttemptClock
 from nodeprefetch.events import Event, Progress
-from nodeprefetch.progress import ProgressWatch
-from nodeprefetch.runtime.discovery import connect_to
+from nodeprefetch.pull.deadline import AttemptClock
+from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 

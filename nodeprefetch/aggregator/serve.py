@@ -7,16 +7,16 @@ from contextlib import ExitStack
 
 import trio
 
-from nodeprefetch.aggregator.app import make_app
-from nodeprefetch.aggregator.auth import make_authenticator
-from nodeprefetch.aggregator.listening import Server, listen
-from nodeprefetch.aggregator.retention import keep_in_bounds
-from nodeprefetch.aggregator.schema import open_database
-from nodeprefetch.aggregator.service import make_service
+from nodeprefetch.aggregator.access.auth import make_authenticator
+from nodeprefetch.aggregator.access.token_reviews import TokenReviewer
+from nodeprefetch.aggregator.server.listening import Server, listen
+from nodeprefetch.aggregator.server.tls import open_tls, renew
 from nodeprefetch.aggregator.settings import AggregatorSettings
-from nodeprefetch.aggregator.store import Store
-from nodeprefetch.aggregator.tls import open_tls, renew
-from nodeprefetch.aggregator.token_reviews import TokenReviewer
+from nodeprefetch.aggregator.store.retention import keep_in_bounds
+from nodeprefetch.aggregator.store.schema import open_database
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web.app import make_app
+from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.errors import Problems
 
 _log = logging.getLogger("nodeprefetch.aggregator")

@@ -7,9 +7,9 @@ import trio
 
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.provider import AnyProvider, CacheKeyType, ProvidedCredentials
-from nodeprefetch.duration import format_duration
 from nodeprefetch.errors import NodeprefetchError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.image_ref import ImageRef
 
 ANSWER_LIMIT = 60.0
 """Seconds for one answer, as in the kubelet."""
@@ -45,7 +45,7 @@ async def ask(provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimi
     except trio.TooSlowError as error:
         raise NoAnswerError(f"no answer in {format_duration(ANSWER_LIMIT)}") from error
     except NodeprefetchError as error:  # raised on purpose, for people
-        from nodeprefetch.scrub import mask_known  # noqa: PLC0415 - only where something fails
+        from nodeprefetch.text.scrub import mask_known  # noqa: PLC0415 - only where something fails
 
         raise NoAnswerError(f"{type(error).__name__}: {mask_known(str(error))}") from error
     except (Exception, SystemExit) as error:  # a plugin's; its text may hold anything

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from nodeprefetch.credentials.chainlookup import ChainLookup
+from nodeprefetch.credentials.lookup import ChainLookup
+from nodeprefetch.credentials.plugin_source import PluginSource
 from nodeprefetch.credentials.plugins import Plugin
-from nodeprefetch.credentials.pluginsource import PluginSource
 from nodeprefetch.credentials.verdicts import Verdicts
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 class CredentialChain:

@@ -9,7 +9,7 @@ import msgspec
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry, why_key_never
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import quote
+from nodeprefetch.values.image_ref import quote
 
 _TOKEN_USERS = {"<token>", "00000000-0000-0000-0000-000000000000"}
 """What docker, and the Azure registry's tools, write as user where the identity token is what counts."""

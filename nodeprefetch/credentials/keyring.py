@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.imageref import DEFAULT_DOMAIN, ImageRef, ImageRefError, quote
+from nodeprefetch.values.image_ref import DEFAULT_DOMAIN, ImageRef, ImageRefError, quote
 
 _DOCKER_HUB_KEY = "index.docker.io"
 _DOCKER_HUB_DOMAINS = {"docker.io", "index.docker.io"}

@@ -122,7 +122,7 @@ def only_local(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
 
 
 def _warn_of(warn: Callable[[str], None], name: str, text: str) -> None:
-    from nodeprefetch.scrub import mask_known  # noqa: PLC0415 - only where there is something to say
+    from nodeprefetch.text.scrub import mask_known  # noqa: PLC0415 - only where there is something to say
 
     warn(f"{name}: {mask_known(text)}")
 

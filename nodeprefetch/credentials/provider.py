@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 ENTRY_POINT_GROUP = "nodeprefetch.credential_providers"
 

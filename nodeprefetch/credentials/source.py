@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Protocol
 
 from nodeprefetch.credentials.auth import Credential
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 class Verdict(Enum):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from nodeprefetch.kube.errors import KubeConfigError, NotInClusterError
 from nodeprefetch.kube.exchange import exchange
-from nodeprefetch.plain_file import read_plain_file
+from nodeprefetch.text.plain_file import read_plain_file
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet mounts a pod's token and the API server's certificate authority."""

@@ -27,7 +27,7 @@ def seconds_of(text: str) -> float | None:
 
 def one_line(text: str, secrets: tuple[str, ...]) -> str:
     """The text on one line, shortened, without these secrets and whatever else `scrub` masks."""
-    from nodeprefetch.scrub import scrub  # noqa: PLC0415 - only where something fails
+    from nodeprefetch.text.scrub import scrub  # noqa: PLC0415 - only where something fails
 
     line = scrub(text, secrets)
     return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from nodeprefetch.events import Event, Outcome, Reader
-from nodeprefetch.outlet import GRACE, write
-from nodeprefetch.printable import printable
 from nodeprefetch.report.table import COLOURS, RunTable
+from nodeprefetch.text.outlet import GRACE, write
+from nodeprefetch.text.printable import printable
 
 REFRESH_INTERVAL = 0.25
 """Seconds."""

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from nodeprefetch.duration import format_duration
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
@@ -23,10 +22,11 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.outlet import Importance, lines_dropped
-from nodeprefetch.printable import json_text
 from nodeprefetch.report.pace import ProgressPace
 from nodeprefetch.settings import LogFormat
+from nodeprefetch.text.outlet import Importance, lines_dropped
+from nodeprefetch.text.printable import json_text
+from nodeprefetch.values.duration import format_duration
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 

@@ -9,7 +9,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nodeprefetch.duration import format_duration
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
@@ -25,8 +24,9 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.printable import printable
-from nodeprefetch.sizes import format_rate, format_share, format_size
+from nodeprefetch.text.printable import printable
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.sizes import format_rate, format_share, format_size
 
 RESERVED_LINES = 6
 """Of the terminal, for what is not a row: title, header, totals, what was printed above."""

@@ -6,8 +6,8 @@ Version 2 takes any OCI artifact for one. Version 1 fails its pull, and lists it
 import msgspec
 import trio
 
-from nodeprefetch.runtime.containerdapi import ContainerdApi
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.containerd_api import ContainerdApi
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 
 LARGEST_CONFIG = 4 * 1024 * 1024
 """Bytes of a config that is read. Larger ones are an image's, with a long history."""

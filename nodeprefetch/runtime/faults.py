@@ -1,117 +1,91 @@
-"""What the runtime's errors mean: from a gRPC status to a class, and the exception that carries it."""
+"""What can be wrong with a call to the runtime, and what to do about it: the classes of faults."""
 
-from typing import Self
-
-from nodeprefetch.errors import NodeprefetchError
-from nodeprefetch.runtime.faultclass import Fault, FaultClass
-
-__all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
-
-_GONE = Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_gone")
-_UNKNOWN = Fault(kind=FaultClass.PASSING, reason="unknown")
-
-_WHATEVER_THE_TEXT = {
-    # Ours are met where our own cancel scopes are; what gets here was the runtime's or the registry's.
-    "CANCELLED": Fault(kind=FaultClass.PASSING, reason="cancelled"),
-    "DEADLINE_EXCEEDED": Fault(kind=FaultClass.PASSING, reason="timeout"),
-}
-_WITHOUT_A_KNOWN_TEXT = {
-    "NOT_FOUND": Fault(kind=FaultClass.PERMANENT, reason="not_found", missing=True),
-    "UNAUTHENTICATED": Fault(kind=FaultClass.REFUSED, reason="unauthorized"),
-    "PERMISSION_DENIED": Fault(kind=FaultClass.REFUSED, reason="denied"),
-    "INVALID_ARGUMENT": Fault(kind=FaultClass.PERMANENT, reason="invalid_argument"),
-    # No CRI at this socket, or one without this method.
-    "UNIMPLEMENTED": Fault(kind=FaultClass.PERMANENT, reason="unimplemented"),
-    "RESOURCE_EXHAUSTED": Fault(kind=FaultClass.PASSING, reason="resource_exhausted"),
-    "INTERNAL": Fault(kind=FaultClass.PASSING, reason="runtime_error"),
-    "UNAVAILABLE": _GONE,
-}
-_TOO_LARGE = "grpc: received message larger than max"
+import enum
+from dataclasses import dataclass
 
 
-def classify(code: str, text: str) -> Fault:
-    """Class an answer of the runtime that is an error.
+class FaultClass(enum.Enum):
+    """What trying again would bring. The values are what logs and reports say."""
 
-    The text decides where it is one that we know, the code where it is not; what nothing is known of passes,
-    because an image that could have been there is worse than an attempt too many. Names and servers' messages
-    in the text decide nothing, see `faulttexts`. Time grows in proportion to the text.
+    PASSING = "passing"
+    """Trouble on the way or at the registry: the same request may succeed later."""
 
-    Args:
-        code: name of the gRPC status: `UNKNOWN`, `NOT_FOUND` …
-        text: the status message, as it came.
-    """
-    fault = _WHATEVER_THE_TEXT.get(code)
-    if fault is not None:
-        return fault
-    if code == "RESOURCE_EXHAUSTED" and text.startswith(_TOO_LARGE):
-        return Fault(kind=FaultClass.PERMANENT, reason="message_too_large")
-    # Loaded with the first fault, which most runs never see: compiling the patterns takes 10 ms of a start.
-    from nodeprefetch.runtime.faulttexts import read_pull_error  # noqa: PLC0415
+    PERMANENT = "permanent"
+    """The same request cannot succeed. It is not repeated; a credential that was not used yet may still be tried."""
 
-    fault = read_pull_error(text)
-    if fault is None or (code == "UNAVAILABLE" and fault.reason in {"connection", "timeout"}):
-        return _WITHOUT_A_KNOWN_TEXT.get(code, _UNKNOWN)
-    return fault
+    REFUSED = "refused"
+    """Not with this credential; another one may be let in, at once."""
+
+    NO_SPACE = "no-space"
+    """The node's disk is full. It may be emptied, so this passes too, but it is the node that needs help."""
+
+    RUNTIME_GONE = "runtime-gone"
+    """The runtime is not there, or not ready yet: nothing was said about the image."""
 
 
-def advice(fault: Fault) -> str:
-    """What to do about a fault whose text does not show it; empty for most."""
-    match fault.reason:
-        case "store_damaged":
-            return (
-                "the storage of the container runtime on this node is damaged: remove the image there and restart the "
-                "runtime, or replace the node"
-            )
-        case "not_a_registry":
-            return "not a registry's answer: check for a sign-in page, a proxy or another web server at that address"
-        case "clock":
-            return "the clock of this node is behind: check its time synchronization"
-        case _:
-            return ""
+_OF_NETWORK_OR_NODE = frozenset({
+    # the way to the registry
+    "connection", "dns", "tls", "clock", "timeout", "stalled", "stream_reset", "cancelled", "protocol",
+    # the node and its runtime
+    "store_damaged", "content_gone", "lease_gone", "locked", "message_too_large", "unimplemented", "artifact",
+    # the name that was asked for
+    "bad_name",
+})  # fmt: skip
+"""Reasons that every credential would meet in the same way."""
 
 
-class RuntimeFaultError(NodeprefetchError):
-    """Raised when the runtime answers with an error, or not at all. Its text is one line without secrets.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fault:
+    """One fault, classed."""
 
-    Args:
-        text: what happened, as the runtime said it or as we do.
-        fault: its class.
-        code: name of the gRPC status; empty when there was no answer.
-        image: what the call was about; empty for calls about no image.
-    """
+    kind: FaultClass
 
-    def __init__(self, text: str, *, fault: Fault, code: str = "", image: str = "") -> None:
-        from nodeprefetch.scrub import scrub  # noqa: PLC0415 - as above
+    reason: str
+    """One word of a small set, for statistics: `not_found`, `rate_limited`, `dns` …"""
 
-        super().__init__(scrub(text) or "the runtime gave no reason")
-        self.fault = fault
-        self.code = code
-        self.image = image
+    missing: bool = False
+    """The registry says that there is no such image. It may still be pushed, and some registries answer so to
+    those who may not see the image: worth the next credential."""
 
-    def detached(self) -> Self:
-        """Without traceback and cause, which keep alive all that a call used. For an error that is kept."""
-        self.__cause__ = self.__context__ = None
-        return self.with_traceback(None)
+    retries: int | None = None
+    """How often a passing fault of this reason may repeat before it counts as permanent. None: no end."""
 
-    @classmethod
-    def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
-        """The runtime's answer is an error with this gRPC status name and message."""
-        fault = classify(code, text)
-        what_to_do = advice(fault)
-        shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
-        return cls(shown, fault=fault, code=code, image=image)
+    patience: float | None = None
+    """Seconds, from when an image first met this reason, for which a passing fault may repeat. None: no end."""
 
-    @classmethod
-    def gone(cls, text: str, *, image: str = "") -> Self:
-        """The runtime is not there, or the connection to it was lost."""
-        return cls(text, fault=_GONE, image=image)
+    doubts_kept: bool = False
+    """What earlier attempts left on the node, such as a partial download, may have caused it."""
 
-    @classmethod
-    def reset(cls, text: str, *, image: str = "") -> Self:
-        """The runtime gave up this one call: containerd 2 does when its deadline passed, and gives no status."""
-        return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="stream_reset"), image=image)
+    spoils_kept: bool = False
+    """What attempts left on the node is of no use to a later run: this is no image, and will not be one."""
 
-    @classmethod
-    def protocol(cls, text: str, *, image: str = "") -> Self:
-        """What came is not gRPC, or more than we take: seldom different the next time."""
-        return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)
+    @property
+    def may_continue_later(self) -> bool:
+        """What attempts left is of use to a later run. On a full disk it only helps to fill it."""
+        return self.kind is not FaultClass.NO_SPACE and not self.spoils_kept
+
+    @property
+    def spares_credentials(self) -> bool:
+        """Surely the network's or the node's: another credential would meet it too.
+
+        The kubelet tries its credentials one after the other whatever the error says. So do we, except here.
+        """
+        return self.kind in {FaultClass.NO_SPACE, FaultClass.RUNTIME_GONE} or self.reason in _OF_NETWORK_OR_NODE
+
+    @property
+    def hope(self) -> int:
+        """How much trying again promises: of the faults of several credentials the one with the most counts.
+
+        What waits for the runtime or the disk comes first, since nothing was said about the image.
+        """
+        match self.kind:
+            case FaultClass.RUNTIME_GONE:
+                return 6
+            case FaultClass.NO_SPACE:
+                return 5
+            case FaultClass.PASSING:
+                return 4 if self.retries is None and self.patience is None else 3
+            case FaultClass.PERMANENT:
+                return 2 if self.missing else 1
+            case FaultClass.REFUSED:
+                return 0

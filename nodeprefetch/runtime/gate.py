@@ -3,8 +3,8 @@
 import trio
 
 from nodeprefetch.events import Reader, RuntimeLost, RuntimeReturned
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.runtime.api import ImageService
+from nodeprefetch.runtime.errors import RuntimeFaultError
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.values.image_ref import ImageRef
 
 
 class Inventory:

@@ -12,9 +12,9 @@ from typing import Any
 
 import trio
 
+from nodeprefetch.aggregator.access.token_reviews import TokenReviewer
 from nodeprefetch.aggregator.serve import serve
 from nodeprefetch.aggregator.settings import AggregatorSettings
-from nodeprefetch.aggregator.token_reviews import TokenReviewer
 from nodeprefetch.testing.spawn import Daemon
 
 _PROGRAM = """

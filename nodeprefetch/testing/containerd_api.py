@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from nodeprefetch.runtime.containerdapi import ImageName, Ingest, Lease, Resource, ResourceKind
-from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.containerd_api import ImageName, Ingest, Lease, Resource, ResourceKind
+from nodeprefetch.runtime.errors import RuntimeFaultError
 
 
 @dataclass(kw_only=True)

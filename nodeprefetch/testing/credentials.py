@@ -8,7 +8,7 @@ import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential
 from nodeprefetch.credentials.source import Verdict
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 @dataclass(kw_only=True)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.testing.images import INDEX_TYPE, MANIFEST_TYPE, host_architecture
+from nodeprefetch.values.image_ref import ImageRef
 
 _ACCEPTED = f"{MANIFEST_TYPE}, {INDEX_TYPE}, */*"
 """A real registry says that an OCI manifest is not there when it is not asked for by its type."""

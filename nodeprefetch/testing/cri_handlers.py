@@ -11,13 +11,13 @@ from grpclib.server import Stream
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.errors import leaves
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.rpc import cri
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.cri_download import DownloadError, download
 from nodeprefetch.testing.cri_script import CriScript, FromRegistry, Outcome, Refusal
 from nodeprefetch.testing.service import Hang
+from nodeprefetch.values.image_ref import ImageRef
 
 RequestType = TypeVar("RequestType")
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.patience import wait_until
 from nodeprefetch.testing.service import Hang
+from nodeprefetch.values.image_ref import ImageRef
 
 
 @dataclass(frozen=True, slots=True)

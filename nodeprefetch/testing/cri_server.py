@@ -15,7 +15,7 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from nodeprefetch.rpc import cri
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing.cri_handlers import CriHandlers, MessageCodec
 from nodeprefetch.testing.cri_script import FROM_REGISTRY, CriScript, Outcome, Pull, Refusal
 from nodeprefetch.testing.service import HANG, Hang

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.service import ImageRecord, RuntimeVersion
+from nodeprefetch.runtime.api import ImageRecord, RuntimeVersion
 from nodeprefetch.testing.containerd_api import FakeContainerdApi
 from nodeprefetch.testing.service import FakeImageService
+from nodeprefetch.values.image_ref import ImageRef
 
 
 @dataclass(kw_only=True)

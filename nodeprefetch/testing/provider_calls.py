@@ -10,7 +10,7 @@ import trio
 
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.credentials.provider import AnyProvider, ProvidedCredentials
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 T = TypeVar("T")
 

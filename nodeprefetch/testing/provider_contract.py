@@ -23,8 +23,8 @@ from nodeprefetch.credentials.provider import (
     ProviderFactory,
 )
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.testing.provider_calls import Answers, ask_each, ask_one, is_blocking, run_within, wants
+from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
     import pytest

@@ -7,13 +7,13 @@ from typing import TypeVar
 import trio
 
 from nodeprefetch.events import Event, ImageFinished
-from nodeprefetch.fetch import Report, fetch
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.containerdapi import ContainerdApi
-from nodeprefetch.runtime.discovery import Runtime
+from nodeprefetch.pull.run import Report, fetch
+from nodeprefetch.runtime.connect import Runtime
+from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing.credentials import FakeCredentialSource
 from nodeprefetch.testing.service import FakeImageService
+from nodeprefetch.values.image_ref import ImageRef
 
 Kind = TypeVar("Kind", bound=Event)
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageFilesystem, ImageRecord, RuntimeVersion
+from nodeprefetch.runtime.api import ImageFilesystem, ImageRecord, RuntimeVersion
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.values.image_ref import ImageRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import threading
 import msgspec
 import pytest
 
-from nodeprefetch.aggregator.asgi import REQUEST
+from nodeprefetch.aggregator.server.asgi import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended

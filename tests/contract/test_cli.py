@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from nodeprefetch import __version__
-from nodeprefetch.cli import run
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.cli.commands import run
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing import HANG
 from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
 

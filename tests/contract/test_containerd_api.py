@@ -12,9 +12,9 @@ import trio
 
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
-from nodeprefetch.runtime.containerdapi import ContainerdApi, ResourceKind
+from nodeprefetch.runtime.containerd_api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image

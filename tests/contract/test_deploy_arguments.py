@@ -2,14 +2,14 @@
 
 import pytest
 
-from deploy_gen.passedon import _OURS_OF_AGGREGATE, _OURS_OF_FETCH, _OURS_WITH_METRICS, REPORT_GRACE
+from deploy_gen.passed_on import _OURS_OF_AGGREGATE, _OURS_OF_FETCH, _OURS_WITH_METRICS, REPORT_GRACE
 from deploy_gen.ports import READING, SUBMISSION
-from nodeprefetch.aggregateflags import AggregateFlags, aggregator_settings
-from nodeprefetch.cli import app
-from nodeprefetch.flags import FetchFlags, fetch_settings, read_seconds
-from nodeprefetch.inputs import plugin_options
-from nodeprefetch.report.endpoint import parse_endpoint
-from nodeprefetch.report.labelkey import check_prefix
+from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
+from nodeprefetch.cli.commands import app
+from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.inputs import plugin_options
+from nodeprefetch.report.label_key import check_prefix
+from nodeprefetch.submit.endpoint import parse_endpoint
 from tests.golden.regenerate import COMMANDS, objects
 
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -10,9 +10,9 @@ import trio
 
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import HANG, FakeImageService
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.cri_server import FakeCriServer, Refusal

@@ -7,7 +7,7 @@ import trio
 
 from nodeprefetch.events import AttemptStarted, ImageFinished, NodeLabelled, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.kube import connect
-from nodeprefetch.report.nodelabel import NodeLabel
+from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure, FakeKube
 

@@ -9,7 +9,7 @@ from nodeprefetch_kubelet import make_providers
 
 from nodeprefetch.credentials.keyring import Keyring
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 PRESETS = Path(__file__).parents[1] / "data" / "kubelet"
 

@@ -19,7 +19,7 @@ from nodeprefetch_kubelet.process import GRACE, MAX_OUTPUT
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.provider import CacheKeyType, PluginContext, ProvidedCredentials
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 SECRET = "s3cr3t-0f-m1ne"
 IMAGE = ImageRef.parse("quay.io/team/app:1.2")

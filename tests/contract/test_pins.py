@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.containerd import ContainerdClient
-from nodeprefetch.runtime.containerdapi import ContainerdApi
+from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.pinlabels import PINNED, pin_labels
-from nodeprefetch.runtime.service import ImageService
+from nodeprefetch.runtime.pin_labels import PINNED, pin_labels
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.pinning import PinningImageService

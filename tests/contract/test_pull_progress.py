@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from nodeprefetch.attempt import Surroundings
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Phase, Progress
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.progress import ProgressWatch
-from nodeprefetch.puller import Pull
-from nodeprefetch.runtime.discovery import connect_to
+from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.schedule import RetryPolicy
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import RetryPolicy
 
 pytestmark = pytest.mark.containerd
 

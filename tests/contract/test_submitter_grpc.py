@@ -13,8 +13,8 @@ from nodeprefetch.events import (
     RunFinished,
     RunStarted,
 )
-from nodeprefetch.report.submitter import Submitter
 from nodeprefetch.settings import PullPolicy
+from nodeprefetch.submit.submitter import Submitter
 from nodeprefetch.testing.fake_aggregator import FakeAggregator
 from nodeprefetch.testing.older_aggregator import OlderAggregator
 from nodeprefetch.testing.reporting import reporting, until

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from nodeprefetch.events import AttemptFinished, RunEnd, RunFinished, RunStarted
-from nodeprefetch.report.submitter import Submitter
+from nodeprefetch.submit.submitter import Submitter
 from nodeprefetch.testing.fake_aggregator import HTTP2_FRAMES, FakeAggregator, HangUp, Reply
 from nodeprefetch.testing.reporting import reporting, until
 
@@ -367,5 +367,5 @@ def tolerant(handler):
 
 
 def test_httpcore_is_not_imported_before_there_is_something_to_send():
-    code = "import sys, nodeprefetch.report.submitter; print([m for m in ('httpcore', 'anyio') if m in sys.modules])"
+    code = "import sys, nodeprefetch.submit.submitter; print([m for m in ('httpcore', 'anyio') if m in sys.modules])"
     assert "[]\n" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

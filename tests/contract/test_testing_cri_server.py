@@ -10,9 +10,9 @@ import trio
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.errors import RpcError
 from nodeprefetch.rpc import Cardinality, GRPCError, Status, cri, open_channel
+from nodeprefetch.runtime.api import ImageFilesystem, ImageRecord, RuntimeVersion
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageFilesystem, ImageRecord, RuntimeVersion
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.cri_probe import answers_cri, call_unary
 from nodeprefetch.testing.cri_server import FROM_REGISTRY, HANG, FakeCriServer, Hang, Pull, Refusal
 from nodeprefetch.testing.images import make_foreign_index, make_image, make_index

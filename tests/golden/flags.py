@@ -1,14 +1,14 @@
 """The flags of `fetch` and `aggregate`, as `deploy_gen` knows them.
 
-python -m tests.golden.flags     writes deploy_gen/programflags.py again, after a change of a flag
+python -m tests.golden.flags     writes deploy_gen/program_flags.py again, after a change of a flag
 """
 
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-from nodeprefetch.cli import app
+from nodeprefetch.cli.commands import app
 
-FILE = Path(__file__).parents[2] / "deploy_gen" / "programflags.py"
+FILE = Path(__file__).parents[2] / "deploy_gen" / "program_flags.py"
 
 HEAD = '''"""Flags of the program in the containers. Written by `python -m tests.golden.flags`; do not edit.
 

@@ -9,9 +9,9 @@ import trio
 
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.containerd import ContainerdClient
-from nodeprefetch.runtime.containerdapi import ContainerdApi
+from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.leaselabels import PullLease, pull_lease
+from nodeprefetch.runtime.lease_labels import PullLease, pull_lease
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault

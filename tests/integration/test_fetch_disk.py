@@ -11,20 +11,17 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodeprefetch.attempt import Surroundings
-from nodeprefetch.diskfloor import DiskFloor
-from nodeprefetch.diskguard import open_disk_guard
-from nodeprefetch.diskspace import space_at
 from nodeprefetch.events import Event
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.progress import ProgressWatch
-from nodeprefetch.puller import Pull
+from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.disk import open_disk_guard
+from nodeprefetch.pull.disk_space import space_at
+from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.schedule import RetryPolicy
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.telling import Telling
 from nodeprefetch.testing import FakeCredentialSource
@@ -34,6 +31,9 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.testing.tmpfs import mounted_tmpfs
+from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import RetryPolicy
 from tests.integration.program import PATIENCE, StartFetch
 
 pytestmark = pytest.mark.containerd

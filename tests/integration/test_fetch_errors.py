@@ -14,7 +14,7 @@ import trustme
 
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, Index, make_broken_image, make_foreign_index, make_image
 from nodeprefetch.testing.proxy import FaultProxy

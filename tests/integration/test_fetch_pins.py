@@ -11,7 +11,7 @@ import trio
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.pinlabels import PINNED, PINNED_VALUE, marks
+from nodeprefetch.runtime.pin_labels import PINNED, PINNED_VALUE, marks
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault

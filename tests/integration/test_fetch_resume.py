@@ -8,22 +8,22 @@ from collections.abc import Iterator
 import pytest
 import trio
 
-from nodeprefetch.attempt import Surroundings
 from nodeprefetch.events import AttemptFinished, Event
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.leases import Leases
-from nodeprefetch.progress import ProgressWatch
-from nodeprefetch.puller import Pull
-from nodeprefetch.runtime.discovery import connect_to
+from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.leases import Leases
+from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.leaselabels import pull_lease
-from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.runtime.lease_labels import pull_lease
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.testing.run import longest
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import RetryPolicy
 from tests.conftest import CONTAINERDS
 from tests.integration.program import PATIENCE, Ended, Start
 from tests.integration.resuming import Node

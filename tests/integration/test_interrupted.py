@@ -39,13 +39,13 @@ def interrupted(process: subprocess.Popen[bytes], said: bytes) -> tuple[int, byt
     [
         ("cyclopts", "--help"),
         ("cyclopts", "completion bash"),
-        ("nodeprefetch.cli", "plugins"),
+        ("nodeprefetch.cli.commands", "plugins"),
         ("trio", "fetch a:1"),
         ("trio", "explain a:1"),
         ("trio", "unpin"),
         ("trio", "leases"),
         ("trio", "aggregate"),
-        ("nodeprefetch.aggregator.store", "aggregate-metrics"),
+        ("nodeprefetch.aggregator.store.writer", "aggregate-metrics"),
     ],
 )
 def test_while_a_module_is_loaded(tmp_path: Path, module: str, arguments: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from nodeprefetch.aggregator.schema import FILE
+from nodeprefetch.aggregator.store.schema import FILE
 from nodeprefetch.testing.batches import attempt, batch_of
 from tests.integration.program import PATIENCE, command, private_environment
 

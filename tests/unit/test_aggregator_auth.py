@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-from nodeprefetch.aggregator.auth import Anyone, TokenFile, make_authenticator
-from nodeprefetch.aggregator.callers import Caller
+from nodeprefetch.aggregator.access.auth import Anyone, TokenFile, make_authenticator
+from nodeprefetch.aggregator.access.callers import Caller
+from nodeprefetch.aggregator.access.token_reviews import ServiceAccounts
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
-from nodeprefetch.aggregator.token_reviews import ServiceAccounts
 from nodeprefetch.errors import NodeprefetchError, UsageError
 
 ACCOUNT = "system:serviceaccount:prefetch:fetcher"
@@ -247,7 +247,7 @@ async def test_ten_thousand_unknown_tokens_push_no_good_one_out(autojump_clock):
 
 
 async def test_of_good_tokens_the_least_used_is_forgotten_first(autojump_clock, monkeypatch):
-    monkeypatch.setattr("nodeprefetch.aggregator.token_reviews._CACHED", 2)
+    monkeypatch.setattr("nodeprefetch.aggregator.access.token_reviews._CACHED", 2)
     tried = accounts(one=FakeReview(), two=FakeReview(), three=FakeReview())
     for name in ("one", "two", "one", "three"):
         await tried.caller(name)

@@ -4,15 +4,15 @@ import msgspec
 import pytest
 import trio
 
-from nodeprefetch.aggregator.app import make_app
-from nodeprefetch.aggregator.auth import Anyone
-from nodeprefetch.aggregator.backlog import PART, Text, Texts, rows_of
+from nodeprefetch.aggregator.access.auth import Anyone
 from nodeprefetch.aggregator.counters import Budget
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.schema import open_database
-from nodeprefetch.aggregator.service import make_service
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.store.backlog import PART, Text, Texts, rows_of
+from nodeprefetch.aggregator.store.schema import open_database
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web.app import make_app
+from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Batch, RetryPlanned
 from nodeprefetch.testing.batches import attempt, batch_of, begun
 

@@ -7,16 +7,16 @@ import pytest
 import trio
 import trio.lowlevel
 
-from nodeprefetch.aggregator import older
-from nodeprefetch.aggregator.app import make_app
-from nodeprefetch.aggregator.auth import Anyone
-from nodeprefetch.aggregator.damage import DamagedDatabaseError
-from nodeprefetch.aggregator.recording import Submission
-from nodeprefetch.aggregator.retention import keep_in_bounds
-from nodeprefetch.aggregator.schema import FILE, open_database
-from nodeprefetch.aggregator.service import make_service
+from nodeprefetch.aggregator.access.auth import Anyone
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.store.damage import DamagedDatabaseError
+from nodeprefetch.aggregator.store.records import Submission
+from nodeprefetch.aggregator.store.retention import keep_in_bounds
+from nodeprefetch.aggregator.store.schema import FILE, open_database
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web import legacy
+from nodeprefetch.aggregator.web.app import make_app
+from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.errors import UsageError
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
 
@@ -160,7 +160,7 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
 
 
 async def test_an_answer_whose_rest_cannot_be_read_is_cut_so_that_it_is_no_whole_list(tmp_path, monkeypatch):
-    monkeypatch.setattr(older, "_PART", 1000)
+    monkeypatch.setattr(legacy, "_PART", 1000)
     with open_database(tmp_path) as database:
         fill(Store(database, Bounds()))
         service = service_of(tmp_path, database)

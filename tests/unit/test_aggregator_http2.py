@@ -4,7 +4,7 @@ import trio
 from hypercorn.protocol.h2 import BUFFER_HIGH_WATER
 from hypercorn.trio.worker_context import EventWrapper
 
-from nodeprefetch.aggregator.http2 import StreamBuffer
+from nodeprefetch.aggregator.server.http2 import StreamBuffer
 
 PART = bytes(BUFFER_HIGH_WATER // 2)
 

@@ -6,18 +6,19 @@ import trio.lowlevel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.aggregator import overview, slices, status
-from nodeprefetch.aggregator.auth import Anyone
-from nodeprefetch.aggregator.exposition import exposition
-from nodeprefetch.aggregator.overview import Overviews
-from nodeprefetch.aggregator.recording import Submission
+from nodeprefetch.aggregator.access.auth import Anyone
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.retention import forget
-from nodeprefetch.aggregator.schema import open_database
-from nodeprefetch.aggregator.service import make_service
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.slices import WITHIN
-from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.store import overview, slices
+from nodeprefetch.aggregator.store.overview import Overviews
+from nodeprefetch.aggregator.store.records import Submission
+from nodeprefetch.aggregator.store.retention import forget
+from nodeprefetch.aggregator.store.schema import open_database
+from nodeprefetch.aggregator.store.slices import WITHIN
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web import status
+from nodeprefetch.aggregator.web.exposition import exposition
+from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Outcome
 from nodeprefetch.testing.batches import batch_of, ended
 

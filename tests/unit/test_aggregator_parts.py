@@ -6,20 +6,20 @@ import pytest
 import trio
 import trio.lowlevel
 
-from nodeprefetch.aggregator.asgi import drained
-from nodeprefetch.aggregator.auth import Anyone
-from nodeprefetch.aggregator.body import read_body
+from nodeprefetch.aggregator.access.auth import Anyone
 from nodeprefetch.aggregator.counters import Budget
-from nodeprefetch.aggregator.ingest import Ingest
-from nodeprefetch.aggregator.metrics import wants_exposition
-from nodeprefetch.aggregator.recording import Receipt, Submission
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.retention import _move_log, keep_in_bounds
-from nodeprefetch.aggregator.schema import FILE, open_database
 from nodeprefetch.aggregator.serve import serve
-from nodeprefetch.aggregator.service import make_service
+from nodeprefetch.aggregator.server.asgi import drained
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store import Store
+from nodeprefetch.aggregator.store.ingest import Ingest
+from nodeprefetch.aggregator.store.records import Receipt, Submission
+from nodeprefetch.aggregator.store.retention import _move_log, keep_in_bounds
+from nodeprefetch.aggregator.store.schema import FILE, open_database
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web.body import read_body
+from nodeprefetch.aggregator.web.metrics import wants_exposition
+from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.rpc import Status
 from nodeprefetch.testing.aggregator import on_any_port
 from nodeprefetch.testing.batches import attempt, batch_of

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.aggregator.places import Places
+from nodeprefetch.aggregator.server.places import Places
 from nodeprefetch.aggregator.shares import Shares
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.aggregator.resultmessage import OlderResult, decode_result
+from nodeprefetch.aggregator.web.result_message import OlderResult, decode_result
 from nodeprefetch.rpc.metrics import Result
 
 FIELDS = st.fixed_dictionaries(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nodeprefetch.aggregator.states import ImageState, changed, of_older_tool, waiting
+from nodeprefetch.aggregator.store.states import ImageState, changed, of_older_tool, waiting
 from nodeprefetch.events import AttemptStarted, Outcome
 from nodeprefetch.testing.batches import attempt, ended
 

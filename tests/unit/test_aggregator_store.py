@@ -4,13 +4,13 @@ import sqlite3
 
 import pytest
 
-from nodeprefetch.aggregator.overview import Overviews
-from nodeprefetch.aggregator.recording import Receipt, Submission
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.retention import forget
-from nodeprefetch.aggregator.schema import FILE, open_database
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store import Store, StoreError
+from nodeprefetch.aggregator.store.overview import Overviews
+from nodeprefetch.aggregator.store.records import Receipt, Submission
+from nodeprefetch.aggregator.store.retention import forget
+from nodeprefetch.aggregator.store.schema import FILE, open_database
+from nodeprefetch.aggregator.store.writer import Store, StoreError
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Notice, Outcome, RunEnd, RunFinished
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from nodeprefetch.aggregator.server.tls import open_tls, renew
 from nodeprefetch.aggregator.settings import AggregatorSettings
-from nodeprefetch.aggregator.tls import open_tls, renew
 from nodeprefetch.errors import UsageError
 
 AUTHORITY = trustme.CA()

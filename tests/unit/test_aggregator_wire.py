@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from nodeprefetch.aggregator.backlog import Text, rows_of
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.aggregator.wire import Decoder
+from nodeprefetch.aggregator.store.backlog import Text, rows_of
+from nodeprefetch.aggregator.web.decode import Decoder
 from nodeprefetch.events import AttemptFinished, Notice
 from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
 

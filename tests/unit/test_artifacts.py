@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeprefetch.events import AttemptFinished, Outcome
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.artifacts import ArtifactCheck, is_image_config
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.containerd_api import FakeContainerdApi
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.run import FakeRun

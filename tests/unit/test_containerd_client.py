@@ -10,12 +10,12 @@ from h2 import events
 
 from nodeprefetch.rpc import Status, open_channel
 from nodeprefetch.rpc import containerd as rpc
+from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.connect import _own_api, connect_to
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
-from nodeprefetch.runtime.containerdapi import ImageName, Ingest, Lease, Resource, ResourceKind
+from nodeprefetch.runtime.containerd_api import ImageName, Ingest, Lease, Resource, ResourceKind
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.discovery import connect_to
-from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.service import RuntimeVersion
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing.cri_server import FakeCriServer
 from nodeprefetch.testing.grpc_script import ScriptedServer
 
@@ -303,12 +303,10 @@ async def test_its_own_api_is_not_looked_for_where_nobody_wants_it(cri_server):
 
 async def test_its_own_api_that_is_silent_is_given_up(autojump_clock, monkeypatch):
     """5 s, the limit for any answer of a runtime."""
-    from nodeprefetch.runtime import discovery  # noqa: PLC0415 - a private function of it
-
     server, said = ScriptedServer(), []
 
     async with server.channel() as channel:
-        assert await discovery._own_api(CONTAINERD, channel, said.append) is None
+        assert await _own_api(CONTAINERD, channel, said.append) is None
 
     assert 5 == trio.current_time()
     assert ["containerd's own API gave no answer in 5 s: cut pulls begin anew and show no progress"] == said
@@ -337,7 +335,7 @@ async def test_a_lease_goes_along_with_the_pull_as_metadata(cri_server):
 
 def test_messages_are_loaded_when_they_are_used():
     code = """
-import sys, nodeprefetch.runtime.discovery
+import sys, nodeprefetch.runtime.connect
 from nodeprefetch.rpc import containerd
 before = [name for name in sys.modules if "_generated.containerd" in name]
 containerd.leases.CreateRequest

@@ -7,12 +7,12 @@ import pytest
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.cache import ProviderCache
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.provider import CacheKeyType, NotConfigured, ProvidedCredentials
+from nodeprefetch.credentials.provider_cache import ProviderCache
 from nodeprefetch.errors import NodeprefetchError
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.knownsecrets import knowing_secrets, known_secrets
+from nodeprefetch.text.known_secrets import knowing_secrets, known_secrets
+from nodeprefetch.values.image_ref import ImageRef
 
 A1, A2, A_OTHER = (ImageRef.parse(f"quay.io/{name}") for name in ("a:1", "a:2", "b:1"))
 ELSEWHERE = ImageRef.parse("gcr.io/c:1")

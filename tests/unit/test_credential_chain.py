@@ -14,7 +14,7 @@ from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.plugins import Plugin, PluginState
 from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
 from nodeprefetch.credentials.source import Verdict
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 IMAGE = ImageRef.parse("quay.io/team/app:1")
 

@@ -7,11 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from nodeprefetch.credentials.listing import to_json, to_table
+from nodeprefetch.cli.plugins import to_json, to_table
 from nodeprefetch.credentials.plugins import PluginState, load_plugins, only_local
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
-from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
+from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
 
 class Provider:

@@ -19,7 +19,7 @@ from nodeprefetch.credentials.dockerconfig import (
 )
 from nodeprefetch.credentials.keyring import KeyPattern, Keyring, KeyringEntry
 from nodeprefetch.errors import NodeprefetchError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 # Few letters, so that many keys match an image, and several are one.
 labels = st.sampled_from(["*", "a", "a*", "*a", "**", "b"])

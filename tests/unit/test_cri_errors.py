@@ -4,11 +4,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
 from nodeprefetch.rpc import GRPCError, Status
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
 
 class Refusing:

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from nodeprefetch.report.delivery import reporting
+from nodeprefetch.report.readers import reporting
 
 
 class Slow:

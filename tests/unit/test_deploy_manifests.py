@@ -8,9 +8,9 @@ import yaml
 
 from deploy_gen.arguments import parse
 from deploy_gen.manifests import manifests
+from deploy_gen.parse import read_options
 from deploy_gen.platforms import FLAVORS
-from deploy_gen.reading import read_options
-from nodeprefetch.report.labelkey import label_key, summary_key
+from nodeprefetch.report.label_key import label_key, summary_key
 from tests.golden.regenerate import COMMANDS, objects, text
 from tests.unit.docs_pages import ROOT, blocks
 

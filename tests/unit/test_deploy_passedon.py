@@ -3,12 +3,12 @@
 import pytest
 from cyclopts import CycloptsError
 
-from deploy_gen.passedon import check_aggregate_args, check_fetch_args, termination_grace
+from deploy_gen.passed_on import check_aggregate_args, check_fetch_args, termination_grace
 from deploy_gen.problems import InputError
-from deploy_gen.programflags import FETCH
-from nodeprefetch.cli import app
+from deploy_gen.program_flags import FETCH
+from nodeprefetch.cli.commands import app
+from nodeprefetch.cli.flags import fetch_settings
 from nodeprefetch.errors import UsageError
-from nodeprefetch.flags import fetch_settings
 from tests.golden import flags
 
 

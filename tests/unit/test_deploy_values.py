@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from deploy_gen import checks
 from deploy_gen.arguments import parse
 from deploy_gen.images import LIST_LIMIT, our_image, tag_of_version
+from deploy_gen.parse import read_options
 from deploy_gen.problems import InputError
-from deploy_gen.reading import read_options
-from nodeprefetch.duration import parse_duration
 from nodeprefetch.errors import UsageError
-from nodeprefetch.report.labelkey import check_prefix
+from nodeprefetch.report.label_key import check_prefix
+from nodeprefetch.values.duration import parse_duration
 
 
 def read(*arguments):

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.runtime.discovery import USUAL_SOCKETS, Runtime, connect_to, socket_path
+from nodeprefetch.runtime.connect import USUAL_SOCKETS, Runtime, connect_to, socket_path
 
 
 async def attempt(path=None, **options) -> Runtime | str:

@@ -6,16 +6,15 @@ import pytest
 import trio
 import trio.testing
 
-from nodeprefetch import diskguard
-from nodeprefetch.diskfloor import DiskFloor
-from nodeprefetch.diskguard import DiskGuard
-from nodeprefetch.diskspace import Space
 from nodeprefetch.events import Event, Notice, Outcome, Phase, Progress, RetryPlanned, RuntimeLost
-from nodeprefetch.runtime.faults import FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.service import ImageRecord
-from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.pull.disk import DiskGuard
+from nodeprefetch.pull.disk_space import Space
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import FakeImageService, FakeRun, Hang
+from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.retry import RetryPolicy
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -356,7 +355,7 @@ async def test_the_disk_is_not_looked_at_while_nothing_is_under_way(autojump_clo
 
 @pytest.fixture
 def measured(disk, monkeypatch) -> Disk:
-    monkeypatch.setattr(diskguard, "space_at", lambda _: disk.measure())
+    monkeypatch.setattr("nodeprefetch.pull.disk.space_at", lambda _: disk.measure())
     return disk
 
 

@@ -6,13 +6,13 @@ from pathlib import PurePosixPath
 import pytest
 import trio
 
-from nodeprefetch.diskfloor import DiskFloor
-from nodeprefetch.diskguard import open_disk_guard
-from nodeprefetch.diskspace import UnseenError, image_directory, root_layer, space_at
 from nodeprefetch.events import Event, Notice
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.service import ImageFilesystem
+from nodeprefetch.pull.disk import open_disk_guard
+from nodeprefetch.pull.disk_space import UnseenError, image_directory, root_layer, space_at
+from nodeprefetch.runtime.api import ImageFilesystem
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing import FakeImageService
+from nodeprefetch.values.disk_floor import DiskFloor
 
 
 async def guard_of(service: FakeImageService, path: str | None = None) -> list[Notice]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from deploy_gen.arguments import _parser, parse
-from deploy_gen.reading import read_options
-from nodeprefetch.aggregateflags import AggregateFlags, aggregator_settings
-from nodeprefetch.cli import app
-from nodeprefetch.flags import FetchFlags, fetch_settings
+from deploy_gen.parse import read_options
+from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
+from nodeprefetch.cli.commands import app
+from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from tests.unit.docs_pages import PAGES, ROOT, blocks, tokens
 
 OURS = ("nodeprefetch", "nodeprefetch-deploy")

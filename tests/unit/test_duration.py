@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.duration import DurationError, format_duration, parse_duration
+from nodeprefetch.values.duration import DurationError, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from nodeprefetch.runtime.containerdapi import Ingest, Resource, ResourceKind
-from nodeprefetch.runtime.faults import RuntimeFaultError
+from nodeprefetch.runtime.containerd_api import Ingest, Resource, ResourceKind
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi
 
 LAYER, MANIFEST = "sha256:1", "sha256:2"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError, classify
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError, classify
+from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
+from nodeprefetch.values.image_ref import ImageRef
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "data" / "pull-errors.json").read_text("utf-8"))
 """Texts with blanks to fill in: names as the image has them, and what a server says."""

@@ -26,12 +26,12 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.fetch import LONGEST_QUEUE
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.service import ImageRecord
-from nodeprefetch.schedule import RetryPolicy
+from nodeprefetch.pull.run import LONGEST_QUEUE
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import HANG, CallEnd, FakeCredentialSource, FakeImageService, FakeRun, Hang
+from nodeprefetch.values.retry import RetryPolicy
 
 PASSING = RuntimeFaultError("503", fault=Fault(kind=FaultClass.PASSING, reason="server_error"))
 REFUSED = RuntimeFaultError("401", fault=Fault(kind=FaultClass.REFUSED, reason="unauthorized"))

@@ -2,11 +2,11 @@
 
 import pytest
 
-from nodeprefetch.diskfloor import DiskFloor
+from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.errors import UsageError
-from nodeprefetch.flags import FetchFlags, fetch_settings
-from nodeprefetch.schedule import RetryPolicy
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
+from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.retry import RetryPolicy
 
 
 @pytest.fixture(autouse=True)

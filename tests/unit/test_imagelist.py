@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.imagelist import (
+from nodeprefetch.values.image_list import (
     MAX_LIST_BYTES,
     ImageList,
     decode_image_list,
@@ -13,7 +13,7 @@ from nodeprefetch.imagelist import (
     parse_image_list,
     unique,
 )
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 def texts(images: ImageList) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef, ImageRefError, quote
+from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "reference-cases.json").read_text("utf-8")

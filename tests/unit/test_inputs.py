@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from nodeprefetch.cli.flags import CredentialFlags
+from nodeprefetch.cli.inputs import plugin_options, plugin_order, read_images
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.flags import CredentialFlags
-from nodeprefetch.inputs import plugin_options, plugin_order, read_images
 
 
 def test_lists_come_first_then_arguments_each_image_once(tmp_path):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.values.image_ref import ImageRef
 
 DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.dockerconfig import parse_docker_config, parse_legacy_docker_config
 from nodeprefetch.credentials.keyring import KeyPattern, Keyring, KeyringEntry
-from nodeprefetch.imageref import ImageRef, ImageRefError
+from nodeprefetch.values.image_ref import ImageRef, ImageRefError
 
 DATA = Path(__file__).parents[1] / "data"
 CASES: list[dict[str, Any]] = json.loads((DATA / "keyring-cases.json").read_text("utf-8"))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nodeprefetch.credentials.dockerconfig import parse_docker_config
 from nodeprefetch.credentials.keyring import KeyPattern, why_key_never
 from nodeprefetch.credentials.plugins import load_plugins
-from nodeprefetch.imageref import ImageRef, ImageRefError
+from nodeprefetch.values.image_ref import ImageRef, ImageRefError
 
 DATA = Path(__file__).parents[1] / "data"
 KEYRINGS: list[dict[str, Any]] = json.loads((DATA / "keyring-cases.json").read_text("utf-8"))

@@ -9,7 +9,7 @@ from nodeprefetch_kubelet import make_providers
 
 from nodeprefetch.credentials.provider import CredentialProvider, NotConfigured, PluginContext
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 class Node:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import ImageFinished, Outcome, RunEnd, RunFinished
-from nodeprefetch.report.labelkey import Tally, check_prefix, fit, label_key, label_value, summary_key, summary_text
+from nodeprefetch.report.label_key import Tally, check_prefix, fit, label_key, label_value, summary_key, summary_text
 from nodeprefetch.settings import PullPolicy
 
 VALID_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]")

@@ -6,13 +6,13 @@ import math
 import pytest
 import trio
 
+from nodeprefetch.cli.leases import Found, _to_json, _to_table, look
 from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.leaselist import Found, _to_json, _to_table, look
-from nodeprefetch.runtime.containerdapi import ContainerdApi, Lease
-from nodeprefetch.runtime.discovery import Connect, Runtime
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.leaselabels import new_lease
-from nodeprefetch.runtime.service import RuntimeVersion
+from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.connect import Connect, Runtime
+from nodeprefetch.runtime.containerd_api import ContainerdApi, Lease
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.lease_labels import new_lease
 from nodeprefetch.testing import FakeContainerdApi, FakeImageService
 
 

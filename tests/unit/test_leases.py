@@ -6,19 +6,18 @@ import time
 import pytest
 import trio
 
-from nodeprefetch import diskguard
-from nodeprefetch.diskfloor import DiskFloor
-from nodeprefetch.diskspace import Space
+from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Outcome, RunEnd
-from nodeprefetch.flags import FetchFlags, fetch_settings
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.leases import Leases
-from nodeprefetch.runtime.containerdapi import Lease
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.leaselabels import new_lease, pull_lease
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.pull.disk_space import Space
+from nodeprefetch.pull.leases import Leases
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.containerd_api import Lease
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.lease_labels import new_lease, pull_lease
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeImageService, FakeRun, Hang
+from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.image_ref import ImageRef
 
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
 A = ImageRef.parse("a:1")
@@ -459,7 +458,7 @@ async def test_what_does_not_fit_on_the_disk_is_not_kept(autojump_clock):
 
 async def test_what_an_earlier_run_kept_goes_too_where_its_image_does_not_fit_on_the_disk(autojump_clock, monkeypatch):
     """No attempt begins, so that none lets go of it; the next run would find the disk as full as this one did."""
-    monkeypatch.setattr(diskguard, "space_at", lambda _: Space(total=100, free=1))
+    monkeypatch.setattr("nodeprefetch.pull.disk.space_at", lambda _: Space(total=100, free=1))
     api = FakeContainerdApi()
     settings = FetchSettings(instance="one", min_free_disk=DiskFloor(size=10), image_fs_path="/disk")
     run = FakeRun(service=FakeImageService(pulls={"a:1": [IMAGE]}), containerd=api, settings=settings)

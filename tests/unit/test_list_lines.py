@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 import deploy_gen.list_lines
 from deploy_gen.images import _REFERENCE, read_list
 from deploy_gen.problems import InputError
-from nodeprefetch import list_lines
+from nodeprefetch.cli.inputs import read_images
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imagelist import parse_image_arguments, parse_image_list
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.inputs import read_images
-from nodeprefetch.list_lines import STANDARD_INPUT, Shape, read_lines, shape_of
+from nodeprefetch.text import list_lines
+from nodeprefetch.text.list_lines import STANDARD_INPUT, Shape, read_lines, shape_of
+from nodeprefetch.values.image_list import parse_image_arguments, parse_image_list
+from nodeprefetch.values.image_ref import ImageRef
 
 PAGE = Path(__file__).parents[2] / "docs" / "image-lists.md"
 DIGEST = "sha256:" + "9a" * 32

@@ -25,9 +25,9 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.outlet import Importance
 from nodeprefetch.report.log import log_to, lost
 from nodeprefetch.settings import LogFormat, PullPolicy
+from nodeprefetch.text.outlet import Importance
 
 AT = 1_700_000_000.25
 TIME = "2023-11-14T22:13:20.250Z"

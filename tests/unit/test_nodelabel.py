@@ -30,7 +30,7 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     UnreachableError,
 )
-from nodeprefetch.report.nodelabel import NodeLabel
+from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.settings import PullPolicy
 
 KEY, SUMMARY = "nodeprefetch.io/web", "nodeprefetch.io/web.summary"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nodeprefetch.outlet import Importance, Outlet, open_outlet, write
+from nodeprefetch.text.outlet import Importance, Outlet, open_outlet, write
 
 PROGRESS, STEP, RESULT = Importance
 PATIENCE = 300

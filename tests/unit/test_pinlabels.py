@@ -2,8 +2,8 @@
 
 import pytest
 
-from nodeprefetch.runtime.containerdapi import ImageName
-from nodeprefetch.runtime.pinlabels import PINNED, instance_of, mark_of, marks, pin_labels, release
+from nodeprefetch.runtime.containerd_api import ImageName
+from nodeprefetch.runtime.pin_labels import PINNED, instance_of, mark_of, marks, pin_labels, release
 from nodeprefetch.testing import FakeContainerdApi
 
 A, B = ("sha256:" + digit * 64 for digit in "ab")

@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from nodeprefetch.events import Notice, Outcome, RunEnd
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.pinlabels import PINNED, marks
-from nodeprefetch.runtime.service import ImageRecord
+from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.pin_labels import PINNED, marks
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeImageService, FakeRun
 from nodeprefetch.testing.pinning import PinningImageService

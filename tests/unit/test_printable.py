@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.columns import columns
-from nodeprefetch.printable import json_text, printable
+from nodeprefetch.cli.columns import columns
+from nodeprefetch.text.printable import json_text, printable
 
 ANY_TEXT = st.text(alphabet=st.characters())
 """Surrogates too, as os.environ has them."""

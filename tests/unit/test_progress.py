@@ -11,21 +11,21 @@ import pytest
 import trio
 import trio.testing
 
-from nodeprefetch.attempt import Surroundings
-from nodeprefetch.attemptclock import AttemptClock, patience, slowest_rate
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Notice, Phase, Progress
-from nodeprefetch.imageref import ImageRef
-from nodeprefetch.progress import ProgressWatch
-from nodeprefetch.puller import Pull
-from nodeprefetch.runtime.containerdapi import Ingest, ResourceKind
-from nodeprefetch.runtime.faults import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.deadline import AttemptClock, patience, slowest_rate
+from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.containerd_api import Ingest, ResourceKind
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.inventory import Inventory
-from nodeprefetch.schedule import RetryPolicy
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
 from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.run import Kind, longest
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import RetryPolicy
 
 IMAGE = "sha256:" + "1" * 64
 MIB = 2**20

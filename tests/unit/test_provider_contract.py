@@ -13,8 +13,8 @@ from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.provider import CacheKeyType, NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.testing import CredentialProviderContract
+from nodeprefetch.values.image_ref import ImageRef
 
 SECRET = "s3cr3t-of-mine"
 TESTS = [name for name in vars(CredentialProviderContract) if name.startswith("test_")]

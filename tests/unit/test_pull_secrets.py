@@ -20,7 +20,7 @@ from nodeprefetch_pull_secrets.provider import PullSecrets
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 DATA = Path(__file__).parents[1] / "data"
 CASES: list[dict[str, Any]] = [

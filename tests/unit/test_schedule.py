@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.schedule import RetryPolicy, full_jitter
+from nodeprefetch.values.retry import RetryPolicy, full_jitter
 
 
 def test_limits_double_up_to_their_maximum() -> None:

@@ -11,8 +11,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
-from nodeprefetch.scrub import MAX_LENGTH, scrub
+from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
+from nodeprefetch.text.scrub import MAX_LENGTH, scrub
 
 SECRET = "tr0ub4dor&3 =?/"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodeprefetch.sizes import format_rate, format_share, format_size
+from nodeprefetch.values.sizes import format_rate, format_share, format_size
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ def test_sleep_loads_nothing_but_itself():
 def test_help_loads_the_parser_and_no_trio():
     modules = loaded("fetch", "--help")
 
-    assert not {"nodeprefetch.fetch", "nodeprefetch.runtime", "nodeprefetch.rpc", "nodeprefetch.aggregator"} & modules
+    assert (
+        not {"nodeprefetch.pull.run", "nodeprefetch.runtime", "nodeprefetch.rpc", "nodeprefetch.aggregator"} & modules
+    )
     assert {
         "attr",
         "attrs",
@@ -96,7 +98,7 @@ def test_help_loads_the_parser_and_no_trio():
 def test_fetch_loads_what_it_needs():
     modules = loaded("fetch", "--cri-socket", "/nowhere/x.sock", "--runtime-wait", "0", "a:1")
 
-    assert not {"nodeprefetch.aggregator", "nodeprefetch.report.table", "nodeprefetch.report.submitter"} & modules
+    assert not {"nodeprefetch.aggregator", "nodeprefetch.report.table", "nodeprefetch.submit.submitter"} & modules
     assert {
         "attr",
         "attrs",

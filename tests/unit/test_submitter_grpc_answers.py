@@ -6,11 +6,11 @@ import pytest
 
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError
 from nodeprefetch.events import AttemptFinished, Batch, Notice
-from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.report.grpc_delivery import GrpcDelivery
-from nodeprefetch.report.tokenfile import TokenFile
 from nodeprefetch.rpc import GRPCError, Status
 from nodeprefetch.rpc.metrics import Empty
+from nodeprefetch.submit.answers import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.grpc import GrpcDelivery
+from nodeprefetch.submit.token_file import TokenFile
 
 ATTEMPT = AttemptFinished(attempt_id="a", image="a", attempt=1, started_at=1, duration=-1, limit=30)
 

@@ -21,15 +21,15 @@ from nodeprefetch.events import (
     RunFinished,
     RunStarted,
 )
-from nodeprefetch.knownsecrets import knowing_secrets, remember_secrets
-from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.report.buffer import Buffer, is_worth_sending
-from nodeprefetch.report.endpoint import Endpoint, parse_endpoint
-from nodeprefetch.report.http_delivery import answer_for, parse_retry_after
-from nodeprefetch.report.outbox import Outbox
-from nodeprefetch.report.persistence import Persistence, Wire
-from nodeprefetch.report.wording import deepest_text, short
 from nodeprefetch.settings import PullPolicy
+from nodeprefetch.submit.answers import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.endpoint import Endpoint, parse_endpoint
+from nodeprefetch.submit.http import answer_for, parse_retry_after
+from nodeprefetch.submit.outbox import Outbox
+from nodeprefetch.submit.queue import Buffer, is_worth_sending
+from nodeprefetch.submit.retry import Persistence, Wire
+from nodeprefetch.submit.wording import deepest_text, short
+from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 BOTH = (Wire.HTTP, Wire.GRPC)

@@ -19,12 +19,12 @@ from nodeprefetch.events import (
     RunFinished,
     RunStarted,
 )
-from nodeprefetch.report import submitter as module
-from nodeprefetch.report.answers import Accepted, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.report.buffer import Buffer
-from nodeprefetch.report.delivery import reporting as around_a_run
-from nodeprefetch.report.outbox import Outbox
-from nodeprefetch.report.submitter import Submitter
+from nodeprefetch.report.readers import reporting as around_a_run
+from nodeprefetch.submit import submitter as module
+from nodeprefetch.submit.answers import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.outbox import Outbox
+from nodeprefetch.submit.queue import Buffer
+from nodeprefetch.submit.submitter import Submitter
 from nodeprefetch.testing.reporting import reporting
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",), instance="i1")

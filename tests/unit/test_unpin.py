@@ -5,14 +5,14 @@ import math
 import pytest
 import trio
 
+from nodeprefetch.cli.unpin import Unpinned, take_away
 from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.runtime.containerdapi import ContainerdApi
-from nodeprefetch.runtime.discovery import Connect, Runtime
-from nodeprefetch.runtime.faults import RuntimeFaultError
-from nodeprefetch.runtime.pinlabels import pin_labels
-from nodeprefetch.runtime.service import RuntimeVersion
+from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.connect import Connect, Runtime
+from nodeprefetch.runtime.containerd_api import ContainerdApi
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.pin_labels import pin_labels
 from nodeprefetch.testing import FakeContainerdApi, FakeImageService
-from nodeprefetch.unpin import Unpinned, take_away
 
 A = "sha256:" + "a" * 64
 

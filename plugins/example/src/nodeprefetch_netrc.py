@@ -5,7 +5,7 @@ from netrc import NetrcParseError, netrc
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 
 
 class NetrcProvider:

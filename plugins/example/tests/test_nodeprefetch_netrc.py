@@ -1,7 +1,7 @@
 import pytest
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import ImageRef
 from nodeprefetch.testing import CredentialProviderContract
+from nodeprefetch.values.image_ref import ImageRef
 
 from nodeprefetch_netrc import NetrcProvider, make_provider
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from nodeprefetch.credentials.keyring import KeyPattern
-from nodeprefetch.duration import parse_duration
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.imageref import quote
+from nodeprefetch.values.duration import parse_duration
+from nodeprefetch.values.image_ref import quote
 from nodeprefetch_kubelet.documents import read_document
 from nodeprefetch_kubelet.errors import DocumentError
 from nodeprefetch_kubelet.members import Members

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.plain_file import open_given
+from nodeprefetch.text.plain_file import open_given
 from nodeprefetch_kubelet.config import ProviderConfig, parse_config
 
 MAX_FILE_BYTES = 1 << 20

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nodeprefetch.errors import Problems
-from nodeprefetch.imageref import quote
+from nodeprefetch.values.image_ref import quote
 
 
 class Members:

@@ -10,8 +10,8 @@ import msgspec
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
-from nodeprefetch.duration import parse_duration
 from nodeprefetch.errors import UsageError
+from nodeprefetch.values.duration import parse_duration
 from nodeprefetch_kubelet.documents import read_json
 from nodeprefetch_kubelet.errors import DocumentError, KubeletProviderError
 from nodeprefetch_kubelet.versions import PROVIDER_VERSIONS

@@ -6,7 +6,7 @@ from pathlib import Path
 import trio
 
 from nodeprefetch.credentials.provider import PluginContext, ProvidedCredentials
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch_kubelet.config import ProviderConfig
 from nodeprefetch_kubelet.process import Output, run_program
 from nodeprefetch_kubelet.protocol import decode_response, encode_request

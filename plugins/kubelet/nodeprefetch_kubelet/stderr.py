@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from nodeprefetch.scrub import scrub
+from nodeprefetch.text.scrub import scrub
 from nodeprefetch_kubelet.protocol import passwords_in
 
 MAX_KEPT = 16 << 10

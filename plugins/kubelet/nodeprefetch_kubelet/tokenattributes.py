@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from nodeprefetch.imageref import quote
+from nodeprefetch.values.image_ref import quote
 from nodeprefetch_kubelet.members import Members
 
 _CACHE_TYPES = ("ServiceAccount", "Token")

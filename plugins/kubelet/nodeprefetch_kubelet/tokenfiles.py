@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nodeprefetch.errors import Problems
-from nodeprefetch.imageref import quote
-from nodeprefetch.plain_file import open_given
+from nodeprefetch.text.plain_file import open_given
+from nodeprefetch.values.image_ref import quote
 from nodeprefetch_kubelet.config import ProviderConfig
 from nodeprefetch_kubelet.errors import KubeletProviderError
 

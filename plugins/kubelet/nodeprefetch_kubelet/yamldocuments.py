@@ -6,7 +6,7 @@ on numbers and dates that are none with whatever Python happens to raise.
 
 import yaml
 
-from nodeprefetch.imageref import quote
+from nodeprefetch.values.image_ref import quote
 from nodeprefetch_kubelet.errors import DocumentError
 
 _TAG = "tag:yaml.org,2002:"

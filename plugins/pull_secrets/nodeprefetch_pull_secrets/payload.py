@@ -15,8 +15,8 @@ from nodeprefetch.credentials.dockerconfig import (
 )
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.errors import UsageError
-from nodeprefetch.imageref import quote
-from nodeprefetch.plain_file import open_given
+from nodeprefetch.text.plain_file import open_given
+from nodeprefetch.values.image_ref import quote
 from nodeprefetch_pull_secrets.locations import Label, by_name, by_path, unreadable
 
 MAX_FILE_BYTES = 1 << 20

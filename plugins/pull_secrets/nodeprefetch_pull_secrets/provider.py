@@ -8,7 +8,7 @@ import trio
 from nodeprefetch.credentials.keyring import Keyring
 from nodeprefetch.credentials.provider import ProvidedCredentials
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.imageref import ImageRef
+from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch_pull_secrets.locations import by_name, find_payload_files
 from nodeprefetch_pull_secrets.payload import Fingerprint, Payload, fingerprint, read_payload
 

@@ -1,0 +1,1 @@
+"""The HTTP server: listening, connections, HTTP/2."""

@@ -1,0 +1,78 @@
+"""TLS: the certificate as it lies in its files, and again when it is renewed."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from nodeprefetch.aggregator.settings import AggregatorSettings
+from nodeprefetch.errors import UsageError
+from nodeprefetch.text.plain_file import read_plain_file
+
+_LOOK_EVERY = 5.0
+"""Seconds between two looks at the files; a kubelet renews mounted secrets within a minute or so."""
+
+_LARGEST_FILE = 1 << 20
+
+
+def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
+    """A context with the certificate; None when there is to be no TLS.
+
+    Raises:
+        UsageError: a file is missing or no good.
+    """
+    if settings.tls_cert_file is None and settings.tls_key_file is None:
+        return None
+    if settings.tls_cert_file is None or settings.tls_key_file is None:
+        raise UsageError(["--tls-cert-file and --tls-key-file are needed both"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION  # RFC 9113, section 9.2.1
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        _load(context, settings.tls_cert_file, settings.tls_key_file)
+    except OSError as error:
+        raise UsageError([f"the certificate {settings.tls_cert_file} with its key cannot be used: {error}"]) from error
+    return context
+
+
+async def renew(
+    context: ssl.SSLContext, settings: AggregatorSettings, announce: Callable[[str], None], every: float = _LOOK_EVERY
+) -> None:
+    """Load the certificate again whenever its files change, until cancelled. New connections get the new one.
+
+    A pair that does not fit, as in the middle of a renewal, leaves the old one in place.
+    """
+    assert settings.tls_cert_file is not None  # noqa: S101 - there is a context
+    assert settings.tls_key_file is not None  # noqa: S101
+    files = (settings.tls_cert_file, settings.tls_key_file)
+    loaded = [_content(path) for path in files]
+    while True:
+        await trio.sleep(every)
+        found = [_content(path) for path in files]
+        if found == loaded:
+            continue
+        loaded = found
+        try:
+            # Tried on a context of its own first: a key that does not fit would spoil the one in use.
+            _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *files)
+            _load(context, *files)
+        except OSError as error:
+            announce(f"the renewed certificate cannot be used, the old one stays: {error}")
+        else:
+            announce("the certificate was renewed")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_plain_file(path, _LARGEST_FILE)
+    except OSError:
+        return b""
+
+
+def _load(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
+    """Load a pair, waiting for nobody: not for a writer of a FIFO, not for somebody to type a key's password."""
+    for path in (cert_file, key_file):
+        read_plain_file(path, _LARGEST_FILE)
+    context.load_cert_chain(cert_file, key_file, password="")

@@ -1,0 +1,1 @@
+"""What is kept: the database and what is known of it in memory."""

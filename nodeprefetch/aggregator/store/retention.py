@@ -1,0 +1,162 @@
+"""Forgets what is old or too much, in small steps between which others go on, and moves the log into the database."""
+
+import sqlite3
+import time
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from nodeprefetch.aggregator.settings import AggregatorSettings
+from nodeprefetch.aggregator.store.damage import DamagedDatabaseError, damage_in, set_aside
+from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
+from nodeprefetch.aggregator.store.schema import FILE
+from nodeprefetch.aggregator.store.writer import Store
+
+_EVERY = 1.0
+"""Seconds between two rounds."""
+
+_STEP = 500
+"""Rows deleted at once: a millisecond or two."""
+
+_SLACK = 120
+"""Seconds that a name stays longer than what was said of it, since its hearing is not written each time."""
+
+_LOG_LARGE, _LOG_TOO_LARGE = 4 << 20, 64 << 20
+"""Bytes of the write-ahead log from which it is moved, and from which everybody waits for that."""
+
+_MUCH_LARGER = 1 << 20
+"""Bytes that the file is to be larger than the database before that is a reason to move the log."""
+
+_OLD_STATES = (
+    "DELETE FROM state WHERE (node, instance, image) IN"
+    " (SELECT node, instance, image FROM state WHERE received < ? LIMIT ?)"
+)
+_OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIMIT ?)"
+
+
+async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
+    """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next.
+
+    Args:
+        store: in which.
+        settings: how long and how much is kept, and where.
+
+    Raises:
+        DamagedDatabaseError: the database is of no use any more.
+    """
+    while True:
+        await trio.sleep(_EVERY)
+        try:
+            if store.is_suspect and settings.data_dir is not None:
+                await _examine(settings.data_dir / FILE)
+            store.is_suspect = False
+            store.recover()
+            await forget(store, settings, int(time.time()))
+            if settings.data_dir is not None:
+                await _move_log(store.database, settings.data_dir / FILE)
+        except sqlite3.Error as error:
+            store.fail("could not delete expired results", error)
+
+
+async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
+    """Forget everything that is to be forgotten now.
+
+    Args:
+        store: in which.
+        settings: how long and how much is kept.
+        now: Unix seconds.
+
+    Raises:
+        sqlite3.Error: the database cannot be written.
+    """
+    before = now - int(settings.retention)
+    database, records = store.database, store.records
+    while True:
+        excess = records.attempts - settings.results_kept
+        gone = {
+            "attempt": _delete_attempts(database, before, excess),
+            "state": _delete_old(database, _OLD_STATES, before),
+            "run": _delete_old(database, _OLD_RUNS, before),
+        }
+        freed, gone["live"] = trim_backlog(
+            database, records.live_bytes - settings.bounds.backlog, most=_STEP, before=before
+        )
+        records.attempts -= gone["attempt"]
+        records.states -= gone["state"]
+        records.runs.count -= gone["run"]
+        records.live_bytes -= freed
+        records.forgotten.update(gone)
+        if not any(gone.values()):
+            break
+        store.version += 1
+        await trio.lowlevel.checkpoint()
+    records.runs.forget(before)
+    _forget_names(store, before - _SLACK)
+
+
+async def _examine(path: Path) -> None:
+    """After an error that may come from a damaged file."""
+    problem = await trio.to_thread.run_sync(partial(damage_in, path, thorough=True), abandon_on_cancel=True)
+    if problem:
+        raise DamagedDatabaseError(
+            f"the database {path} is damaged: {problem}; kept as {set_aside(path).name}, a new start begins a new one"
+        )
+
+
+def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> int:
+    """The oldest come first by their number; when very many are too many, the steps are longer."""
+    if excess > 0:
+        step = min(max(_STEP, excess // 10), excess, 20 * _STEP)
+        return delete_oldest_attempts(database, step)
+    old = "SELECT seq FROM (SELECT seq, received FROM attempt ORDER BY seq LIMIT ?) WHERE received < ?"
+    return database.execute(f"DELETE FROM attempt WHERE seq IN ({old})", (_STEP, before)).rowcount  # noqa: S608
+
+
+def _delete_old(database: sqlite3.Connection, statement: str, before: int) -> int:
+    return database.execute(statement, (before, _STEP)).rowcount
+
+
+def _forget_names(store: Store, before: int) -> None:
+    records = store.records
+    if not any(names.has_older(before) for names in (records.nodes, records.images, records.instances)):
+        return
+    database = store.database
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        records.nodes.forget(before)
+        records.instances.forget(before)
+        records.tallies.forget(records.images.forget(before))
+        database.execute("COMMIT")
+    except sqlite3.Error:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        records.reload()
+        raise
+    store.version += 1
+
+
+async def _move_log(database: sqlite3.Connection, path: Path) -> None:
+    """Move the write-ahead log into the database, in a thread: that waits for the disk."""
+    log = path.with_name(path.name + "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > _LOG_LARGE or _can_shrink(database, path):
+        await trio.to_thread.run_sync(_checkpoint, path)
+    if size > _LOG_TOO_LARGE:  # it is written faster than it is moved: make it begin anew
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # By execute() it would be one page: SQLite makes a row without columns of each, and Python takes the first.
+    database.executescript("PRAGMA incremental_vacuum(200)")
+
+
+def _can_shrink(database: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file is much larger than the database, whose end has been given back in the log alone."""
+    ((pages,), (size,)) = (database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+    return path.stat().st_size - int(pages) * int(size) > _MUCH_LARGER
+
+
+def _checkpoint(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    finally:
+        connection.close()

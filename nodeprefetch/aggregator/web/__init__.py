@@ -1,0 +1,1 @@
+"""The routes: what is submitted and what is read."""

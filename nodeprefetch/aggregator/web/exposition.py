@@ -1,0 +1,188 @@
+"""What Prometheus reads: few series, whatever the number of nodes."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import trio
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from nodeprefetch import __version__
+from nodeprefetch.aggregator.store.overview import Overview
+from nodeprefetch.aggregator.store.tallies import BUCKETS, UNRECOGNIZED
+from nodeprefetch.aggregator.web.service import Service
+from nodeprefetch.events import Outcome
+
+_IMAGES_NAMED = 200
+"""Images with a histogram of their own; the others share one."""
+
+_TALLIES_AT_ONCE = 1_000
+_OTHERS = "(others)"
+
+
+async def exposition(service: Service, accept: str, address: str) -> tuple[bytes, str]:
+    """The exposition in the format that is accepted, and its content type.
+
+    It has all that was stored before this was asked.
+    """
+    encode, content_type = choose_encoder(accept)
+
+    async def make() -> bytes:
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collector(service, await service.overviews.latest(), await _summed(service)))
+        return encode(registry)
+
+    return await service.expositions.made(content_type, make, address), content_type
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempts:
+    by_class: Counter[str]
+    unrecognized: int
+    """With an error that fetch did not recognize."""
+
+    pulls: dict[str, tuple[list[int], float, int]]
+    """By image: how many by duration, their seconds, their bytes."""
+
+
+async def _summed(service: Service) -> _Attempts:
+    """The tallies, of which there may be tens of thousands: others go on between some of them."""
+    names = service.store.records.images.by_number()
+    attempts: Counter[str] = Counter({"": 0})
+    unrecognized = 0
+    pulls: dict[str, tuple[list[int], float, int]] = {}
+    for index, (image, error_class, tally) in enumerate(list(service.store.records.tallies)):
+        if index % _TALLIES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        count = sum(tally.counts)
+        attempts[error_class.removesuffix(UNRECOGNIZED)] += count
+        if error_class.endswith(UNRECOGNIZED):
+            unrecognized += count
+        if error_class:
+            continue
+        name = names[image]
+        if name not in pulls and len(pulls) >= _IMAGES_NAMED:
+            name = _OTHERS
+        counts, seconds, size = pulls.get(name, ([0] * len(tally.counts), 0.0, 0))
+        added = [one + other for one, other in zip(counts, tally.counts, strict=True)]
+        pulls[name] = (added, seconds + tally.seconds, size + tally.bytes)
+    return _Attempts(attempts, unrecognized, pulls)
+
+
+class _Collector(Collector):
+    def __init__(self, service: Service, overview: Overview, attempts: _Attempts) -> None:
+        self._service = service
+        self._overview = overview
+        self._ended = attempts
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        build = InfoMetricFamily("nodeprefetch_build", "The version that runs.")
+        build.add_metric([], {"version": __version__})
+        yield build
+        yield from self._attempts()
+        yield from self._states()
+        yield from self._ingest()
+
+    def _attempts(self) -> Iterator[Metric]:
+        ended = CounterMetricFamily(
+            "nodeprefetch_attempts", "Pull attempts that ended.", labels=["outcome", "error_class"]
+        )
+        for error_class, count in sorted(self._ended.by_class.items()):
+            ended.add_metric(["failed" if error_class else "succeeded", error_class], count)
+        yield ended
+        yield CounterMetricFamily(
+            "nodeprefetch_unrecognized_errors",
+            "Attempts whose error fetch did not recognize (the reason unknown).",
+            value=self._ended.unrecognized,
+        )
+        durations = HistogramMetricFamily(
+            "nodeprefetch_pull_duration_seconds", "How long attempts took that succeeded.", labels=["image"]
+        )
+        sizes = CounterMetricFamily(
+            "nodeprefetch_pulled_bytes", "Sizes of the images that attempts brought, as runtimes say.", labels=["image"]
+        )
+        for name, (counts, seconds, size) in sorted(self._ended.pulls.items()):
+            durations.add_metric([name], _cumulated(counts), seconds)
+            sizes.add_metric([name], size)
+        yield durations
+        yield sizes
+
+    def _states(self) -> Iterator[Metric]:
+        overview = self._overview
+        instances = sorted({instance for instance, _ in overview.images} | set(overview.last_runs))
+        images = GaugeMetricFamily(
+            "nodeprefetch_images", "Images on nodes, by what became of them.", labels=["instance", "state"]
+        )
+        nodes = GaugeMetricFamily(
+            "nodeprefetch_nodes", "Nodes, by the worst of what became of their images.", labels=["instance", "state"]
+        )
+        for instance in instances:
+            for state in Outcome:
+                images.add_metric([instance, state], overview.images.get((instance, state), 0))
+                nodes.add_metric([instance, state], overview.nodes.get((instance, state), 0))
+        last = GaugeMetricFamily(
+            "nodeprefetch_last_run_timestamp_seconds", "When a run was last heard of.", labels=["instance"]
+        )
+        for instance, heard in sorted(overview.last_runs.items()):
+            last.add_metric([instance], heard)
+        yield images
+        yield nodes
+        yield last
+        yield GaugeMetricFamily(
+            "nodeprefetch_digest_skew_images",
+            "Images whose tag stands for different digests on different nodes.",
+            value=len(overview.skewed),
+        )
+
+    def _ingest(self) -> Iterator[Metric]:
+        service, counters = self._service, self._service.counters
+        for name, text, values, label in (
+            ("accepted_events", "Events stored.", counters.accepted, "protocol"),
+            ("duplicate_events", "Events that came again.", counters.duplicates, "protocol"),
+            ("submissions", "Submissions stored.", counters.requests, "protocol"),
+            ("refused_requests", "Requests and connections refused.", counters.refused, "reason"),
+            ("forgotten_rows", "Rows forgotten by retention and bounds.", service.store.records.forgotten, "table"),
+        ):
+            counted = CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, labels=[label])
+            for key, count in sorted(values.items()):
+                counted.add_metric([key], count)
+            yield counted
+        yield CounterMetricFamily(
+            "nodeprefetch_aggregator_broken_connections",
+            "Connections ended over a breach of protocol.",
+            value=counters.broken_connections,
+        )
+        for name, text, count in (
+            ("closed_connections", "Idle connections closed to make room.", counters.closed_connections),
+            ("stuck_answers", "Answers ended because their clients did not take them.", counters.stuck_answers),
+        ):
+            yield CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=count)
+        for name, text, value in (
+            ("connections", "Connections open.", counters.connections),
+            ("live_readers", "Readers of the live stream.", service.readers.used),
+            ("in_flight_bytes", "Bytes of requests and answers in hand.", service.budget.used),
+            ("results", "Attempts kept.", service.store.records.attempts),
+            ("healthy", "Whether the latest results could be stored.", int(service.store.is_healthy)),
+        ):
+            yield GaugeMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=value)
+
+
+def _cumulated(counts: list[int]) -> list[tuple[str, float]]:
+    buckets: list[tuple[str, float]] = []
+    total = 0
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets

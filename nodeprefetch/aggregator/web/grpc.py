@@ -1,0 +1,140 @@
+"""gRPC `Metrics/Submit` of the older tool, as a route of the ASGI application: HTTP/2 in, trailers out.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import trio
+
+from nodeprefetch.aggregator.access.callers import Caller
+from nodeprefetch.aggregator.answers import refusal_answer
+from nodeprefetch.aggregator.counters import Reservation
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.server.asgi import Receive, Scope, Send, address_of
+from nodeprefetch.aggregator.web.legacy import submissions_of
+from nodeprefetch.aggregator.web.result_message import OlderResult, decode_result
+from nodeprefetch.aggregator.web.service import Service
+from nodeprefetch.errors import CompressedMessageError, ProtocolViolationError
+from nodeprefetch.rpc import Status
+from nodeprefetch.rpc.frames import FrameParser, frame_message
+
+_OVERHEAD = 512
+"""Bytes a decoded result takes beside its text, about."""
+
+
+class MetricsRoute:
+    """Answers `/Metrics/Submit`.
+
+    Args:
+        service: what the results go into.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One call: an ASGI application."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if problem := _no_grpc(scope, headers):
+            self._service.counters.refused[problem.reason] += 1
+            await refusal_answer(problem)(scope, receive, send)
+            return
+        status, message = Status.OK, ""
+        try:
+            await self._submit(headers, address_of(scope), receive)
+        except RefusedError as refused:
+            self._service.counters.refused[refused.reason] += 1
+            status, message = refused.grpc_status, refused.detail
+        await _answer(send, status, message)
+
+    async def _submit(self, headers: dict[str, str], address: str, receive: Receive) -> None:
+        encoding = headers.get("grpc-encoding", "identity")
+        if encoding != "identity":
+            raise RefusedError(415, "unknown_encoding", f"messages compressed by {encoding[:40]!r} are not accepted")
+        caller = await self._service.authenticator.caller(headers.get("authorization", ""), address)
+        bounds = self._service.bounds
+        parser = FrameParser(bounds.body)
+        results: list[OlderResult] = []
+        with self._service.budget.reservation(address) as held:
+            with trio.move_on_after(bounds.body_time) as scope:
+                more = True
+                while more:
+                    part = await receive()
+                    if scope.deadline - (now := trio.current_time()) < 0.9 * bounds.body_time:
+                        scope.deadline = now + bounds.body_time  # not for each message: it costs as much as decoding
+                    data = part.get("body", b"")
+                    held.take(len(data))
+                    parser.feed(data)
+                    self._collect(parser, results, caller, held)
+                    more = part.get("more_body", False)
+                    if len(results) >= bounds.events:
+                        await self._store(results)
+                        results = []
+                        held.give_back()
+            if scope.cancelled_caught:
+                raise RefusedError(408, "too_slow", f"nothing came for {bounds.body_time:g} seconds")
+            if parser.in_message:
+                raise RefusedError(400, "malformed", "the stream ended inside a message")
+            await self._store(results)
+        self._service.counters.requests["grpc"] += 1
+
+    def _collect(self, parser: FrameParser, results: list[OlderResult], caller: Caller, held: Reservation) -> None:
+        """Decode the messages that have come in whole."""
+        try:
+            while (message := parser.next_message()) is not None:
+                held.take(_OVERHEAD)
+                result = decode_result(message)
+                self._check(result)
+                if caller.node is not None:
+                    caller.may_report_for(result.node)
+                results.append(result)
+        except CompressedMessageError as error:
+            raise RefusedError(415, "unknown_encoding", str(error)) from error
+        except ProtocolViolationError as error:
+            raise RefusedError(413, "too_large", str(error)) from error
+        except ValueError as error:
+            raise RefusedError(400, "malformed", f"a message is no Result: {error}") from error
+
+    def _check(self, result: OlderResult) -> None:
+        bounds = self._service.bounds
+        if not (result.attempt_id and result.image):
+            raise RefusedError(400, "invalid_result", "a result without attempt_id or image")
+        if (
+            len(result.attempt_id) > bounds.name
+            or len(result.node) > bounds.name
+            or len(result.image) > bounds.image
+            or len(result.error) > bounds.text
+        ):
+            raise RefusedError(400, "invalid_result", "a result with a text that is too long")
+
+    async def _store(self, results: Sequence[OlderResult]) -> None:
+        if not results:
+            return
+        receipt = await self._service.ingest.submit(submissions_of(results))
+        self._service.counters.accepted["grpc"] += receipt.accepted
+        self._service.counters.duplicates["grpc"] += receipt.duplicates
+        self._service.tell(f"stored {receipt.accepted} results by gRPC, {receipt.duplicates} replaced")
+
+
+def _no_grpc(scope: Scope, headers: dict[str, str]) -> RefusedError | None:
+    if scope["method"] != "POST":
+        return RefusedError(405, "wrong_method", "gRPC calls are POST")
+    kind = headers.get("content-type", "")
+    if kind != "application/grpc" and not kind.startswith(("application/grpc+proto", "application/grpc;")):
+        return RefusedError(415, "unknown_type", "the content type must be application/grpc")
+    if scope["http_version"] != "2":
+        return RefusedError(400, "not_http2", "gRPC needs HTTP/2")
+    return None
+
+
+async def _answer(send: Send, status: Status, message: str) -> None:
+    trailers = [(b"grpc-status", b"%d" % status.value)]
+    if message:
+        trailers.append((b"grpc-message", quote(message[:1000], safe=" !#$&'()*+,/:;=?@[]~\"").encode("ascii")))
+    headers = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+    body = frame_message(b"") if status is Status.OK else b""
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send({"type": "http.response.trailers", "headers": trailers, "more_trailers": False})

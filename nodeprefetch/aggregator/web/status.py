@@ -1,0 +1,176 @@
+"""`GET /v1/status`: instances, their nodes, and the images on them."""
+
+import base64
+import hashlib
+import sqlite3
+from collections import Counter
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+import trio
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nodeprefetch.aggregator.answers import json_answer
+from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.server.asgi import address_of
+from nodeprefetch.aggregator.store.overview import node_state
+from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, Key, slices
+from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.web.service import Service
+from nodeprefetch.events import Outcome
+
+_DEFAULT_LIMIT, _LARGEST_LIMIT = 1_000, 10_000
+_COLUMNS = "state, since, attempt, duration, error, error_class, reason, size, digest"
+_NAMES = _COLUMNS.split(", ")
+_ERROR = 4 + _NAMES.index("error")
+"""Where it is in a row, behind node, instance, image and run."""
+
+_KNOWN = frozenset({"instance", "node", "image", "state", "limit", "cursor"})
+
+_LARGE = 4 << 20
+"""Characters of errors from which a page ends before its limit."""
+
+_NODES_AT_ONCE, _IMAGES_AT_ONCE = 50, 500
+"""Of a page, between which others go on."""
+
+
+async def status(service: Service, request: Request) -> Response:
+    """One page, unless the client has it already.
+
+    Raises:
+        RefusedError: parameters that make no sense.
+    """
+    async with service.turns.turn(address_of(request.scope)):
+        return await _page(service, request)
+
+
+async def _page(service: Service, request: Request) -> Response:
+    query = request.query_params
+    if unknown := set(query) - _KNOWN:
+        raise RefusedError(400, "unknown_parameter", f"no such parameter: {min(unknown)[:40]}")
+    limit, after = _limit(query.get("limit")), _cursor(query.get("cursor"))
+    digest = hashlib.blake2b(str(request.url.query).encode(), digest_size=6).hexdigest()
+    tag = f'"{service.store.tag}-{digest}"'
+    headers = {"etag": tag, "cache-control": "no-cache"}
+    if _matches(tag, request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    filters = {name: query[name] for name in ("instance", "node", "image", "state") if name in query}
+    page, has_more = await _rows(service.store, filters, after, limit)
+    answer: dict[str, Any] = {"instances": await _grouped(service.store, page)}
+    if after is None:
+        answer["skew"] = await service.overviews.skew()
+    answer["next"] = _written(page[-1][:3]) if has_more else None
+    return json_answer(answer, headers=headers)
+
+
+async def _rows(
+    store: Store, filters: dict[str, str], after: Key | None, limit: int
+) -> tuple[list[tuple[Any, ...]], bool]:
+    """The rows of a page, and whether there are more."""
+    records = store.records
+    if filters.get("state", Outcome.FAILED) not in set(Outcome):
+        raise RefusedError(400, "unknown_state", f"the states are {', '.join(Outcome)}")
+    conditions, values = [WITHIN], list[object]()
+    for name, names in (("instance", records.instances), ("node", records.nodes), ("image", records.images)):
+        if name in filters:
+            conditions.append(f"{name} = ?")
+            values.append(names.find(filters[name]))  # None where it is not known: equals nothing
+    if "state" in filters:
+        conditions.append("state = ?")
+        values.append(filters["state"])
+    first, last = FIRST, LAST
+    if "node" in filters and (node := records.nodes.find(filters["node"])) is not None:
+        first, last = (node, 0, 0), (node, *LAST[1:])
+    select = (
+        f"SELECT node, instance, image, run, {_COLUMNS} FROM state WHERE {' AND '.join(conditions)}"  # noqa: S608
+        " ORDER BY node, instance, image LIMIT ?"
+    )
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    async with aclosing(slices(store.database, max(first, after or FIRST), last)) as parts:
+        async for part in parts:
+            for row in store.database.execute(select, (*part, *values, limit + 1 - len(rows))).fetchall():
+                if len(rows) == limit or size > _LARGE:
+                    return rows, True
+                rows.append(row)
+                size += len(row[_ERROR])
+    return rows, False
+
+
+async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    records = store.records
+    instances, nodes, images = (names.by_number() for names in (records.instances, records.nodes, records.images))
+    grouped: dict[int, dict[int, list[dict[str, Any]]]] = {}
+    runs: dict[tuple[int, int], int] = {}
+    for index, (node, instance, image, run, *values) in enumerate(rows):
+        if index % _IMAGES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        shown = {name: value for name, value in zip(_NAMES, values, strict=True) if value}
+        if shown["state"] == Outcome.PULLING:
+            shown |= records.under_way.shown((node, instance, image), run)
+        grouped.setdefault(instance, {}).setdefault(node, []).append({"image": images[image], **shown})
+        runs[instance, node] = max(run, runs.get((instance, node), 0))
+    about: dict[tuple[int, int], dict[str, Any]] = {}
+    for index, ((instance, node), run) in enumerate(runs.items()):
+        if index % _NODES_AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        about[instance, node] = _about(store.database, node, instance, run)
+    return [
+        {
+            "instance": instances[instance],
+            "nodes": [
+                {
+                    "node": nodes[node],
+                    **about[instance, node],
+                    "images": sorted(found, key=lambda each: str(each["image"])),
+                }
+                for node, found in sorted(by_node.items(), key=lambda item: nodes[item[0]])
+            ],
+        }
+        for instance, by_node in sorted(grouped.items(), key=lambda item: instances[item[0]])
+    ]
+
+
+def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> dict[str, Any]:
+    """State and counts of a node, over all its images whatever the page shows, and its latest run."""
+    counts = Counter[str]()
+    select = "SELECT state, count(*) FROM state WHERE node = ? AND instance = ? GROUP BY state"
+    for state, count in database.execute(select, (node, instance)):
+        counts[state] = count
+    about: dict[str, Any] = {"state": node_state(counts), "counts": counts}
+    found = database.execute(
+        "SELECT run_id, version, runtime, started_at, ended_at, ended FROM run WHERE id = ?", (run,)
+    ).fetchone()
+    if found is not None:
+        names = ("run_id", "version", "runtime", "started_at", "ended_at", "end")
+        about["run"] = {name: value for name, value in zip(names, found, strict=True) if value}
+    return about
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return _DEFAULT_LIMIT
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= _LARGEST_LIMIT):  # noqa: PLR2004
+        raise RefusedError(400, "bad_limit", f"limit is a number from 1 to {_LARGEST_LIMIT}")
+    return int(text)
+
+
+def _cursor(text: str | None) -> Key | None:
+    if text is None:
+        return None
+    try:
+        key: Key = msgspec.msgpack.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=Key)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise RefusedError(400, "bad_cursor", "cursor is what `next` said") from error
+    return key
+
+
+def _written(key: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).decode()
+
+
+def _matches(tag: str, header: str) -> bool:
+    """https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2: weakly compared."""
+    return header.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in header.split(",")]

@@ -1,0 +1,64 @@
+"""`aggregate`: takes the results of all nodes and serves them; opens what the aggregator needs."""
+
+import gc
+import logging
+import sys
+from collections.abc import Callable
+
+from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
+from nodeprefetch.errors import UsageError, leaves
+from nodeprefetch.text.outlet import open_outlet
+from nodeprefetch.text.printable import printable
+
+_DAMAGED = 1
+"""Exit code."""
+
+
+def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008 - frozen
+    """Take the results of all nodes, and serve them to people, to curl and to Prometheus.
+
+    Returns:
+        the exit code.
+
+    Raises:
+        UsageError: it cannot be served so. It may come in an exception group.
+    """
+    settings = aggregator_settings(flags)
+
+    import trio  # noqa: PLC0415 - not for --help
+
+    from nodeprefetch.aggregator.serve import serve  # noqa: PLC0415
+    from nodeprefetch.aggregator.store.damage import DamagedDatabaseError  # noqa: PLC0415
+    from nodeprefetch.cli.stop_signals import stop_signals  # noqa: PLC0415
+    from nodeprefetch.kube import KubeError, connect  # noqa: PLC0415
+
+    async def main(announce: Callable[[str], None]) -> None:
+        try:
+            reviewer = await connect(flags.kubeconfig) if flags.auth == "kubernetes" else None
+        except KubeError as error:
+            raise UsageError([f"--auth kubernetes: {error}"]) from error
+        with stop_signals() as signals:
+            await serve(settings, announce=announce, stop=signals, reviewer=reviewer)
+
+    code = 0
+    gc.freeze()  # what was loaded is not looked through again each time, for 50 ms in which nobody is answered
+    with open_outlet(sys.stdout) as output, open_outlet(sys.stderr) as errors:  # nobody need read them
+        logging.basicConfig(level=logging.WARNING, handlers=[_Handler(errors.put)], force=True)
+        try:
+            trio.run(main, lambda line: output.put(printable(line)))
+        except* DamagedDatabaseError as group:
+            output.put(printable(str(next(leaves(group)))))
+            code = _DAMAGED
+    return code
+
+
+class _Handler(logging.Handler):
+    """Hands what libraries log, and tracebacks of defects, to an outlet."""
+
+    def __init__(self, put: Callable[[str], None]) -> None:
+        super().__init__()
+        self._put = put
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put(self.format(record))

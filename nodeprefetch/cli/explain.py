@@ -1,0 +1,135 @@
+"""`explain`: what fetch would do with every image, without pulling anything."""
+
+from collections.abc import Sequence
+
+import msgspec
+import trio
+
+from nodeprefetch.cli.columns import columns
+from nodeprefetch.credentials.provider import AnyProvider, wants
+from nodeprefetch.credentials.source import CredentialSource, Verdict
+from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.runtime.connect import Connect
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.settings import PullPolicy, pull_policy
+from nodeprefetch.text.printable import json_text
+from nodeprefetch.values.image_ref import ImageRef
+
+LIST_LIMIT = 10.0
+"""Seconds to wait for the list of images: a person is waiting too."""
+
+
+class UsableCredential(msgspec.Struct, frozen=True, kw_only=True):
+    """A credential that would be tried. Never holds a secret."""
+
+    source: str
+    key: str
+    """What matched the image."""
+
+    username: str
+    kind: str
+    """`password` or `identity token`."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What fetch would do with one image."""
+
+    image: str
+    """As written."""
+
+    normalized: str
+    """With default registry, `library/` and default tag, as the runtime will name it."""
+
+    registry: str
+    pull_policy: PullPolicy
+    present: bool | None
+    """None when there is no runtime to ask."""
+
+    credentials: tuple[UsableCredential, ...]
+    """In the order of use; empty: anonymous."""
+
+    providers: tuple[str, ...] = ()
+    """Names of the credential providers that match."""
+
+
+async def explain(
+    images: Sequence[ImageRef],
+    *,
+    policy: PullPolicy | None,
+    credentials: CredentialSource,
+    providers: Sequence[tuple[str, AnyProvider]],
+    connect: Connect,
+) -> list[Explanation]:
+    """One explanation for each image, in order.
+
+    Args:
+        images: what would be pulled.
+        policy: what overrides the policy of each image.
+        credentials: asked for each image.
+        providers: name and provider of those that are only told to match, or not.
+        connect: finds the runtime; without one, `present` stays open.
+    """
+    inventory = await _inventory(connect)
+    usable: dict[str, tuple[UsableCredential, ...]] = {}
+
+    async def look_up(image: ImageRef) -> None:
+        usable[image.text] = await _usable(image, credentials)
+
+    async with trio.open_nursery() as nursery:
+        for image in images:
+            nursery.start_soon(look_up, image)
+    return [
+        Explanation(
+            image=image.text,
+            normalized=image.normalized,
+            registry=image.registry,
+            pull_policy=pull_policy(image, policy),
+            present=None if inventory is None else inventory.find(image) is not None,
+            credentials=usable[image.text],
+            providers=tuple(name for name, provider in providers if wants(provider, image)),
+        )
+        for image in images
+    ]
+
+
+async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[UsableCredential, ...]:
+    """All credentials for an image, as if each were refused."""
+    found = []
+    with credentials.look_up(image) as lookup:
+        while (one := await lookup.next()) is not None:
+            lookup.tell(one, Verdict.UNDECIDED)
+            found.append(
+                UsableCredential(source=one.source, key=one.key, username=one.auth.username, kind=one.auth.kind)
+            )
+    return tuple(found)
+
+
+async def _inventory(connect: Connect) -> Inventory | None:
+    async with trio.open_nursery() as connection:
+        try:
+            with trio.fail_after(LIST_LIMIT):
+                runtime = await connect(connection)
+                return Inventory(await runtime.service.list_images())
+        except (RuntimeUnavailableError, RuntimeFaultError, trio.TooSlowError):
+            return None
+        finally:
+            connection.cancel_scope.cancel()
+
+
+def to_json(explanations: Sequence[Explanation]) -> str:
+    """An array, one object an image."""
+    return json_text(msgspec.to_builtins(explanations), indent=2)
+
+
+def to_table(explanations: Sequence[Explanation]) -> str:
+    """Columns of text, for people."""
+    present = {True: "yes", False: "no", None: "?"}
+    rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
+    for one in explanations:
+        logins = ", ".join(
+            f"{each.source} {each.key} ({each.kind}{f' of {each.username}' if each.username else ''})"
+            for each in one.credentials
+        )
+        rows.append((one.image, one.normalized, one.pull_policy, present[one.present], logins or "anonymous"))
+    return columns(rows)

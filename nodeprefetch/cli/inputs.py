@@ -1,0 +1,113 @@
+"""What a run is given besides settings: image lists, and what credential plugins are told."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from nodeprefetch.cli.flags import CredentialFlags
+from nodeprefetch.errors import UsageError
+from nodeprefetch.text.list_lines import STANDARD_INPUT
+from nodeprefetch.values.image_list import (
+    MAX_LIST_BYTES,
+    ImageList,
+    decode_image_list,
+    merge,
+    parse_image_arguments,
+    unique,
+)
+from nodeprefetch.values.image_ref import ImageRef
+
+if TYPE_CHECKING:
+    from nodeprefetch.credentials.plugins import Plugin
+
+MOST_PROBLEMS = 50
+"""Of one list that are named."""
+
+_OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
+
+
+def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRef, ...]:
+    """The images of all lists, then of the arguments, each once.
+
+    Raises:
+        UsageError: with every file that cannot be read and every line that is no image reference; or there is none.
+    """
+    lists = [_read_list(file) for file in files]
+    given = parse_image_arguments(arguments)
+    images = merge([*lists, given])
+    if images.problems:
+        raise UsageError([problem for each in (*lists, given) for problem in _first_problems(each)])
+    if not images.images:
+        where = f"{', '.join(files)}: there is no image in it" if files else "no images given"
+        raise UsageError([f"{where}: name them as arguments or in --image-list-file"])
+    return unique(images.refs)
+
+
+def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...]]]:
+    """What each credential plugin is told: `--credential-option`, and the flags that stand for one.
+
+    Raises:
+        UsageError: with every option that is not NAME.KEY=VALUE. Values may be secrets and are not repeated.
+    """
+    options: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def add(plugin: str, key: str, *values: str) -> None:
+        if values:
+            of_plugin = options.setdefault(plugin, {})
+            of_plugin[key] = (*of_plugin.get(key, ()), *values)
+
+    add("pull-secrets", "config", *flags.docker_config)
+    if flags.image_credential_provider_config:
+        add("kubelet", "config", flags.image_credential_provider_config)
+    if flags.image_credential_provider_bin_dir:
+        add("kubelet", "bin-dir", flags.image_credential_provider_bin_dir)
+    problems = []
+    for number, text in enumerate(flags.credential_option, start=1):
+        option = _OPTION.fullmatch(text)
+        if option is None:
+            problems.append(f"--credential-option number {number} is not NAME.KEY=VALUE")
+        else:
+            add(option["plugin"], option["key"], option["value"])
+    if problems:
+        raise UsageError(problems)
+    return options
+
+
+def load_credential_plugins(flags: CredentialFlags, warn: Callable[[str], None]) -> "tuple[Plugin, ...]":
+    """The installed credential plugins, told what the flags say.
+
+    Raises:
+        UsageError: with everything that is wrong with options, order and files.
+    """
+    from nodeprefetch.credentials.plugins import load_plugins  # noqa: PLC0415 - not for --help
+
+    return load_plugins(plugin_options(flags), environment=os.environ, warn=warn, order=plugin_order(flags))
+
+
+def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
+    """The plugins that come first."""
+    names = (flags.credential_order or "").split(",")
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def _first_problems(images: ImageList) -> Sequence[str]:
+    """What is wrong with a list, as far as a person reads on."""
+    found = images.problems
+    left_out = len(found) - MOST_PROBLEMS
+    return found if left_out <= 0 else (*found[:MOST_PROBLEMS], f"… and {left_out} more lines like these")
+
+
+def _read_list(file: str) -> ImageList:
+    from nodeprefetch.text.plain_file import open_given  # noqa: PLC0415 - not for --help
+
+    try:
+        if file == "-":
+            return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin=STANDARD_INPUT)
+        with open_given(file) as stream:
+            return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
+    except OSError as error:
+        return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))
+    except ValueError:
+        return ImageList(problems=(f"{file!r}: cannot be read: a path must not hold a NUL",))

@@ -1,0 +1,149 @@
+"""The credentials for one image, one after the other, from several sources that may be slow, wrong or stale."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import trio
+
+from nodeprefetch.credentials.auth import AuthConfig, Credential
+from nodeprefetch.credentials.keyring import KeyPattern
+from nodeprefetch.credentials.plugin_source import Found, PluginSource
+from nodeprefetch.credentials.source import Verdict
+from nodeprefetch.credentials.verdicts import Verdicts
+from nodeprefetch.values.image_ref import ImageRef
+
+SOURCE_PATIENCE = 3.0
+"""Seconds for which what later sources know waits for an earlier source that has not answered."""
+
+FRESH = 1.0
+"""Seconds for which an answer is not doubted: what is refused so soon after it was asked for was never right."""
+
+
+class ChainLookup:
+    """A `Lookup` over plugins.
+
+    The order is that of the sources, and within one of them that of its keyring. Among credentials under equal keys
+    those that worked at the registry come first, those that were refused there last; where that is not known and
+    somebody is just finding out, a moment is waited for it: many images cost one refused login, not one each.
+
+    Args:
+        image: what for.
+        sources: in their order.
+        verdicts: what the run has learnt.
+    """
+
+    def __init__(self, image: ImageRef, sources: Sequence[PluginSource], verdicts: Verdicts) -> None:
+        self._image = image
+        self._sources = sources
+        self._verdicts = verdicts
+        self._began = trio.current_time()
+        self._found: list[Found | None] = [None] * len(sources)
+        self._changed = trio.Event()
+        self._searches = [trio.CancelScope() for _ in sources]
+        self._given: set[AuthConfig] = set()
+        self._refused: dict[AuthConfig, float] = {}
+        """And when."""
+
+        self._waited_for: set[AuthConfig] = set()
+        self._renewed = False
+
+    @property
+    def is_complete(self) -> bool:
+        """No source failed to answer so far."""
+        return all(found is not None and found.is_complete for found in self._found)
+
+    @property
+    def matched(self) -> tuple[Credential, ...]:
+        """All that is known so far to match, in the order of sources and keys."""
+        return tuple(one for found in self._found if found is not None for one in found.credentials)
+
+    async def search(self, number: int) -> None:
+        """Ask one source; runs beside the others."""
+        with self._searches[number]:
+            self._found[number] = await self._sources[number].find(self._image)
+            self._changed.set()
+            self._changed = trio.Event()
+
+    def abandon(self) -> None:
+        """Wait for no source any more."""
+        for scope in self._searches:
+            scope.cancel()
+
+    def tell(self, credential: Credential, verdict: Verdict) -> None:
+        """What became of one that was given."""
+        if verdict is Verdict.REFUSED:
+            self._refused[credential.auth] = trio.current_time()
+        self._verdicts.tell(self._image.registry, credential.auth, verdict)
+
+    async def next(self) -> Credential | None:
+        """The credential to try next; None when there is no more."""
+        while True:
+            ready = await self._ready()
+            if not ready:
+                if self._renewed or not await self._renew():
+                    return None
+                continue
+            first = _specificity(ready[0].key)
+            equals = [one for one in ready if _specificity(one.key) == first]
+            best = min(equals, key=lambda one: self._verdicts.rank(self._image.registry, one.auth))
+            if await self._wait_for_pilot(best, equals):
+                continue
+            self._given.add(best.auth)
+            self._verdicts.begin(self._image.registry, best.auth)
+            return best
+
+    async def _ready(self) -> list[Credential]:
+        """What may be tried now, in order; empty when everything known has been given and nobody is asked any more."""
+        while True:
+            missing = next((number for number, found in enumerate(self._found) if found is None), len(self._found))
+            before = self._ungiven(self._found[:missing])
+            if before or missing == len(self._found):
+                return before
+            after = self._ungiven(self._found[missing:])
+            deadline = self._began + SOURCE_PATIENCE if after else float("inf")
+            with trio.CancelScope(deadline=deadline) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught:
+                return after
+
+    def _ungiven(self, found: Sequence[Found | None]) -> list[Credential]:
+        return [one for each in found if each is not None for one in each.credentials if one.auth not in self._given]
+
+    async def _wait_for_pilot(self, best: Credential, equals: Sequence[Credential]) -> bool:
+        """Wait for another image's attempt where its outcome could change the order. True when there was one."""
+        registry = self._image.registry
+        others = [one for one in equals if one.auth != best.auth]
+        if (
+            best.auth in self._waited_for
+            or self._verdicts.of(registry, best.auth) is not Verdict.UNDECIDED
+            or all(self._verdicts.of(registry, one.auth) is Verdict.REFUSED for one in others)
+        ):
+            return False
+        self._waited_for.add(best.auth)
+        return await self._verdicts.wait_for_pilot(registry, best.auth)
+
+    async def _renew(self) -> bool:
+        """Ask sources again whose answers were refused when they were not fresh any more: they may have expired early.
+
+        A remembered answer is none that is fresh, nor is one with which a pull waited long for its slot. Once.
+        """
+        self._renewed = True
+        renewed = False
+        for number, found in enumerate(self._found):
+            if found is None:
+                continue
+            refused = [self._refused[one.auth] for one in found.credentials if one.auth in self._refused]
+            was_remembered = found.asked_at < self._began
+            if refused and (was_remembered or max(refused) - found.asked_at > FRESH):
+                again = replace(found, is_complete=False)  # what holds unless it answers in time
+                with trio.move_on_after(SOURCE_PATIENCE):
+                    again = await self._sources[number].find(self._image, asked_after=found.asked_at)
+                self._found[number] = again
+                renewed = True
+        return renewed
+
+
+def _specificity(key: str) -> str:
+    """Keys that are written differently and mean the same are equally specific."""
+    pattern = KeyPattern.parse(key)
+    return pattern.without_api_version().text if pattern else key

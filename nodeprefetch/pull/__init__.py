@@ -1,0 +1,1 @@
+"""Pulling images onto the node: the run, each image, each attempt."""

@@ -1,0 +1,159 @@
+"""Pins what a run has brought against the kubelet's image collection, and unpins what has left the list."""
+
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+
+import trio
+
+from nodeprefetch.events import Notice, Reader
+from nodeprefetch.runtime.api import ImageService
+from nodeprefetch.runtime.connect import Runtime
+from nodeprefetch.runtime.containerd_api import ContainerdApi, ImageName
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.pin_labels import Released, mark_of, marks, pin_labels, release
+from nodeprefetch.values.image_ref import ImageRef
+
+PIN_LIMIT = 5.0
+"""Seconds for pinning one image."""
+
+SETTLE_LIMIT = 5.0
+"""Seconds at the end of a run for pins that are missing and for those that have to go."""
+
+FIRST_PAUSE, LOOKS = 0.05, 7
+"""Seconds after which the runtime is asked again whether it reports a pin, doubling, and how often it is asked.
+
+Measured: containerd reports one within a millisecond.
+"""
+
+
+class Pins:
+    """The pins of one instance in one run. Nothing that goes wrong with them fails a run; it is told once.
+
+    Args:
+        runtime: what holds the images.
+        tell: hears what was done, and what was not.
+        instance: whose pins they are.
+    """
+
+    def __init__(self, runtime: Runtime, tell: Reader, *, instance: str) -> None:
+        self._service: ImageService = runtime.service
+        self._api: ContainerdApi | None = runtime.containerd
+        self._version = f"{runtime.version.name} {runtime.version.version}"
+        self._tell = tell
+        self._instance = instance
+        self._lock = trio.Lock()
+        self._settled: set[str] = set()
+        """IDs of images that need nothing more: pinned, gone, or pinned by others."""
+
+        self._marks: dict[str, tuple[str, ...]] = {}
+        """By image ID, as they were when last looked at."""
+
+        self._pinned = 0
+        self._works = False
+        if runtime.version.name != "containerd":
+            self._give_up("does not let anybody pin images over its socket")
+        elif self._api is None:
+            self._give_up("does not answer over its own API")
+
+    async def keep(self, image_id: str) -> None:
+        """Pin an image. What does not work is tried again by `settle`."""
+        with suppress(RuntimeFaultError, trio.TooSlowError), trio.fail_after(PIN_LIMIT):
+            await self._pin(image_id)
+
+    async def settle(self, present: Collection[str], missing: Iterable[ImageRef]) -> None:
+        """Pin what is not pinned yet, and unpin what this instance pinned and wants no more.
+
+        Args:
+            present: IDs of all images of the list that are there.
+            missing: those that are not. What was pinned of the same repositories stays: nothing has replaced it.
+        """
+        problem = ""
+        gone: Iterable[Released] = ()
+        try:
+            with trio.fail_after(SETTLE_LIMIT):
+                for image_id in present:
+                    await self._pin(image_id)
+                if self._api is None:
+                    return
+                records = await self._api.image_names()
+                wanted = {*present, *_unreplaced(records, missing)}
+                mine = mark_of(self._instance)
+                gone = await release(
+                    self._api, records, lambda record, mark: mark == mine and record.name not in wanted
+                )
+        except RuntimeFaultError as error:
+            problem = str(error)
+        except trio.TooSlowError:
+            problem = f"no answer in {SETTLE_LIMIT:g} s"
+        if problem:
+            text = f"--pin: not all pins are as they should be; the next run tries again: {problem}"
+            self._tell(Notice(message=text))
+        else:
+            self._say(gone)
+
+    async def _pin(self, image_id: str) -> None:
+        async with self._lock:
+            if self._api is None or not image_id or image_id in self._settled:
+                return
+            record = await self._service.image_status(image_id)
+            if record is not None and not (record.pinned and await self._is_as_wanted(self._api, image_id)):
+                await self._label(self._api, image_id)
+            self._settled.add(image_id)
+
+    async def _is_as_wanted(self, api: ContainerdApi, image_id: str) -> bool:
+        """Whether a pinned image needs nothing: it is pinned for this instance already, or by nobody of ours."""
+        if mark_of(self._instance) not in self._marks.get(image_id, ()):
+            self._marks = {record.name: marks(record.labels) for record in await api.image_names()}
+        ours = self._marks.get(image_id, ())
+        return not ours or mark_of(self._instance) in ours
+
+    async def _label(self, api: ContainerdApi, image_id: str) -> None:
+        labels = pin_labels(self._instance)
+        if not await api.label_image(image_id, labels):
+            raise RuntimeFaultError.protocol(f"containerd has no record by the image ID {image_id}")
+        if await self._is_reported(image_id):
+            self._works = True
+            self._pinned += 1
+        elif self._works:
+            raise RuntimeFaultError.protocol(f"containerd does not report {image_id} as pinned")
+        else:
+            await api.label_image(image_id, dict.fromkeys(labels))
+            self._give_up("keeps pins and does not tell the kubelet of them")
+
+    async def _is_reported(self, image_id: str) -> bool:
+        pause = FIRST_PAUSE
+        for look in range(LOOKS):
+            if look:
+                await trio.sleep(pause)
+                pause *= 2
+            record = await self._service.image_status(image_id)
+            if record is not None and record.pinned:
+                return True
+        return False
+
+    def _give_up(self, why: str) -> None:
+        self._api = None
+        self._tell(
+            Notice(message=f"--pin: images are not pinned: {self._version} {why}; it needs containerd 1.7 or newer")
+        )
+
+    def _say(self, gone: Iterable[Released]) -> None:
+        """What changed, if anything did."""
+        done = [f"{self._pinned} pinned"] if self._pinned else []
+        done += [f"unpinned {', '.join(one.names) or one.image_id}" for one in gone]
+        if done:
+            self._tell(Notice(message=f"--pin: {'; '.join(done)}", is_warning=False))
+
+
+def _unreplaced(records: Collection[ImageName], missing: Iterable[ImageRef]) -> set[str]:
+    """IDs of what is held of the repositories of images that could not be brought."""
+    repositories = {image.lookup_name for image in missing}
+    digests = {record.digest for record in records if _repository(record.name) in repositories}
+    return {record.name for record in records if record.digest in digests}
+
+
+def _repository(name: str) -> str:
+    """`registry:5000/app` of `registry:5000/app:1` and of `registry:5000/app@sha256:…`."""
+    without = name.partition("@")[0]
+    head, colon, tag = without.rpartition(":")
+    return head if colon and "/" not in tag else without

@@ -1,0 +1,258 @@
+"""Watches the pulls of a run through containerd's own API: tells how far they are, and moves their clocks on."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from nodeprefetch.events import Notice, Progress, Reader
+from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
+from nodeprefetch.pull.layers import LARGEST_MANIFEST
+from nodeprefetch.pull.tracker import PullView, Sight
+from nodeprefetch.runtime.containerd_api import ContainerdApi, Ingest
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.settings import AttemptClockKind
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.sizes import format_rate, format_size
+
+LOOK_LIMIT = 10.0
+"""Seconds in which containerd has to answer all questions of one look."""
+
+_FAILURES = 5
+"""Looks in a row that may fail because containerd is away or slow: it may come back, and a disk is not always busy."""
+
+_SAMPLES = 11
+"""Looks over which a rate is taken: ten seconds, as bytes are seen in steps."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Watched:
+    """One attempt that is under way."""
+
+    image: str
+    attempt_id: str
+    lease: str
+    clock: AttemptClock
+    view: PullView
+    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    """Times and bytes, which never become fewer."""
+
+    told: tuple[object, ...] = ()
+    _was_known: bool = False
+
+    def rate(self) -> int:
+        """Bytes a second. What was there before all layers were known, or is another image's, does not count."""
+        now, done = trio.current_time(), self.view.sight.done
+        if not self._was_known or done < self.samples[-1][1]:
+            self.samples.clear()
+        self._was_known = self.view.is_known
+        self.samples.append((now, done))
+        began, first = self.samples[0]
+        return round((done - first) / (now - began)) if now > began else 0
+
+
+class ProgressWatch:
+    """Looks once a second at all pulls that are under way, and only while there are any.
+
+    What goes wrong with that never harms a pull: it is told once, and limits are on the wall from then on.
+
+    Args:
+        api: where to look; None: nothing is seen.
+        tell: hears progress.
+        kind: whether clocks follow what is seen.
+        limit: of the shortest attempts, seconds: whether slow pulls could be taken for stalled ones is told.
+        shares_downloads: whether a pull may have to wait for other pulls' layers (containerd 2).
+    """
+
+    def __init__(
+        self,
+        api: ContainerdApi | None,
+        tell: Reader,
+        *,
+        kind: AttemptClockKind = AttemptClockKind.AUTO,
+        limit: float,
+        shares_downloads: bool = True,
+    ) -> None:
+        self._api = api
+        self._tell = tell
+        self._kind = kind
+        self._limit = limit
+        self._watched: list[_Watched] = []
+        self._views: dict[str, PullView] = {}
+        self._begun = trio.Event()
+        self._timekeepers: trio.Nursery | None = None
+        self._failures = 0
+        self._shares_downloads = shares_downloads
+        self._offsets: dict[str, int] | None = None
+        self._growing: set[str] = set()
+        self._is_warned = self._is_mentioned = False
+
+    @contextmanager
+    def watching(self, image: str, attempt_id: str, lease: str, clock: AttemptClock) -> Iterator[None]:
+        """Watch an attempt while the block runs.
+
+        Args:
+            image: as the user wrote it.
+            attempt_id: of this attempt.
+            lease: the one that its pull is made with; empty: none, so that nothing is seen.
+            clock: the attempt's.
+        """
+        if self._api is None or self._timekeepers is None or not lease:
+            self._warn("of pulls without a lease" if self._api else "of this runtime's pulls")
+            yield
+            return
+        self._mention_slowest()
+        view = self._views.setdefault(image, PullView())
+        view.begin()
+        watched = _Watched(image=image, attempt_id=attempt_id, lease=lease, clock=clock, view=view)
+        if self._kind is not AttemptClockKind.WALL:
+            clock.follow()
+            self._timekeepers.start_soon(clock.run)
+        self._watched.append(watched)
+        self._begun.set()
+        try:
+            yield
+        finally:
+            self._watched.remove(watched)
+            clock.stop()
+        complete = view.complete()
+        if view.sight.done < complete.total:  # also where only an attempt before was looked at
+            self._tell_progress(watched, complete, rate=0)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Look, until cancelled or until it turns out that there is nothing to be seen.
+
+        Attempts that begin before it has started are not watched.
+        """
+        async with trio.open_nursery() as self._timekeepers:
+            task_status.started()
+            while self._api is not None:
+                if not self._watched:
+                    self._begun = trio.Event()
+                    await self._begun.wait()
+                next_look = trio.current_time() + LOOK_INTERVAL
+                await self._look_once(self._api)
+                await trio.sleep_until(max(next_look, trio.current_time()))
+
+    async def _look_once(self, api: ContainerdApi) -> None:
+        held = [watched.clock for watched in self._watched]
+        for clock in held:
+            clock.hold(LOOK_LIMIT)
+        try:
+            with trio.fail_after(LOOK_LIMIT):
+                await self._look(api)
+            self._failures = 0
+        except RuntimeFaultError as error:
+            self._failures += 1
+            if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
+                self._give_up(str(error))
+        except trio.TooSlowError:
+            self._failures += 1
+            for clock in held:
+                clock.lose_time(LOOK_LIMIT)
+            if self._failures == _FAILURES:
+                self._give_up(f"no answer in {LOOK_LIMIT:g} s, {_FAILURES} times in a row")
+        finally:
+            for clock in held:
+                clock.release()
+
+    async def _look(self, api: ContainerdApi) -> None:
+        ingests = {ingest.ref: ingest for ingest in await api.ingests()}
+        # One that is new has a place at which another is done: small layers come and go without being seen to grow.
+        before = self._offsets
+        grown = {ref for ref, one in ingests.items() if before is not None and one.offset > before.get(ref, -1)}
+        self._growing = (self._growing | grown) & ingests.keys()
+        self._offsets = {ref: one.offset for ref, one in ingests.items()}
+        looks = []
+        unpacked = False
+        for watched in tuple(self._watched):
+            snapshots = watched.view.snapshots
+            looks.append((watched, await self._look_at(api, watched, ingests)))
+            unpacked |= bool(watched.view.snapshots - snapshots)
+        for watched, moved in looks:
+            if watched in self._watched:
+                self._take(
+                    watched, moved=moved or self._waits_for_others(watched.view, ingests, grown, unpacked=unpacked)
+                )
+
+    async def _look_at(self, api: ContainerdApi, watched: _Watched, ingests: Mapping[str, Ingest]) -> bool:
+        """Whether it moved."""
+        view = watched.view
+        if view.wants_resources(ingests):
+            resources = await api.lease_resources(watched.lease)
+            if resources is not None:
+                view.hold(resources)
+                for digest in view.unread():
+                    # Of a pull that is resumed these are layers too: to read a part of each would take seconds.
+                    is_small = (await api.blob_size(digest) or 0) <= LARGEST_MANIFEST
+                    view.read(digest, await api.read_blob(digest, most=LARGEST_MANIFEST) if is_small else None)
+            elif not view.is_known:
+                watched.clock.lose_sight()
+            for digest in view.unasked(ingests):
+                if await api.blob_size(digest) is not None:
+                    view.commit(digest)
+        return view.look(ingests)
+
+    def _waits_for_others(
+        self, view: PullView, ingests: Mapping[str, Ingest], grown: set[str], *, unpacked: bool
+    ) -> bool:
+        """Whether others' movement is its own: containerd lets it wait until they have made room.
+
+        Only while as many as can be fetched at once are on their way, none of them for this image: else it has a
+        place of its own, and stands still there.
+        """
+        if not view.sight.may_fetch:
+            return unpacked
+        if not self._shares_downloads or not view.is_waiting(ingests):
+            return False
+        others = self._growing - view.own(ingests).keys()
+        return len(others) >= LAYERS_AT_ONCE and bool(grown & others)
+
+    def _take(self, watched: _Watched, *, moved: bool) -> None:
+        sight = watched.view.sight
+        watched.clock.saw(sight, moved=moved)
+        self._tell_progress(watched, sight, rate=watched.rate())
+
+    def _tell_progress(self, watched: _Watched, sight: Sight, *, rate: int) -> None:
+        now = (sight.phase, sight.done, sight.total, rate)
+        if now == watched.told:
+            return
+        watched.told = now
+        self._tell(
+            Progress(
+                attempt_id=watched.attempt_id,
+                image=watched.image,
+                phase=sight.phase,
+                done_bytes=sight.done,
+                total_bytes=sight.total,
+                rate=rate,
+            )
+        )
+
+    def _give_up(self, error: str) -> None:
+        self._api = None
+        for watched in self._watched:
+            watched.clock.lose_sight()
+        text = f"the progress of pulls is not seen any more, limits of attempts are on the wall clock now: {error}"
+        self._tell(Notice(message=text))
+
+    def _mention_slowest(self) -> None:
+        if self._limit >= HASTY or self._kind is AttemptClockKind.WALL or self._is_mentioned:
+            return
+        self._is_mentioned = True
+        slowest = slowest_rate(self._limit)
+        least = f"slower than {format_rate(slowest)}" if math.isfinite(slowest) else "of any rate"
+        text = (
+            f"with {format_duration(self._limit)} as the first limit of an attempt, a pull {least} may be taken for a "
+            f"stalled one: bytes are seen in steps of {format_size(STEP)}"
+        )
+        self._tell(Notice(message=text, is_warning=False))
+
+    def _warn(self, of_what: str) -> None:
+        if self._kind is AttemptClockKind.PROGRESS and not self._is_warned:
+            self._is_warned = True
+            text = f"the progress {of_what} is not seen, limits of attempts are on the wall clock"
+            self._tell(Notice(message=text))

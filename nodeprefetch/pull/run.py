@@ -1,0 +1,317 @@
+"""`fetch`: brings a list of images onto this node. Opens everything, one task an image, returns the report.
+
+Lifetimes, outermost first: the connection to the runtime and the watch for signals; the work (cut by the overall
+timeout or a signal); one task for each image.
+"""
+
+import math
+import random
+import uuid
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from nodeprefetch import __version__
+from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.events import (
+    ImageFinished,
+    ImagesListed,
+    Notice,
+    Outcome,
+    Reader,
+    RunEnd,
+    RunFinished,
+    RunStarted,
+)
+from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.disk import open_disk_guard
+from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.leases import Leases, NoLeases
+from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.api import ImageService, RuntimeVersion
+from nodeprefetch.runtime.artifacts import ArtifactCheck
+from nodeprefetch.runtime.connect import Connect, Runtime
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.settings import FetchSettings, pull_policy
+from nodeprefetch.telling import Telling
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.image_ref import ImageRef
+
+if TYPE_CHECKING:
+    from nodeprefetch.pull.pins import Pins
+
+
+LONGEST_QUEUE = 256
+"""Images at once that have begun and wait for their first slot: each costs memory, so the others begin later.
+
+More than pull at the same moment, so that credentials are there when a slot is free.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """How a run ended."""
+
+    images: tuple[ImageFinished, ...]
+    """In the list's order."""
+
+    end: RunEnd
+    signal: int | None = None
+    """The number of the signal that stopped it."""
+
+    @property
+    def failed(self) -> tuple[ImageFinished, ...]:
+        """The images that are not present."""
+        return tuple(image for image in self.images if image.outcome is Outcome.FAILED)
+
+    def count(self, outcome: Outcome) -> int:
+        """How many images have that outcome."""
+        return sum(image.outcome is outcome for image in self.images)
+
+
+async def fetch(
+    images: Sequence[ImageRef],
+    settings: FetchSettings,
+    *,
+    connect: Connect,
+    credentials: CredentialSource,
+    tell: Reader,
+    signals: AsyncIterable[int] | None = None,
+    jitter: Callable[[], float] = random.random,
+) -> Report:
+    """Pull every image onto this node, and tell what happens while it does.
+
+    Args:
+        images: each once.
+        settings: how.
+        connect: finds the runtime.
+        credentials: asked for every image that has to be pulled.
+        tell: hears all events, the last one being `RunFinished`.
+        signals: numbers of signals; the first one stops the run.
+        jitter: random numbers from 0 to 1.
+
+    Raises:
+        RuntimeUnavailableError: no runtime answered. It comes in an exception group, as from any nursery.
+    """
+    run = _Run(images=images, settings=settings, credentials=credentials, tell=tell, jitter=jitter)
+    stopped_by: list[int] = []
+    async with trio.open_nursery() as around:
+        work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
+        last_list = trio.CancelScope()
+        if signals is not None:
+            around.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
+        with work:
+            try:
+                await run.work(connect, around)
+            except RuntimeUnavailableError as error:
+                run.finish(RunEnd.NO_RUNTIME, cut=str(error))
+                raise
+        await run.settle_pins()
+        await run.settle_leases()
+        if settings.debug:
+            with last_list:
+                await run.tell_images_after()
+        around.cancel_scope.cancel()
+    if stopped_by:
+        return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
+    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.is_missing_results else RunEnd.FINISHED)
+
+
+def _parallel_pulls(wanted: int | None, runtime: RuntimeVersion) -> float:
+    """How many images are pulled at the same moment. By default as many as the runtime can use: docs/adr/0013."""
+    if wanted is not None:
+        return wanted or math.inf
+    return 2 if runtime.is_containerd_2 else 8
+
+
+async def _stop_at_first(
+    signals: AsyncIterable[int], stopped_by: list[int], scopes: Sequence[trio.CancelScope]
+) -> None:
+    async for number in signals:
+        stopped_by.append(number)
+        for scope in scopes:
+            scope.cancel()
+
+
+@dataclass(kw_only=True, slots=True)
+class _Run:
+    images: Sequence[ImageRef]
+    settings: FetchSettings
+    credentials: CredentialSource
+    tell: Reader
+    jitter: Callable[[], float]
+    started: float = field(default_factory=trio.current_time)
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    runtime: Runtime | None = None
+    pins: "Pins | None" = None
+    leases: Leases | NoLeases = field(default_factory=NoLeases)
+    pulls: list[Pull] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pulls = [Pull(image=image, policy=pull_policy(image, self.settings.pull_policy)) for image in self.images]
+
+    async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
+        """Everything that the overall timeout and signals may cut."""
+        runtime = self.runtime = await connect(nursery)
+        gate = RuntimeGate(runtime.service, self.tell)
+        self.tell(
+            RunStarted(
+                run_id=self.run_id,
+                node=self.settings.node,
+                instance=self.settings.instance,
+                version=__version__,
+                runtime=f"{runtime.version.name} {runtime.version.version}",
+                socket=runtime.socket,
+                images=tuple(image.text for image in self.images),
+            )
+        )
+        if self.settings.pin:
+            from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - only who pins pays for it
+
+            self.pins = Pins(runtime, self.tell, instance=self.settings.instance)
+        self.leases = self._open_leases(runtime)
+        inventory = await self._take_inventory(runtime.service, gate)
+        disk = await open_disk_guard(
+            self.settings.min_free_disk,
+            self.settings.image_fs_path,
+            service=runtime.service,
+            images=[image.text for image in self.images],
+            tell=self.tell,
+        )
+        nursery.start_soon(disk.run)
+        progress = ProgressWatch(
+            runtime.containerd,
+            Telling(self.tell, disk.hear),
+            kind=self.settings.attempt_clock,
+            limit=self.settings.retry.first_timeout,
+            shares_downloads=runtime.version.is_containerd_2,
+        )
+        await nursery.start(progress.run)
+        around = Surroundings(
+            service=runtime.service,
+            inventory=inventory,
+            credentials=self.credentials,
+            retry=self.settings.retry,
+            slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
+            gate=gate,
+            tell=self.tell,
+            progress=progress,
+            leases=self.leases,
+            artifacts=ArtifactCheck(runtime.containerd),
+            unpack_limit=self.settings.unpack_timeout,
+            disk=disk,
+            retry_missing=self.settings.retry_missing,
+            debug=self.settings.debug,
+            jitter=self.jitter,
+        )
+        queue = trio.Semaphore(LONGEST_QUEUE)
+        async with trio.open_nursery() as pulls:
+            for pull in self.pulls:
+                await queue.acquire()
+                pull.next_may_begin = queue.release
+                pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
+                await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
+
+    @property
+    def is_missing_results(self) -> bool:
+        """Some pull has not come to its end. What comes after that, of pins and leases, is no part of it."""
+        return any(pull.result is None for pull in self.pulls)
+
+    def _open_leases(self, runtime: Runtime) -> Leases | NoLeases:
+        if not self.settings.resume:
+            return NoLeases()
+        if runtime.containerd is None:
+            if runtime.version.name != "containerd":  # else it was said why its own API cannot be used
+                text = f"{runtime.version.name} keeps nothing of a pull that is cut, and shows no progress"
+                self.tell(Notice(message=text, is_warning=False))
+            return NoLeases()
+        ends = self.started + self.settings.overall_timeout
+        return Leases(runtime.containerd, self.tell, instance=self.settings.instance, run=self.run_id, ends=ends)
+
+    async def _pull(self, pull: Pull, around: Surroundings) -> None:
+        await pull.run(around)
+        pull.leave_queue()
+        self.tell(pull.finished(elapsed=trio.current_time() - self.started))
+        if self.pins is not None and pull.is_there:
+            await self.pins.keep(pull.image_id)
+        if pull.outcome is Outcome.SUCCEEDED:
+            await self.leases.release(pull.image)
+
+    async def settle_pins(self) -> None:
+        """Pin what is not pinned yet, unpin what has left the list. No timeout of the pulls and no signal cuts it."""
+        if self.pins is not None:
+            present = [pull.image_id for pull in self.pulls if pull.is_there]
+            await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_there])
+
+    async def settle_leases(self) -> None:
+        """Delete the leases that nobody needs any more. No timeout of the pulls and no signal cuts it."""
+        await self.leases.settle([pull.image for pull in self.pulls if pull.may_go_on_later])
+
+    async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
+        """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""
+        while True:
+            try:
+                with trio.fail_after(self.settings.image_list_timeout):
+                    inventory = Inventory(await service.list_images())
+            except RuntimeFaultError as error:
+                if error.fault.kind is FaultClass.RUNTIME_GONE:
+                    await gate.wait()
+                    continue
+                problem = str(error)
+            except trio.TooSlowError:
+                problem = f"no answer in {format_duration(self.settings.image_list_timeout)}"
+            else:
+                if self.settings.debug:
+                    self.tell(ImagesListed(when="before", images=inventory.names()))
+                return inventory
+            self.tell(Notice(message=f"the runtime did not list its images, asking for each one: {problem}"))
+            return None
+
+    async def tell_images_after(self) -> None:
+        """List what the runtime holds at the end. It is for people: what goes wrong here changes nothing."""
+        if self.runtime is None:
+            return
+        error = ""
+        names: tuple[str, ...] = ()
+        try:
+            with trio.fail_after(self.settings.image_list_timeout):
+                names = Inventory(await self.runtime.service.list_images()).names()
+        except RuntimeFaultError as fault:
+            error = str(fault)
+        except trio.TooSlowError:
+            error = f"no answer in {format_duration(self.settings.image_list_timeout)}"
+        self.tell(ImagesListed(when="after", images=names, error=error))
+
+    def finish(self, end: RunEnd, *, signal: int | None = None, cut: str = "") -> Report:
+        """Everything has its outcome now: what was cut has failed."""
+        elapsed = trio.current_time() - self.started
+        if end is RunEnd.TIMED_OUT:
+            cut = f"cut by the overall timeout of {format_duration(self.settings.overall_timeout)}"
+        elif end is RunEnd.STOPPED:
+            cut = f"cut by signal {signal}"
+        results = []
+        for pull in self.pulls:
+            result = pull.result
+            if result is None:
+                result = pull.finished(
+                    elapsed=elapsed, cut=cut, reason_of_cut="no_runtime" if end is RunEnd.NO_RUNTIME else "cancelled"
+                )
+                self.tell(result)
+            results.append(result)
+        report = Report(images=tuple(results), end=end, signal=signal)
+        self.tell(
+            RunFinished(
+                run_id=self.run_id,
+                end=end,
+                succeeded=report.count(Outcome.SUCCEEDED),
+                present=report.count(Outcome.PRESENT),
+                failed=report.count(Outcome.FAILED),
+                elapsed=elapsed,
+            )
+        )
+        return report

@@ -1,0 +1,265 @@
+"""Labels the node with how the run ended, and takes away a label of an earlier run that is no longer true."""
+
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from nodeprefetch import __version__
+from nodeprefetch.events import (
+    AttemptStarted,
+    Event,
+    ImageFinished,
+    NodeLabelled,
+    Outcome,
+    Reader,
+    RunFinished,
+    RunStarted,
+)
+from nodeprefetch.kube import (
+    ConflictError,
+    ForbiddenError,
+    KubeError,
+    Node,
+    NotFoundError,
+    NotInClusterError,
+    PassingKubeError,
+    ServerFailedError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from nodeprefetch.report.label_key import SUCCEEDED, Tally, label_key, label_value, summary_key, summary_text
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.retry import RetryPolicy, full_jitter
+
+RETRY = RetryPolicy(initial_timeout=5, max_timeout=10, initial_delay=0.25, max_delay=4)
+"""Limits of calls to the API server and pauses after them, in seconds: one that hangs leaves time for another."""
+
+BACKGROUND_RETRY = RetryPolicy(initial_timeout=10, max_timeout=10, initial_delay=0.5, max_delay=30)
+"""The same while pulls run: nobody waits for it, and an API server that is down has a cluster full of nodes calling."""
+
+STARTING = 10.0
+"""Seconds after an API server gave no answer in which its refusals are not believed. One that has just started knows
+neither all rights nor all accounts: it says 403 or 401 to what it allows a moment later."""
+
+_USER = re.compile(r'User "([^"]+)"')
+"""In the API server's text when it refuses; without the quotation marks of JSON."""
+
+
+class Nodes(Protocol):
+    """What is needed of the Kubernetes API; `nodeprefetch.kube.Kube` is one. Raises `KubeError`s."""
+
+    async def get_node(self, name: str) -> Node:
+        """Read a node."""
+        ...
+
+    async def patch_node(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+        resource_version: str | None = None,
+    ) -> Node:
+        """Change labels and annotations."""
+        ...
+
+
+Connect = Callable[[], Awaitable[Nodes]]
+"""Loads the client. Raises `KubeError`s; may be called more than once."""
+
+
+class NodeLabel:
+    """A `Reporter` that writes `succeeded` or `failed` onto the node, and a summary beside it.
+
+    Whatever goes wrong with it is told by a `NodeLabelled` event and complained about once; it changes nothing else.
+
+    Args:
+        node: name of the node; empty: there is no label.
+        instance: name of the installation; empty: there is no label.
+        prefix: of the keys, see `label_key.check_prefix`.
+        connect: leads to the Kubernetes API.
+        complain: takes sentences for people.
+        tell: hears the `NodeLabelled` events.
+        jitter: random numbers from 0 to 1.
+        clock: Unix seconds, for the summary.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        instance: str,
+        *,
+        prefix: str,
+        connect: Connect,
+        complain: Callable[[str], None],
+        tell: Reader,
+        jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._key = label_key(prefix, instance)
+        self._summary_key = summary_key(prefix, instance)
+        self._connect = connect
+        self._complain = complain
+        self._tell = tell
+        self._jitter = jitter
+        self._clock = clock
+        self._nodes: Nodes | None = None
+        self._tally = Tally()
+        self._finished: RunFinished | None = None
+        self._missing = trio.Event()
+        """Set once something is known to be missing."""
+
+        self._is_ending = False
+        self._problem = ""
+        """Why the last call did not work; it is being tried again."""
+
+        self._explained: set[tuple[type[KubeError], str]] = set()
+        self._is_off = not (node and instance)
+        if self._is_off:
+            unset = [name for name, value in (("NODE_NAME", node), ("INSTANCE_NAME", instance)) if not value]
+            complain(f"the node is not labelled: {' and '.join(unset)} not set")
+
+    def tell(self, event: Event) -> None:
+        """Learn what happened."""
+        match event:
+            case RunStarted():
+                self._tally.images = len(event.images)
+            case AttemptStarted():
+                self._missing.set()
+            case ImageFinished():
+                self._tally.add(event)
+                if event.outcome is Outcome.FAILED:
+                    self._missing.set()
+            case RunFinished():
+                self._finished = event
+                self._is_ending = True
+            case _:
+                pass
+
+    async def run(self) -> None:
+        """While pulls run: load the client, and take a label `succeeded` away once something turns out to be missing.
+
+        The label goes with one request that holds only for the very node that was read. So where this is cancelled
+        while its request is under way, that request cannot overtake the label of `finish`.
+        """
+        if self._is_off:
+            return
+        with suppress(KubeError):  # it has been explained
+            await self._take_stale_away()
+
+    async def finish(self) -> None:
+        """Write the label. Tries again until it is written, refused for good, or cancelled."""
+        self._is_ending = True
+        if self._is_off:
+            return
+        value = label_value(self._finished)
+        summary = summary_text(self._tally, self._finished, at=self._clock(), version=__version__)
+        labels, annotations = {self._key: value}, {self._summary_key: summary}
+
+        async def write(nodes: Nodes) -> Node:
+            return await nodes.patch_node(self._node, labels=labels, annotations=annotations)
+
+        self._problem = ""
+        try:
+            await self._call("patch", RETRY, write)
+        except NotInClusterError:
+            return
+        except KubeError as problem:
+            error = str(problem)
+        except trio.Cancelled:
+            error = f"no time left: {self._problem or 'no answer yet'}"
+            self._complain(f"the node is not labelled {value}: {error}")
+            self._tell(NodeLabelled(key=self._key, value=value, error=error))
+            raise
+        else:
+            error = ""
+        self._tell(NodeLabelled(key=self._key, value=value, error=error))
+
+    async def _take_stale_away(self) -> None:
+        node = await self._read()
+        await self._missing.wait()
+        while not self._is_ending and node.labels.get(self._key) == SUCCEEDED:
+            version = node.resource_version
+
+            async def take_away(nodes: Nodes, version: str = version) -> Node:
+                return await nodes.patch_node(self._node, labels={self._key: None}, resource_version=version)
+
+            try:
+                await self._call("patch", BACKGROUND_RETRY, take_away, conflict_passes=False)
+            except ConflictError:  # the kubelet has written to the node, or `finish` has
+                await trio.sleep(full_jitter(BACKGROUND_RETRY.initial_delay, self._jitter))
+                node = await self._read()
+            else:
+                self._tell(NodeLabelled(key=self._key))
+                return
+
+    async def _read(self) -> Node:
+        return await self._call("get", BACKGROUND_RETRY, lambda nodes: nodes.get_node(self._node))
+
+    async def _call(
+        self,
+        verb: str,
+        retry: RetryPolicy,
+        call: Callable[[Nodes], Awaitable[Node]],
+        *,
+        conflict_passes: bool = True,
+    ) -> Node:
+        """The answer, however many calls that takes. Explains and raises what does not pass."""
+        try:
+            if self._nodes is None:
+                self._nodes = await self._connect()
+            believed_from = trio.current_time()
+            for limit, longest_pause in retry.rounds():
+                problem: KubeError
+                try:
+                    with trio.fail_after(limit):
+                        return await call(self._nodes)
+                except trio.TooSlowError:
+                    problem = UnreachableError(f"no answer in {format_duration(limit)}")
+                except (ForbiddenError, UnauthorizedError) as refusal:
+                    if trio.current_time() >= believed_from:
+                        raise
+                    problem = refusal
+                except PassingKubeError as error:
+                    if isinstance(error, ConflictError) and not conflict_passes:
+                        raise
+                    problem = error
+                self._problem = str(problem)
+                if isinstance(problem, UnreachableError | ServerFailedError):
+                    believed_from = trio.current_time() + STARTING
+                await trio.sleep((problem.retry_after or 0) + full_jitter(longest_pause, self._jitter))
+        except ConflictError:
+            raise
+        except KubeError as error:
+            self._explain(error, verb)
+            raise
+        raise AssertionError("rounds have no end")
+
+    def _explain(self, error: KubeError, verb: str) -> None:
+        if isinstance(error, NotInClusterError):
+            self._is_off = True
+        subject = (type(error), verb if isinstance(error, ForbiddenError) else "")
+        if subject not in self._explained:
+            self._explained.add(subject)
+            self._complain(f"the node is not labelled: {error}{advice(error, verb, self._node)}")
+
+
+def advice(error: KubeError, verb: str, node: str) -> str:
+    """What to look at when the API server refuses for good: begins with `; `, or is empty."""
+    match error:
+        case ForbiddenError():
+            user = _USER.search(str(error))
+            account = user.group(1) if user else "system:serviceaccount:NAMESPACE:NAME"
+            return f"; the right to {verb} nodes is missing: kubectl auth can-i {verb} nodes --as={account}"
+        case NotFoundError():
+            return f"; NODE_NAME has to be the pod's spec.nodeName: kubectl get node {node}"
+        case UnauthorizedError():
+            return "; the login is not accepted, is the service account still there? kubectl get serviceaccounts"
+        case _:
+            return ""

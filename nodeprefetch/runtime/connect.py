@@ -1,0 +1,200 @@
+"""Which socket: finds the container runtime of this node, and says plainly why when there is none."""
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
+from nodeprefetch.rpc import Channel, open_channel
+from nodeprefetch.runtime.api import ImageService, RuntimeVersion
+from nodeprefetch.runtime.containerd import find_containerd_api
+from nodeprefetch.runtime.containerd_api import ContainerdApi
+from nodeprefetch.runtime.cri import CriImageService
+from nodeprefetch.runtime.errors import RuntimeFaultError
+
+ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
+"""Where other CRI tools look (crictl)."""
+
+USUAL_SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/k3s/containerd/containerd.sock",  # k3s and RKE2
+    "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/cri-dockerd.sock",
+)
+
+ANSWER_LIMIT = 5.0
+"""Seconds in which one runtime has to answer Version."""
+
+_AS_ROOT = "run as root (in a pod: securityContext.runAsUser: 0), or as a member of the socket's group"
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+"""Seconds between two looks at the sockets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Problem:
+    """Why there is no runtime at a path."""
+
+    text: str
+    is_absent: bool = False
+    """Nothing is there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """A container runtime that answered."""
+
+    service: ImageService
+    version: RuntimeVersion
+    socket: str
+    containerd: ContainerdApi | None = None
+    """containerd's own API; None where the runtime is another one, does not serve it, or nobody wants it."""
+
+
+Connect = Callable[[trio.Nursery], Awaitable[Runtime]]
+"""Finds the runtime. The connection lives as long as the nursery given.
+
+Raises `RuntimeUnavailableError` when none answers in the time it allows.
+"""
+
+
+def connect_to(
+    path: str | None,
+    *,
+    wait: float,
+    environment: Mapping[str, str] = os.environ,
+    usual: tuple[str, ...] = USUAL_SOCKETS,
+    complain: Callable[[str], None] | None = None,
+) -> Connect:
+    """A way to the runtime at a socket, or to the first that answers at the places where runtimes have theirs.
+
+    Args:
+        path: the socket, with or without `unix://`; None: look.
+        wait: seconds to go on trying for; 0: try once.
+        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`, which decides as `path` does: another
+            runtime may hold images that no pod of this node is started from.
+        usual: where to look otherwise, in order.
+        complain: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
+    """
+    if path is not None:
+        sockets: tuple[str, ...] = (path,)
+    else:
+        named = environment.get(ENDPOINT_VARIABLE, "").strip()
+        sockets = (named,) if named else usual
+    sockets = tuple(dict.fromkeys(socket_path(one) for one in sockets))
+
+    async def connect(nursery: trio.Nursery) -> Runtime:
+        give_up = trio.current_time() + wait
+        pause = FIRST_PAUSE
+        while True:
+            problems = {}
+            for socket in sockets:
+                found = await _try(socket, nursery, complain)
+                if isinstance(found, Runtime):
+                    return found
+                problems[socket] = found
+            if trio.current_time() + pause > give_up:
+                raise RuntimeUnavailableError(_report(problems, wait))
+            await trio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    return connect
+
+
+def socket_path(endpoint: str) -> str:
+    """`unix:///run/x.sock`, `unix:/run/x.sock` and `/run/x.sock` are one."""
+    return endpoint.removeprefix("unix://").removeprefix("unix:")
+
+
+async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None] | None) -> Runtime | _Problem:
+    """The runtime, or why there is none at that path."""
+    found = _look_at(path)
+    if found is not None:
+        return found
+    channel, close = await nursery.start(_keep_open, path)
+    service = CriImageService(channel)
+    try:
+        with trio.fail_after(ANSWER_LIMIT):
+            version = await service.version()
+    except RuntimeFaultError as error:
+        problem = _explain(error)
+    except trio.TooSlowError:
+        problem = (
+            f"accepts connections, but did not answer in {ANSWER_LIMIT:g} s: is the runtime overloaded or stopped?"
+        )
+    else:
+        own_api = await _own_api(version, channel, complain) if complain else None
+        return Runtime(service=service, version=version, socket=path, containerd=own_api)
+    close.cancel()
+    return _Problem(text=problem)
+
+
+async def _own_api(version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]) -> ContainerdApi | None:
+    with trio.move_on_after(ANSWER_LIMIT):
+        return await find_containerd_api(version, channel, complain)
+    complain(f"containerd's own API gave no answer in {ANSWER_LIMIT:g} s: cut pulls begin anew and show no progress")
+    return None
+
+
+async def _keep_open(
+    path: str, task_status: trio.TaskStatus[tuple[Channel, trio.CancelScope]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.CancelScope() as scope:
+        async with open_channel(path) as channel:
+            task_status.started((channel, scope))
+            await trio.sleep_forever()
+
+
+def _look_at(path: str) -> _Problem | None:
+    """What is wrong with a path before anything is sent there; None when it is a socket."""
+    if not os.path.isabs(path):  # noqa: PTH117 - a text, as the user gave it
+        return _Problem(text="is not an absolute path")
+    try:
+        kind = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError:
+        return _Problem(text="does not exist", is_absent=True)
+    except PermissionError:
+        return _Problem(text=f"no permission to look at it: {_AS_ROOT}")
+    except OSError as error:
+        return _Problem(text=error.strerror or str(error))
+    if stat.S_ISDIR(kind):
+        return _Problem(text="is a directory, not a socket")
+    if not stat.S_ISSOCK(kind):
+        return _Problem(text="is a file, not a socket")
+    return None
+
+
+def _explain(error: RuntimeFaultError) -> str:
+    """Why a socket did not bring us to a runtime, in words that say what to do."""
+    if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):
+        match error.__cause__.__cause__.errno:
+            case errno.ECONNREFUSED:
+                return "is a socket, but nobody listens there: is the runtime running?"
+            case errno.EACCES | errno.EPERM:
+                return f"no permission to connect: {_AS_ROOT}"
+            case _:
+                pass
+    if error.code == "UNIMPLEMENTED":
+        return f"something answers, but it does not serve CRI (is its CRI plugin disabled?): {error}"
+    return str(error)
+
+
+def _report(problems: Mapping[str, _Problem], wait: float) -> str:
+    waited = f" in {wait:g} s" if wait and math.isfinite(wait) else ""
+    if len(problems) == 1:
+        ((path, problem),) = problems.items()
+        return f"no container runtime answered{waited}: {path}: {problem.text}"
+    there = {path: problem for path, problem in problems.items() if not problem.is_absent}
+    if not there:
+        return (
+            f"no container runtime found{waited}: none of these sockets exists: {', '.join(problems)}; "
+            "say where it is by --cri-socket"
+        )
+    return f"no container runtime answered{waited}: " + "; ".join(f"{path}: {why.text}" for path, why in there.items())

@@ -1,0 +1,168 @@
+"""The first and last words of pull errors, and what each of them means. Who may say which: see `pull_errors`."""
+
+import re
+
+from nodeprefetch.runtime.faults import Fault, FaultClass
+
+Words = tuple[tuple[re.Pattern[str], Fault], ...]
+"""Patterns in order; the first one that matches decides."""
+
+QUOTED = r'"(?:[^"\\]|\\.)*+"'
+"""Go's %q: a quote inside is escaped."""
+
+
+def _passing(reason: str, retries: int | None = None, *, doubts_kept: bool = False) -> Fault:
+    return Fault(kind=FaultClass.PASSING, reason=reason, retries=retries, doubts_kept=doubts_kept)
+
+
+def _permanent(reason: str, *, missing: bool = False) -> Fault:
+    return Fault(kind=FaultClass.PERMANENT, reason=reason, missing=missing)
+
+
+def _refused(reason: str) -> Fault:
+    return Fault(kind=FaultClass.REFUSED, reason=reason)
+
+
+def _table(*rows: tuple[str, Fault]) -> Words:
+    return tuple((re.compile(pattern), fault) for pattern, fault in rows)
+
+
+_FEW = 3
+"""Retries of what seldom passes, and may while a node or a network starts."""
+
+_CLOCK_PATIENCE = 300.0
+"""Seconds in which a node sets its clock after it has booted."""
+
+NOT_FOUND = _permanent("not_found", missing=True)
+UNAUTHORIZED, DENIED = _refused("unauthorized"), _refused("denied")
+CLIENT_ERROR = _permanent("client_error")
+RATE_LIMITED = _passing("rate_limited")
+SERVER_ERROR, TIMEOUT, CONNECTION = _passing("server_error"), _passing("timeout"), _passing("connection")
+BLOB_MISSING = _passing("blob_missing", 1, doubts_kept=True)
+BAD_RANGE = _passing("bad_range", 1, doubts_kept=True)
+_NO_SPACE = Fault(kind=FaultClass.NO_SPACE, reason="no_space")
+_BAD_MANIFEST, _BAD_LAYER = _permanent("bad_manifest"), _permanent("bad_layer")
+_BAD_DIGEST = _passing("bad_digest", 1, doubts_kept=True)
+_CONTENT_GONE = _passing("content_gone", _FEW)
+_STORE_DAMAGED = _passing("store_damaged", _FEW, doubts_kept=True)
+_NOT_A_REGISTRY = _passing("not_a_registry", _FEW)
+_CLOCK = Fault(kind=FaultClass.PASSING, reason="clock", patience=_CLOCK_PATIENCE)
+
+_GO_NETWORK = r"(?:write|read) (?:tcp|udp) \S+: "
+_COMMIT = rf"failed commit on ref {QUOTED}: "
+
+STREAM_WORDS = _table(
+    (rf"{_GO_NETWORK}(?:read: )?i/o timeout", TIMEOUT),
+    (rf"{_GO_NETWORK}|unexpected EOF|EOF|dial \w+ |stream error: |http2: ", CONNECTION),
+)
+"""Of a connection that broke while something was read."""
+
+NAMED_ERRORS = _table(
+    (r"(?:manifest unknown|name unknown|repository name not known to registry)(?=:|$)", NOT_FOUND),
+    (r"(?:unauthorized|authentication required)(?=:|$)", UNAUTHORIZED),
+    (r"(?:denied|requested access to the resource is denied)(?=:|$)", DENIED),
+    (r"(?:toomanyrequests|too many requests)(?=:|$)", RATE_LIMITED),
+    (r"blob unknown(?: to registry)?(?=:|$)", BLOB_MISSING),
+    (r"(?:name|tag|manifest|digest|size|range) invalid(?=:|$)|unsupported: ", CLIENT_ERROR),
+    (r"(?:service )?unavailable(?=:|$)", SERVER_ERROR),
+)
+"""The errors of the distribution specification, by name. What follows the name is the server's message."""
+
+REGISTRY_WORDS = (*NAMED_ERRORS, *_table((r"unknown: ", _passing("unknown"))))
+
+BLOB_WORDS = _table((r"(?:manifest|name|blob) unknown(?=:|$)|content at \S+ not found: ", BLOB_MISSING))
+"""Of a blob that is not there: what the manifest names was found, so the image itself is not missing."""
+
+DOCUMENT_WORDS = _table((r"invalid character '<'", _NOT_A_REGISTRY), (r"invalid character '", _BAD_MANIFEST))
+"""Of a JSON document that is none. A page in its place begins with `<`."""
+
+TOKEN_WORDS = _table((r"invalid character '|authorization server did not include a token", _NOT_A_REGISTRY))
+"""Of a token endpoint's answer. It says nothing about the image."""
+
+RUNTIME_WORDS = _table(
+    (
+        r"failed to parse image reference |cannot parse input: |invalid reference format",
+        _permanent("bad_name"),
+    ),
+    (
+        r"illegal base64 data at input byte |invalid decoded auth: |parse server address: ",
+        _refused("bad_credential"),
+    ),
+    (r"pull access denied(?: for \S+)?, |server message: insufficient_scope(?=:)", DENIED),
+    (r"(?:manifest for|repository) \S+ not found", NOT_FOUND),
+    # The registry took the token for the manifest, and does not take it any more: the pull lasted longer than it.
+    (r"server message: invalid_token(?=:)", _passing("token_expired")),
+    (r"authorization failed|no basic auth credentials|invalid username/password: |server message: ", UNAUTHORIZED),
+    (r"too many requests to registry", RATE_LIMITED),
+    (r"RegistryUnavailable: ", CONNECTION),
+    (r"SignatureValidationFailed|Source image rejected: |image verifier \S+ blocked pull of ", _permanent("signature")),
+    (r"blocking pull of \S+ with digest ", _passing("signature", _FEW)),  # the verifier itself failed
+    (r"could not fetch content descriptor ", BLOB_MISSING),
+    (r"unhandled content range in response: |(?:failed|unable) to discard to offset", BAD_RANGE),
+    (r"no match for platform in manifest|no image found in |no matching manifest for ", _permanent("no_platform")),
+    (r"unexpected media type text/html ", _NOT_A_REGISTRY),
+    (
+        r"unexpected media type |unable to fetch descriptor |no signatures|no FSLayers in manifest",
+        _BAD_MANIFEST,
+    ),
+    (r"schema 1 image manifests are no longer supported|mismatched image rootfs and manifest", _BAD_MANIFEST),
+    (r"number of layers and diffIDs don't match|layers from manifest don't match ", _BAD_MANIFEST),
+    (r"unsupported image-specific operation on artifact ", _BAD_MANIFEST),
+    (r"failed to get stream processor for |layer \d+ \(blob \S+\) does not match |wrong diff id ", _BAD_LAYER),
+    (rf"{_COMMIT}(?:{QUOTED} )?(?:unexpected commit (?:digest|size) |failed size validation: )", _BAD_DIGEST),
+    # The ingest was collected while it was written to: its lease expired, or was deleted.
+    (rf"{_COMMIT}(?:commit failed: )?rename \S+ \S+: no such file or directory\Z", _CONTENT_GONE),
+    (rf"{_COMMIT}.*: not found\Z", _STORE_DAMAGED),
+    (r"Digest did not match, expected ", _BAD_DIGEST),
+    (r"(?:filesystem layer|image config|manifest) verification failed for digest ", _BAD_DIGEST),
+    (r"ref \S+ locked", _passing("locked")),  # by another pull of the same blob
+    (r"lease does not exist: ", _passing("lease_gone", _FEW)),
+    # The content of a pull under way was collected on the node; the registry was not asked.
+    (r"(?:content|snapshot|parent snapshot) .*: not found", _CONTENT_GONE),
+    (r"(?:layer|image) not known|layer does not exist|layer not initialized", _STORE_DAMAGED),
+    (r"server is not initialized yet", Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_starting")),
+    (r"context (?:deadline exceeded|canceled)", TIMEOUT),
+)
+
+_TLS = _permanent("tls")
+NETWORK_WORDS = _table(
+    (
+        (
+            r"(?:tls: failed to verify certificate: )?x509: certificate has expired or is not yet valid: "
+            r"current time \S+ is before "
+        ),
+        _CLOCK,
+    ),
+    (r"(?:remote error: )?tls: |x509: |http: server gave HTTP response to HTTPS client", _TLS),
+    # A TLS record where an HTTP answer was expected.
+    (r'net/http: HTTP/1\.x transport connection broken: malformed HTTP response "\\x15', _TLS),
+    (r"net/http: HTTP/1\.x transport connection broken: malformed ", _passing("protocol", _FEW)),
+    (r"dial \w+: lookup \S+(?: on \S+)?: no such host", _passing("dns", _FEW)),
+    (r"dial \w+: lookup ", _passing("dns")),
+    (r"context deadline exceeded|net/http: (?:TLS handshake timeout|timeout awaiting )", TIMEOUT),
+    (r"(?:dial|read|write) \w+ \S+: (?:read: |write: )?i/o timeout", TIMEOUT),
+)
+
+ANY_NETWORK = _table((r"", CONNECTION))
+
+_REST = r"(?:\n| \| )exhausting input failed \(error: (?:archive/tar: [a-z ]+|gzip: [a-z ]+|unexpected EOF|EOF)\)"
+"""What CRI-O adds where the rest of a layer cannot be read either."""
+
+_DISK_FULL = (rf": (?:no space left on device|disk quota exceeded)(?:: unknown|\)(?:{_REST})?)?\Z", _NO_SPACE)
+_NOT_A_LAYER = r": (?:archive/tar: invalid tar header|gzip: invalid (?:header|checksum)|unexpected EOF"
+
+FILE_ENDINGS = _table(_DISK_FULL)
+UNPACK_ENDINGS = _table(
+    _DISK_FULL,
+    (_NOT_A_LAYER + r"|no processor for media-type)(?:: unknown)?\Z", _BAD_LAYER),
+    (r": not found(?:: unknown)?\Z", _STORE_DAMAGED),
+)
+"""Of containerd, which has checked the digest before: the layer was made like that."""
+
+UNTAR_ENDINGS = _table(_DISK_FULL, (_NOT_A_LAYER + rf")(?:\)(?:{_REST})?)?\Z", _passing("bad_layer", 1)))
+"""Of CRI-O and Docker, which unpack what they read before they know whether it came over unharmed."""
+
+NODE_ENDINGS = _table((r": not found\Z", _STORE_DAMAGED))
+"""Of containerd after it has resolved the name: what is missing then is missing in its own store."""
+
+BLOB_ENDINGS = _table((r": not found\Z", BLOB_MISSING))

@@ -1,0 +1,117 @@
+"""What the runtime's errors mean: from a gRPC status to a class, and the exception that carries it."""
+
+from typing import Self
+
+from nodeprefetch.errors import NodeprefetchError
+from nodeprefetch.runtime.faults import Fault, FaultClass
+
+__all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
+
+_GONE = Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_gone")
+_UNKNOWN = Fault(kind=FaultClass.PASSING, reason="unknown")
+
+_WHATEVER_THE_TEXT = {
+    # Ours are met where our own cancel scopes are; what gets here was the runtime's or the registry's.
+    "CANCELLED": Fault(kind=FaultClass.PASSING, reason="cancelled"),
+    "DEADLINE_EXCEEDED": Fault(kind=FaultClass.PASSING, reason="timeout"),
+}
+_WITHOUT_A_KNOWN_TEXT = {
+    "NOT_FOUND": Fault(kind=FaultClass.PERMANENT, reason="not_found", missing=True),
+    "UNAUTHENTICATED": Fault(kind=FaultClass.REFUSED, reason="unauthorized"),
+    "PERMISSION_DENIED": Fault(kind=FaultClass.REFUSED, reason="denied"),
+    "INVALID_ARGUMENT": Fault(kind=FaultClass.PERMANENT, reason="invalid_argument"),
+    # No CRI at this socket, or one without this method.
+    "UNIMPLEMENTED": Fault(kind=FaultClass.PERMANENT, reason="unimplemented"),
+    "RESOURCE_EXHAUSTED": Fault(kind=FaultClass.PASSING, reason="resource_exhausted"),
+    "INTERNAL": Fault(kind=FaultClass.PASSING, reason="runtime_error"),
+    "UNAVAILABLE": _GONE,
+}
+_TOO_LARGE = "grpc: received message larger than max"
+
+
+def classify(code: str, text: str) -> Fault:
+    """Class an answer of the runtime that is an error.
+
+    The text decides where it is one that we know, the code where it is not; what nothing is known of passes,
+    because an image that could have been there is worse than an attempt too many. Names and servers' messages
+    in the text decide nothing, see `pull_errors`. Time grows in proportion to the text.
+
+    Args:
+        code: name of the gRPC status: `UNKNOWN`, `NOT_FOUND` …
+        text: the status message, as it came.
+    """
+    fault = _WHATEVER_THE_TEXT.get(code)
+    if fault is not None:
+        return fault
+    if code == "RESOURCE_EXHAUSTED" and text.startswith(_TOO_LARGE):
+        return Fault(kind=FaultClass.PERMANENT, reason="message_too_large")
+    # Loaded with the first fault, which most runs never see: compiling the patterns takes 10 ms of a start.
+    from nodeprefetch.runtime.pull_errors import read_pull_error  # noqa: PLC0415
+
+    fault = read_pull_error(text)
+    if fault is None or (code == "UNAVAILABLE" and fault.reason in {"connection", "timeout"}):
+        return _WITHOUT_A_KNOWN_TEXT.get(code, _UNKNOWN)
+    return fault
+
+
+def advice(fault: Fault) -> str:
+    """What to do about a fault whose text does not show it; empty for most."""
+    match fault.reason:
+        case "store_damaged":
+            return (
+                "the storage of the container runtime on this node is damaged: remove the image there and restart the "
+                "runtime, or replace the node"
+            )
+        case "not_a_registry":
+            return "not a registry's answer: check for a sign-in page, a proxy or another web server at that address"
+        case "clock":
+            return "the clock of this node is behind: check its time synchronization"
+        case _:
+            return ""
+
+
+class RuntimeFaultError(NodeprefetchError):
+    """Raised when the runtime answers with an error, or not at all. Its text is one line without secrets.
+
+    Args:
+        text: what happened, as the runtime said it or as we do.
+        fault: its class.
+        code: name of the gRPC status; empty when there was no answer.
+        image: what the call was about; empty for calls about no image.
+    """
+
+    def __init__(self, text: str, *, fault: Fault, code: str = "", image: str = "") -> None:
+        from nodeprefetch.text.scrub import scrub  # noqa: PLC0415 - as above
+
+        super().__init__(scrub(text) or "the runtime gave no reason")
+        self.fault = fault
+        self.code = code
+        self.image = image
+
+    def detached(self) -> Self:
+        """Without traceback and cause, which keep alive all that a call used. For an error that is kept."""
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
+    @classmethod
+    def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
+        """The runtime's answer is an error with this gRPC status name and message."""
+        fault = classify(code, text)
+        what_to_do = advice(fault)
+        shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
+        return cls(shown, fault=fault, code=code, image=image)
+
+    @classmethod
+    def gone(cls, text: str, *, image: str = "") -> Self:
+        """The runtime is not there, or the connection to it was lost."""
+        return cls(text, fault=_GONE, image=image)
+
+    @classmethod
+    def reset(cls, text: str, *, image: str = "") -> Self:
+        """The runtime gave up this one call: containerd 2 does when its deadline passed, and gives no status."""
+        return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="stream_reset"), image=image)
+
+    @classmethod
+    def protocol(cls, text: str, *, image: str = "") -> Self:
+        """What came is not gRPC, or more than we take: seldom different the next time."""
+        return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)

@@ -1,0 +1,1 @@
+"""Text that comes in and goes out: read safely, printable, without secrets."""

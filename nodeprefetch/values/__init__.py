@@ -1,0 +1,1 @@
+"""Values that users write: image references, lists, durations, sizes, retry schedules."""

@@ -1,0 +1,115 @@
+"""Image lists: one image name a line, read into refs that know their line, and problems that do too."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nodeprefetch.text.list_lines import IMAGE_ID, read_lines, shape_of
+from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
+
+MAX_LIST_BYTES = 1 << 20
+"""A ConfigMap holds 1 MiB at most, and that is ten thousand names: a longer file is some other file."""
+
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedImage:
+    """An image, and where it was asked for."""
+
+    ref: ImageRef
+    origin: str
+    """The file, as the user named it, or `argument`."""
+    line: int
+    """From 1; for arguments, which one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageList:
+    """What a list gave: every name that is one, and every line that is none."""
+
+    images: tuple[ListedImage, ...] = ()
+    problems: tuple[str, ...] = ()
+    """One sentence each, with file and line: `images.txt:7: "quay.io/A": …`."""
+
+    @property
+    def refs(self) -> tuple[ImageRef, ...]:
+        """The images alone, in order, repeated where the list repeats them: see `unique`."""
+        return tuple(image.ref for image in self.images)
+
+
+def decode_image_list(data: bytes, *, origin: str) -> ImageList:
+    """Read a list from a file's bytes, UTF-8 with or without a byte order mark.
+
+    Never raises: what is no text is a problem of the list. A reader need not read more than one byte beyond
+    `MAX_LIST_BYTES`.
+    """
+    if len(data) > MAX_LIST_BYTES:
+        return _unreadable(f"{origin}: longer than {MAX_LIST_BYTES} bytes: this is no image list")
+    if data.startswith(_UTF16_MARKS):
+        return _unreadable(f"{origin}: encoded as UTF-16: save it as UTF-8")
+    nul = data.find(b"\0")
+    if nul >= 0:
+        return _unreadable(f"{origin}:{_line_of(data, nul)}: a NUL byte: this is no text file")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = _line_of(data, error.start)
+        return _unreadable(f"{origin}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}): save it as UTF-8")
+    return parse_image_list(text, origin=origin)
+
+
+def parse_image_list(text: str, *, origin: str) -> ImageList:
+    """Read a list: one name a line; blank lines and `#` comments, also after a name, are ignored.
+
+    What else may stand around a name, and what is said of lists in another format: see `list_lines`.
+    """
+    lines = read_lines(text, origin=origin)
+    images: list[ListedImage] = []
+    problems = list(lines.problems)
+    for line, name in lines.names:
+        try:
+            images.append(ListedImage(ref=ImageRef.parse(name), origin=origin, line=line))
+        except ImageRefError as error:
+            problems.append((line, f"{origin}:{line}: {error}"))
+    problems.sort(key=lambda problem: problem[0])
+    return ImageList(images=tuple(images), problems=tuple(text for _, text in problems))
+
+
+def parse_image_arguments(arguments: Sequence[str]) -> ImageList:
+    """Read names given on the command line: names alone, nothing around them; an empty argument is a problem."""
+    images: list[ListedImage] = []
+    problems: list[str] = []
+    for number, argument in enumerate(arguments, start=1):
+        if shape_of(argument) is IMAGE_ID:
+            problems.append(f"argument {number}: {quote(argument)}: {IMAGE_ID.what}")
+            continue
+        try:
+            images.append(ListedImage(ref=ImageRef.parse(argument), origin="argument", line=number))
+        except ImageRefError as error:
+            problems.append(f"argument {number}: {error}")
+    return ImageList(images=tuple(images), problems=tuple(problems))
+
+
+def merge(lists: Iterable[ImageList]) -> ImageList:
+    """Several lists as one, in their order, with all their problems; repeated images stay: see `unique`."""
+    lists = tuple(lists)
+    return ImageList(
+        images=tuple(image for each in lists for image in each.images),
+        problems=tuple(problem for each in lists for problem in each.problems),
+    )
+
+
+def unique(refs: Iterable[ImageRef]) -> tuple[ImageRef, ...]:
+    """Each image once, as it was written first: `nginx` and `docker.io/library/nginx` are the same one."""
+    first: dict[str, ImageRef] = {}
+    for ref in refs:
+        first.setdefault(ref.pull_ref, ref)
+    return tuple(first.values())
+
+
+def _unreadable(problem: str) -> ImageList:
+    return ImageList(problems=(problem,))
+
+
+def _line_of(data: bytes, position: int) -> int:
+    return data.count(b"\n", 0, position) + 1
