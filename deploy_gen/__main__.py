@@ -5,11 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from deploy_gen.arguments import parse
-from deploy_gen.manifests import manifests
-from deploy_gen.notices import notices
-from deploy_gen.output import render
+from deploy_gen.manifests import manifests, notices
 from deploy_gen.parse import read_options
 from deploy_gen.problems import InputError
+from deploy_gen.yaml import render
 
 OK, NOT_WRITTEN, USAGE, READER_GONE = 0, 1, 2, 141
 

@@ -1,9 +1,8 @@
-"""The DaemonSet: `fetch` in an init container on every node, then `sleep`; and the ConfigMap with the list."""
+"""The DaemonSet (`fetch` in an init container, then `sleep`), what it mounts of the node, and the ConfigMap."""
 
 import hashlib
 from pathlib import PurePosixPath
 
-from deploy_gen import host_mounts
 from deploy_gen.images import LIST_KEY
 from deploy_gen.objects import (
     FETCH,
@@ -23,7 +22,54 @@ from deploy_gen.objects import (
     selector,
 )
 from deploy_gen.options import Options, Toleration
-from deploy_gen.ports import SUBMISSION
+from deploy_gen.platforms import SUBMISSION, CredentialPrograms
+
+SOCKET_MOUNT = "/run/nodeprefetch/cri"
+
+_FILES = (".json", ".yaml", ".yml")
+"""A configuration with such a name is a file, any other a directory of them."""
+
+
+def socket_volume(socket: str) -> Object:
+    """The directory of the socket, as a runtime that is restarted makes a new socket, and a mount shows the old one.
+
+    With type Directory the kubelet says in an event that it is not there. Without a type the runtime would make an
+    empty directory on the node, at the place of another kind of cluster.
+    """
+    return _host_path("cri-socket-dir", str(PurePosixPath(socket).parent), "Directory")
+
+
+def credential_volumes(programs: CredentialPrograms | None) -> list[Object]:
+    """Of a pod."""
+    return [_host_path(name, path, kind) for name, path, kind in _paths(programs)]
+
+
+def credential_mounts(programs: CredentialPrograms | None) -> list[Object]:
+    """Of the container, at the paths of the node: configurations name files by them."""
+    return [mount(name, path) for name, path, _ in _paths(programs)]
+
+
+def _paths(programs: CredentialPrograms | None) -> list[tuple[str, str, str]]:
+    """Volume, path and type. What lies in a directory that is mounted anyway is not mounted again."""
+    if programs is None:
+        return []
+    is_file = PurePosixPath(programs.config).suffix in _FILES
+    wanted = [
+        ("credential-provider-bin", programs.bin_dir, "Directory"),
+        ("credential-provider-config", programs.config, "File" if is_file else "Directory"),
+        *((f"credential-provider-file-{number}", path, "File") for number, path in enumerate(programs.others)),
+    ]
+    directories = [PurePosixPath(path) for _, path, kind in wanted if kind == "Directory"]
+    found: dict[str, tuple[str, str, str]] = {}
+    for name, path, kind in wanted:
+        if not any(directory in PurePosixPath(path).parents for directory in directories):
+            found.setdefault(path, (name, path, kind))
+    return list(found.values())
+
+
+def _host_path(name: str, path: str, kind: str) -> Object:
+    return {"name": name, "hostPath": {"path": path, "type": kind}}
+
 
 LIST_MOUNT = "/etc/nodeprefetch/list"
 SECRETS_MOUNT = "/etc/nodeprefetch/pull-secrets"
@@ -100,12 +146,12 @@ def _prefetch(options: Options) -> Object:
         "resources": resources(cpu="20m", memory="48Mi", memory_limit="256Mi"),
         "securityContext": container_security(runAsUser=0, runAsGroup=0, **selinux),
         "volumeMounts": [
-            mount("cri-socket-dir", host_mounts.SOCKET_MOUNT),
+            mount("cri-socket-dir", SOCKET_MOUNT),
             mount("image-list", LIST_MOUNT),
             mount("api-token", SERVICE_ACCOUNT_MOUNT),
             *([mount("metrics-token", METRICS_TOKEN_MOUNT)] if options.collect_metrics else []),
             *(mount(_secret_volume(number), f"{SECRETS_MOUNT}/{name}") for number, name in enumerate(options.secrets)),
-            *host_mounts.credential_mounts(options.credentials),
+            *credential_mounts(options.credentials),
         ],
     }
 
@@ -114,7 +160,7 @@ def _fetch_arguments(options: Options) -> list[str]:
     found = [
         "fetch",
         f"--image-list-file={LIST_MOUNT}/{LIST_KEY}",
-        f"--cri-socket={host_mounts.SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
+        f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
         f"--node-label-prefix={options.node_label_prefix}",
         *(f"--docker-config={SECRETS_MOUNT}/{name}" for name in options.secrets),
     ]
@@ -146,7 +192,7 @@ def _sleep(options: Options) -> Object:
 def _volumes(options: Options) -> list[Object]:
     token = {"serviceAccountToken": {"path": "token", "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS}}
     return [
-        host_mounts.socket_volume(options.cri_socket),
+        socket_volume(options.cri_socket),
         {"name": "image-list", "configMap": {"name": options.name}},
         api_token_volume("api-token"),
         *([{"name": "metrics-token", "projected": {"sources": [token]}}] if options.collect_metrics else []),
@@ -154,7 +200,7 @@ def _volumes(options: Options) -> list[Object]:
             {"name": _secret_volume(number), "secret": {"secretName": name, "defaultMode": 0o400}}
             for number, name in enumerate(options.secrets)
         ),
-        *host_mounts.credential_volumes(options.credentials),
+        *credential_volumes(options.credentials),
     ]
 
 

@@ -1,13 +1,32 @@
-"""All objects of an installation, in the order in which they are to be made."""
+"""All objects of an installation, in the order of their creation, and notices for the user."""
 
-from deploy_gen.aggregator import deployment, service, service_monitor, volume_claim
+from deploy_gen.aggregator import deployment, network_policies, service, service_monitor, volume_claim
 from deploy_gen.daemonset import daemon_set, image_list
-from deploy_gen.networking import network_policies
-from deploy_gen.node_access import node_restriction
 from deploy_gen.objects import Object
 from deploy_gen.options import Options
 from deploy_gen.quota import needs_quota, resource_quota
-from deploy_gen.rbac import aggregator_access, fetch_access
+from deploy_gen.rbac import aggregator_access, fetch_access, node_restriction
+
+APPLY_LIMIT = 256 << 10
+"""Bytes of all annotations of an object; `kubectl apply` writes the whole object into one of them."""
+
+
+def notices(options: Options) -> list[str]:
+    """A sentence each."""
+    found = []
+    if options.images is not None and len(options.images.encode()) > APPLY_LIMIT - (4 << 10):
+        found.append(
+            "the list is too long for the annotation that kubectl apply writes: use kubectl apply --server-side"
+        )
+    if options.expose == "LoadBalancer" and "--auth-read" not in options.aggregate_args:
+        found.append(
+            "whoever reaches the load balancer can read the results; --aggregate-arg=--auth-read asks for a token"
+        )
+    if options.network_policy and options.host_network:
+        found.append("network policies do not hold for pods in the node's network, as fetch pods are here")
+    if options.service_monitor and "--auth-read" in options.aggregate_args:
+        found.append("with --auth-read Prometheus needs a token, which the ServiceMonitor here does not give it")
+    return found
 
 
 def manifests(options: Options) -> list[Object]:

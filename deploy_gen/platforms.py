@@ -1,7 +1,14 @@
-"""What differs between kinds of clusters: the runtime's socket, and what a cloud's credential programs need."""
+"""What differs between clusters: the runtime's socket, a cloud's credential programs. Ports of the aggregator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+READING = 8080
+"""Reading, health, and submission."""
+
+SUBMISSION = 8443
+"""Submission alone: fetch pods use this one, so that a network policy can tell it from reading."""
+
 
 OPENSHIFT = "ocp"
 

@@ -1,10 +1,14 @@
-"""Writes YAML that parsers of YAML 1.1 and 1.2 read alike: what is not plainly a word stands in quotes.
+"""Manifests as text: YAML that parsers of 1.1 and 1.2 read alike (all but plain words is quoted), or a List as JSON.
 
 Covers what manifests need: mappings with texts as keys, lists, texts, whole numbers, true, false and null.
 """
 
+import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+
+from deploy_gen.objects import Object
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 """Begins with a letter, so it is no number, no time and no merge key in either version of YAML."""
@@ -108,3 +112,19 @@ def _escaped(character: str) -> str:
     if code <= 0xFF:  # noqa: PLR2004 - what two digits can say
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits
+
+
+def render(objects: Sequence[Object], output: str, arguments: Sequence[str]) -> str:
+    """The text.
+
+    Args:
+        objects: in the order in which they are to be made.
+        output: `yaml` or `json`.
+        arguments: what was asked for; YAML begins with them, so that a file tells how to make it again.
+    """
+    if output == "json":
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2) + "\n"
+    command = shlex.join(["nodeprefetch-deploy", *arguments])
+    # A comment ends where the line does: nothing but printable ASCII may come into it.
+    header = "# " + "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in command) + "\n"
+    return header + "".join("---\n" + to_yaml(one) for one in objects)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from nodeprefetch.values.disk_floor import DiskFloor
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor
 
 
 class PullPolicy(StrEnum):

@@ -14,8 +14,8 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
 
 from nodeprefetch.rpc import cri, open_channel
+from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.inventory import Inventory
 
 AT_ONCE = 200
 

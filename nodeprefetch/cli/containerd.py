@@ -14,8 +14,8 @@ from nodeprefetch.text.outlet import write
 from nodeprefetch.text.printable import printable
 
 if TYPE_CHECKING:
+    from nodeprefetch.runtime.api import ContainerdApi
     from nodeprefetch.runtime.connect import Connect
-    from nodeprefetch.runtime.containerd_api import ContainerdApi
 
 Found = TypeVar("Found")
 

@@ -6,12 +6,12 @@ import msgspec
 import trio
 
 from nodeprefetch.cli.columns import columns
+from nodeprefetch.credentials.auth import CredentialSource, Verdict
 from nodeprefetch.credentials.provider import AnyProvider, wants
-from nodeprefetch.credentials.source import CredentialSource, Verdict
 from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import Connect
 from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.settings import PullPolicy, pull_policy
 from nodeprefetch.text.printable import json_text
 from nodeprefetch.values.image_ref import ImageRef

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
-from nodeprefetch.values.disk_floor import DiskFloor, parse_disk_floor
 from nodeprefetch.values.duration import DurationError, parse_duration
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor, parse_disk_floor
 
 ENVIRONMENT_PREFIX = "NODEPREFETCH_"
 

@@ -19,8 +19,8 @@ from nodeprefetch.text.printable import json_text
 from nodeprefetch.values.sizes import format_size
 
 if TYPE_CHECKING:
+    from nodeprefetch.runtime.api import ContainerdApi
     from nodeprefetch.runtime.connect import Connect
-    from nodeprefetch.runtime.containerd_api import ContainerdApi
     from nodeprefetch.runtime.lease_labels import PullLease
 
 
@@ -106,7 +106,7 @@ async def _find(api: "ContainerdApi", instance: str | None, *, delete: bool) -> 
 
 
 async def _kept_bytes(api: "ContainerdApi", lease: "PullLease", offsets: dict[str, int]) -> int:
-    from nodeprefetch.runtime.containerd_api import ResourceKind  # noqa: PLC0415
+    from nodeprefetch.runtime.api import ResourceKind  # noqa: PLC0415
 
     kept = 0
     for held in await api.lease_resources(lease.id) or ():

@@ -10,17 +10,15 @@ from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.errors import Problems
-from nodeprefetch.events import Reader
+from nodeprefetch.events import Notices, Reader, Telling
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.report.node_label import NodeLabel
-from nodeprefetch.report.readers import reporting
-from nodeprefetch.report.reporter import Reporter
+from nodeprefetch.report.readers import Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.settings import FetchSettings
-from nodeprefetch.telling import Notices, Telling
 from nodeprefetch.text.known_secrets import knowing_secrets
 from nodeprefetch.values.image_ref import ImageRef
 

@@ -12,8 +12,8 @@ from nodeprefetch.text.outlet import write
 from nodeprefetch.text.printable import json_text
 
 if TYPE_CHECKING:
+    from nodeprefetch.runtime.api import ContainerdApi
     from nodeprefetch.runtime.connect import Connect
-    from nodeprefetch.runtime.containerd_api import ContainerdApi
 
 
 _THIS_INSTANCE = OwnerFlags()

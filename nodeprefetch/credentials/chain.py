@@ -5,10 +5,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
-from nodeprefetch.credentials.lookup import ChainLookup
-from nodeprefetch.credentials.plugin_source import PluginSource
+from nodeprefetch.credentials.lookup import ChainLookup, PluginSource, Verdicts
 from nodeprefetch.credentials.plugins import Plugin
-from nodeprefetch.credentials.verdicts import Verdicts
 from nodeprefetch.values.image_ref import ImageRef
 
 

@@ -1,16 +1,111 @@
-"""The credentials for one image, one after the other, from several sources that may be slow, wrong or stale."""
+"""The credentials for one image, one after the other, from plugins that may be slow, wrong or stale."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import trio
 
-from nodeprefetch.credentials.auth import AuthConfig, Credential
-from nodeprefetch.credentials.keyring import KeyPattern
-from nodeprefetch.credentials.plugin_source import Found, PluginSource
-from nodeprefetch.credentials.source import Verdict
-from nodeprefetch.credentials.verdicts import Verdicts
+from nodeprefetch.credentials.auth import AuthConfig, Credential, Verdict
+from nodeprefetch.credentials.keyring import KeyPattern, Keyring, KeyringEntry
+from nodeprefetch.credentials.plugins import Plugin
+from nodeprefetch.credentials.provider_cache import Answer, ProviderCache
 from nodeprefetch.values.image_ref import ImageRef
+
+PILOT_PATIENCE = 1.0
+"""Seconds to wait for another image's attempt to show whether a credential is refused: a refusal comes fast, and a pull
+that has gone on for longer was let in."""
+
+
+class Verdicts:
+    """By registry and credential. A refusal may be for one repository only, so it changes an order and nothing more."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, AuthConfig], Verdict] = {}
+        self._pilots: dict[tuple[str, AuthConfig], trio.Event] = {}
+
+    def rank(self, registry: str, auth: AuthConfig) -> int:
+        """What worked before what is unknown before what was refused."""
+        return {Verdict.WORKED: 0, Verdict.REFUSED: 2}.get(self.of(registry, auth), 1)
+
+    def of(self, registry: str, auth: AuthConfig) -> Verdict:
+        """The last verdict; UNDECIDED where there is none."""
+        return self._known.get((registry, auth), Verdict.UNDECIDED)
+
+    def begin(self, registry: str, auth: AuthConfig) -> None:
+        """An attempt with it begins. The first one of several is the pilot."""
+        if self.of(registry, auth) is Verdict.UNDECIDED:
+            self._pilots.setdefault((registry, auth), trio.Event())
+
+    async def wait_for_pilot(self, registry: str, auth: AuthConfig) -> bool:
+        """Wait until somebody's attempt with it has shown something. False, and no waiting, when nobody tries it."""
+        pilot = self._pilots.get((registry, auth))
+        if pilot is None:
+            return False
+        with trio.move_on_after(PILOT_PATIENCE):
+            await pilot.wait()
+        return True
+
+    def tell(self, registry: str, auth: AuthConfig, verdict: Verdict) -> None:
+        """An attempt with it ended."""
+        if verdict is not Verdict.UNDECIDED:
+            self._known[registry, auth] = verdict
+        pilot = self._pilots.pop((registry, auth), None)
+        if pilot is not None:
+            pilot.set()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What one source knows for an image."""
+
+    credentials: tuple[Credential, ...]
+    asked_at: float
+    """When the oldest of the answers was asked for, on Trio's clock."""
+
+    is_complete: bool
+    """All its providers answered."""
+
+
+class PluginSource:
+    """One plugin."""
+
+    def __init__(self, plugin: Plugin, nursery: trio.Nursery, complain: Callable[[str], None]) -> None:
+        self.name = plugin.name
+        self.providers = tuple(
+            ProviderCache(name, provider, nursery=nursery, complain=complain) for name, provider in plugin.providers
+        )
+        self._keyring: tuple[tuple[tuple[KeyringEntry, ...], ...], Keyring] = ((), Keyring())
+
+    async def find(self, image: ImageRef, *, asked_after: float = -float("inf")) -> Found:
+        """The credentials of all providers that match, the most specific key first."""
+        asked = [provider for provider in self.providers if provider.matches(image)]
+        answers: list[Answer | None] = [None] * len(asked)
+
+        async def ask(number: int) -> None:
+            answers[number] = await asked[number].answer(image, asked_after=asked_after)
+
+        if len(asked) == 1:
+            await ask(0)
+        elif asked:
+            async with trio.open_nursery() as nursery:
+                for number in range(len(asked)):
+                    nursery.start_soon(ask, number)
+        known = [(provider.name, answer) for provider, answer in zip(asked, answers, strict=True) if answer is not None]
+        return Found(
+            credentials=tuple(self._matching(image, known)),
+            asked_at=min((answer.asked_at for _, answer in known), default=float("inf")),
+            is_complete=len(known) == len(asked),
+        )
+
+    def _matching(self, image: ImageRef, known: Sequence[tuple[str, Answer]]) -> Iterator[Credential]:
+        parts = tuple(answer.provided.entries for _, answer in known)
+        if len(parts) != len(self._keyring[0]) or any(a is not b for a, b in zip(parts, self._keyring[0], strict=True)):
+            self._keyring = (parts, Keyring(entry for part in parts for entry in part))
+        origin = {id(entry): (name, answer) for name, answer in known for entry in answer.provided.entries}
+        for entry in self._keyring[1].lookup(image):
+            name, answer = origin[id(entry)]
+            yield Credential(source=name, key=entry.key, auth=entry.auth, valid_until=answer.valid_until)
+
 
 SOURCE_PATIENCE = 3.0
 """Seconds for which what later sources know waits for an earlier source that has not answered."""

@@ -8,18 +8,16 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.credentials.auth import Credential
-from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.credentials.auth import Credential, CredentialSource
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Reader
 from nodeprefetch.pull.deadline import AttemptClock
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import ImageRecord, ImageService
+from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 

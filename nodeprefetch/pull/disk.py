@@ -10,8 +10,7 @@ from nodeprefetch.events import Event, Notice, Progress, Reader
 from nodeprefetch.pull.disk_space import OWN_ROOT, Space, UnseenError, image_directory, space_at
 from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.values.disk_floor import DiskFloor
-from nodeprefetch.values.sizes import format_size
+from nodeprefetch.values.sizes import DiskFloor, format_size
 
 FACTOR = 3.0
 """Bytes that an image takes on the disk by the bytes it is transferred as: layers are kept compressed and unpacked.

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.credentials.auth import AuthConfig, Credential
-from nodeprefetch.credentials.source import Lookup, Verdict
+from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
 from nodeprefetch.pull.attempt import Attempt, Slot, StaleCredentialError, Surroundings, manifest_digest
 from nodeprefetch.runtime.api import ImageRecord

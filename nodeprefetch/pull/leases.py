@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from nodeprefetch.events import Notice, Reader
-from nodeprefetch.runtime.containerd_api import ContainerdApi, ResourceKind
+from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.lease_labels import PullLease, label_value, new_lease, pull_lease
 from nodeprefetch.values.image_ref import ImageRef

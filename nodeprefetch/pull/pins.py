@@ -6,9 +6,8 @@ from contextlib import suppress
 import trio
 
 from nodeprefetch.events import Notice, Reader
-from nodeprefetch.runtime.api import ImageService
+from nodeprefetch.runtime.api import ContainerdApi, ImageName, ImageService
 from nodeprefetch.runtime.connect import Runtime
-from nodeprefetch.runtime.containerd_api import ContainerdApi, ImageName
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.runtime.pin_labels import Released, mark_of, marks, pin_labels, release
 from nodeprefetch.values.image_ref import ImageRef

@@ -10,9 +10,8 @@ import trio
 
 from nodeprefetch.events import Notice, Progress, Reader
 from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
-from nodeprefetch.pull.layers import LARGEST_MANIFEST
-from nodeprefetch.pull.tracker import PullView, Sight
-from nodeprefetch.runtime.containerd_api import ContainerdApi, Ingest
+from nodeprefetch.pull.tracker import LARGEST_MANIFEST, PullView, Sight
+from nodeprefetch.runtime.api import ContainerdApi, Ingest
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.settings import AttemptClockKind
 from nodeprefetch.values.duration import format_duration

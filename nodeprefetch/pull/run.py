@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from nodeprefetch import __version__
-from nodeprefetch.credentials.source import CredentialSource
+from nodeprefetch.credentials.auth import CredentialSource
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
     ImageFinished,
@@ -25,20 +25,19 @@ from nodeprefetch.events import (
     RunEnd,
     RunFinished,
     RunStarted,
+    Telling,
 )
 from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.leases import Leases, NoLeases
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import ImageService, RuntimeVersion
+from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.settings import FetchSettings, pull_policy
-from nodeprefetch.telling import Telling
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.image_ref import ImageRef
 

@@ -22,7 +22,7 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.report.pace import ProgressPace
+from nodeprefetch.report.readers import ProgressPace
 from nodeprefetch.settings import LogFormat
 from nodeprefetch.text.outlet import Importance, lines_dropped
 from nodeprefetch.text.printable import json_text

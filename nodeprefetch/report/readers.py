@@ -1,13 +1,62 @@
-"""Runs reporters around a run: in the background while it goes on, and once more, for a time, when it is over."""
+"""Reporters: readers of events that need time. They run in the background, and get some time after the run."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import trio
 
 from nodeprefetch.errors import leaves
-from nodeprefetch.report.reporter import Reporter
-from nodeprefetch.telling import where_raised
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Progress, where_raised
+
+
+class ProgressPace:
+    """At most one `Progress` an attempt in so many seconds; all other events pass.
+
+    Args:
+        interval: seconds; 0: no progress at all.
+        clock: seconds, monotonic.
+        at_once: the first one passes too, not only what comes an interval after the attempt's start.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float], *, at_once: bool) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._at_once = at_once
+        self._due: dict[str, float] = {}
+
+    def passes(self, event: Event) -> bool:
+        """Whether this one is for the reader."""
+        match event:
+            case AttemptStarted() if not self._at_once:
+                self._due[event.attempt_id] = self._clock() + self._interval
+            case AttemptFinished():
+                self._due.pop(event.attempt_id, None)
+            case Progress():
+                now = self._clock()
+                if not self._interval or now < self._due.get(event.attempt_id, now):
+                    return False
+                self._due[event.attempt_id] = now + self._interval
+            case _:
+                pass
+        return True
+
+
+class Reporter(Protocol):
+    """Delivers a run's events. One that cannot changes nothing: not a pull, not the exit code, not another reporter."""
+
+    def tell(self, event: Event) -> None:
+        """Take an event. Must not wait and must not raise."""
+        ...
+
+    async def run(self) -> None:
+        """Deliver in the background until cancelled. Must not raise anything of its own."""
+        ...
+
+    async def finish(self) -> None:
+        """Deliver what is left, after the last event; returns when that is done. The caller limits the time."""
+        ...
+
 
 LAST_WORD = 1.0
 """Seconds of the grace, a third of it at most, in which what speakers said at last is delivered."""

@@ -6,7 +6,7 @@ Version 2 takes any OCI artifact for one. Version 1 fails its pull, and lists it
 import msgspec
 import trio
 
-from nodeprefetch.runtime.containerd_api import ContainerdApi
+from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 
 LARGEST_CONFIG = 4 * 1024 * 1024

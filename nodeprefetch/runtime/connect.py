@@ -11,9 +11,8 @@ import trio
 
 from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
 from nodeprefetch.rpc import Channel, open_channel
-from nodeprefetch.runtime.api import ImageService, RuntimeVersion
+from nodeprefetch.runtime.api import ContainerdApi, ImageService, RuntimeVersion
 from nodeprefetch.runtime.containerd import find_containerd_api
-from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import RuntimeFaultError
 

@@ -11,10 +11,8 @@ import trio
 
 from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
-from nodeprefetch.runtime.api import RuntimeVersion
-from nodeprefetch.runtime.containerd_api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind
-from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.runtime.rpc_errors import our_errors
+from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
+from nodeprefetch.runtime.errors import RuntimeFaultError, our_errors
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 """Metadata of every call: where CRI keeps its images."""

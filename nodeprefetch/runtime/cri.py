@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.rpc import Channel, cri
 from nodeprefetch.runtime.api import ImageFilesystem, ImageRecord, RuntimeVersion
-from nodeprefetch.runtime.rpc_errors import our_errors
+from nodeprefetch.runtime.errors import our_errors
 
 
 class CriImageService:

@@ -1,8 +1,17 @@
-"""What the runtime's errors mean: from a gRPC status to a class, and the exception that carries it."""
+"""Errors of the runtime: from a gRPC status to a class, and the exception that carries it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
-from nodeprefetch.errors import NodeprefetchError
+from nodeprefetch.errors import (
+    ConnectionLostError,
+    NodeprefetchError,
+    NotConnectedError,
+    ProtocolViolationError,
+    RpcError,
+)
+from nodeprefetch.rpc import GRPCError
 from nodeprefetch.runtime.faults import Fault, FaultClass
 
 __all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
@@ -115,3 +124,22 @@ class RuntimeFaultError(NodeprefetchError):
     def protocol(cls, text: str, *, image: str = "") -> Self:
         """What came is not gRPC, or more than we take: seldom different the next time."""
         return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)
+
+
+@contextmanager
+def our_errors(image: str = "") -> Iterator[None]:
+    """What a call may end with, as a `RuntimeFaultError`; the cause stays chained.
+
+    Args:
+        image: what the call is about.
+    """
+    try:
+        yield
+    except GRPCError as error:
+        raise RuntimeFaultError.from_status(error.status.name, error.message or "", image=image) from error
+    except (NotConnectedError, ConnectionLostError) as error:
+        raise RuntimeFaultError.gone(str(error)) from error
+    except ProtocolViolationError as error:
+        raise RuntimeFaultError.protocol(str(error)) from error
+    except RpcError as error:
+        raise RuntimeFaultError.reset(str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from nodeprefetch.runtime.containerd_api import Lease
+from nodeprefetch.runtime.api import Lease
 
 PREFIX: Final = "nodeprefetch-"
 """How the IDs of all our leases begin."""

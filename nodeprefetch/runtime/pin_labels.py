@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-from nodeprefetch.runtime.containerd_api import ContainerdApi, ImageName
+from nodeprefetch.runtime.api import ContainerdApi, ImageName
 
 PINNED: Final = "io.cri-containerd.pinned"
 _MARK: Final = "nodeprefetch.io/pinned-by"

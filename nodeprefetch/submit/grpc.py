@@ -8,10 +8,8 @@ from nodeprefetch.errors import ProtocolViolationError, RpcError
 from nodeprefetch.events import AttemptFinished, Batch, ImageFinished, Outcome
 from nodeprefetch.rpc import Channel, GRPCError, Status, open_channel
 from nodeprefetch.rpc.metrics import MetricsStub, Result
-from nodeprefetch.submit.answers import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.submit.endpoint import Endpoint
-from nodeprefetch.submit.token_file import TokenFile
-from nodeprefetch.submit.wording import short
+from nodeprefetch.submit.endpoint import Endpoint, TokenFile, short
+from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
 
 _REFUSING = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED, Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION}
 

@@ -16,10 +16,8 @@ import msgspec
 import trio
 
 from nodeprefetch.events import Batch
-from nodeprefetch.submit.answers import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.submit.endpoint import Endpoint
-from nodeprefetch.submit.token_file import TokenFile
-from nodeprefetch.submit.wording import deepest_text, short
+from nodeprefetch.submit.endpoint import Endpoint, TokenFile, deepest_text, short
+from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
 
 ROUTE = "/v1/events"
 COMPRESS_ABOVE = 1024

@@ -12,15 +12,20 @@ import trio
 from nodeprefetch import __version__
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import AnyEvent, Batch, Event, RunFinished, RunStarted
-from nodeprefetch.report.pace import ProgressPace
-from nodeprefetch.report.reporter import Reporter
-from nodeprefetch.submit.answers import Accepted, Answer, Delivery, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.submit.endpoint import Endpoint, parse_endpoint
-from nodeprefetch.submit.outbox import Outbox
-from nodeprefetch.submit.queue import Buffer, is_worth_sending
-from nodeprefetch.submit.retry import Persistence, Wire
-from nodeprefetch.submit.token_file import TokenFile
-from nodeprefetch.submit.wording import deepest_text
+from nodeprefetch.report.readers import ProgressPace, Reporter
+from nodeprefetch.submit.endpoint import Endpoint, TokenFile, deepest_text, parse_endpoint
+from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
+from nodeprefetch.submit.retry import (
+    Accepted,
+    Answer,
+    Delivery,
+    Foreign,
+    Persistence,
+    Refused,
+    Unavailable,
+    Unfit,
+    Wire,
+)
 from nodeprefetch.text.plain_file import open_given
 
 __all__ = ["MetricsProtocol", "Submitter", "parse_endpoint"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from nodeprefetch.runtime.containerd_api import ImageName, Ingest, Lease, Resource, ResourceKind
+from nodeprefetch.runtime.api import ImageName, Ingest, Lease, Resource, ResourceKind
 from nodeprefetch.runtime.errors import RuntimeFaultError
 
 

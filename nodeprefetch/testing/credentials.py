@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.credentials.auth import AuthConfig, Credential
-from nodeprefetch.credentials.source import Verdict
+from nodeprefetch.credentials.auth import AuthConfig, Credential, Verdict
 from nodeprefetch.values.image_ref import ImageRef
 
 

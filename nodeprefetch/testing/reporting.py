@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from nodeprefetch.events import Event
-from nodeprefetch.report.reporter import Reporter
+from nodeprefetch.report.readers import Reporter
 
 _PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen."""

@@ -8,8 +8,8 @@ import trio
 
 from nodeprefetch.events import Event, ImageFinished
 from nodeprefetch.pull.run import Report, fetch
+from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.connect import Runtime
-from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing.credentials import FakeCredentialSource
 from nodeprefetch.testing.service import FakeImageService

@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
-from nodeprefetch.runtime.containerd_api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi

@@ -3,7 +3,7 @@
 import pytest
 
 from deploy_gen.passed_on import _OURS_OF_AGGREGATE, _OURS_OF_FETCH, _OURS_WITH_METRICS, REPORT_GRACE
-from deploy_gen.ports import READING, SUBMISSION
+from deploy_gen.platforms import READING, SUBMISSION
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from nodeprefetch.rpc import open_channel
-from nodeprefetch.runtime.api import ImageService
+from nodeprefetch.runtime.api import ContainerdApi, ImageService
 from nodeprefetch.runtime.containerd import ContainerdClient
-from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.pin_labels import PINNED, pin_labels
 from nodeprefetch.testing.containerd import Containerd

@@ -12,9 +12,9 @@ from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Phase, P
 from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.containerd import Containerd

@@ -11,8 +11,8 @@ import trustme
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import RunEnd, RunFinished, RunStarted
+from nodeprefetch.submit.endpoint import TokenFile
 from nodeprefetch.submit.submitter import Submitter
-from nodeprefetch.submit.token_file import TokenFile
 from nodeprefetch.testing.fake_aggregator import FakeAggregator, Reply
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))

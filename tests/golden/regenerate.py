@@ -9,8 +9,8 @@ from pathlib import Path
 from deploy_gen.arguments import parse
 from deploy_gen.manifests import manifests
 from deploy_gen.objects import Object
-from deploy_gen.output import render
 from deploy_gen.parse import read_options
+from deploy_gen.yaml import render
 
 FOLDER = Path(__file__).parent
 COMMANDS = {

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 
 from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.containerd import ContainerdClient
-from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.lease_labels import PullLease, pull_lease
 from nodeprefetch.testing.containerd import Containerd

@@ -11,19 +11,18 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodeprefetch.events import Event
+from nodeprefetch.events import Event, Telling
 from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.disk_space import space_at
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.rpc import open_channel
+from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.settings import PullPolicy
-from nodeprefetch.telling import Telling
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.daemons import containerd2_program, why_no_containerd, why_no_containerd2
@@ -31,9 +30,9 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.testing.tmpfs import mounted_tmpfs
-from nodeprefetch.values.disk_floor import DiskFloor
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor
 from tests.integration.program import PATIENCE, StartFetch
 
 pytestmark = pytest.mark.containerd

@@ -12,14 +12,13 @@ from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.serve import serve
 from nodeprefetch.aggregator.server.asgi import drained
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store.ingest import Ingest
 from nodeprefetch.aggregator.store.records import Receipt, Submission
 from nodeprefetch.aggregator.store.retention import _move_log, keep_in_bounds
 from nodeprefetch.aggregator.store.schema import FILE, open_database
-from nodeprefetch.aggregator.store.writer import Store
-from nodeprefetch.aggregator.web.body import read_body
+from nodeprefetch.aggregator.store.writer import Ingest, Store
 from nodeprefetch.aggregator.web.metrics import wants_exposition
 from nodeprefetch.aggregator.web.service import make_service
+from nodeprefetch.aggregator.web.submit import read_body
 from nodeprefetch.rpc import Status
 from nodeprefetch.testing.aggregator import on_any_port
 from nodeprefetch.testing.batches import attempt, batch_of

@@ -1,6 +1,6 @@
 """How far pulls are, as the aggregator remembers it."""
 
-from nodeprefetch.aggregator.store.underway import UnderWay
+from nodeprefetch.aggregator.store.states import UnderWay
 from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome, Phase, Progress
 from nodeprefetch.settings import PullPolicy
 

@@ -10,10 +10,9 @@ from h2 import events
 
 from nodeprefetch.rpc import Status, open_channel
 from nodeprefetch.rpc import containerd as rpc
-from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.api import ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
 from nodeprefetch.runtime.connect import _own_api, connect_to
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
-from nodeprefetch.runtime.containerd_api import ImageName, Ingest, Lease, Resource, ResourceKind
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing.cri_server import FakeCriServer

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.credentials.auth import AuthConfig, Verdict
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.credentials.plugins import Plugin, PluginState
 from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
-from nodeprefetch.credentials.source import Verdict
 from nodeprefetch.values.image_ref import ImageRef
 
 IMAGE = ImageRef.parse("quay.io/team/app:1")

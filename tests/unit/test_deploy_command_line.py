@@ -16,9 +16,9 @@ import deploy_gen
 from deploy_gen.__main__ import main
 from deploy_gen.arguments import parse
 from deploy_gen.manifests import manifests
-from deploy_gen.output import render
 from deploy_gen.parse import read_options
 from deploy_gen.problems import InputError
+from deploy_gen.yaml import render
 
 ROOT = Path(deploy_gen.__file__).parent.parent
 

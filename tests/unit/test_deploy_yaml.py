@@ -7,8 +7,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from deploy_gen.output import render
-from deploy_gen.yaml import to_yaml
+from deploy_gen.yaml import render, to_yaml
 
 ANY_TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 LINES = st.lists(st.text(alphabet=" #:-|>%&*!'\"abc019~\t\r", max_size=8), max_size=5).map("\n".join)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.values.disk_floor import DiskFloor, DiskFloorError, parse_disk_floor
+from nodeprefetch.values.sizes import DiskFloor, DiskFloorError, parse_disk_floor
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import FakeImageService, FakeRun, Hang
-from nodeprefetch.values.disk_floor import DiskFloor
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor
 
 MIB = 1 << 20
 GIB = 1 << 30

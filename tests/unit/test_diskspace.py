@@ -12,7 +12,7 @@ from nodeprefetch.pull.disk_space import UnseenError, image_directory, root_laye
 from nodeprefetch.runtime.api import ImageFilesystem
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing import FakeImageService
-from nodeprefetch.values.disk_floor import DiskFloor
+from nodeprefetch.values.sizes import DiskFloor
 
 
 async def guard_of(service: FakeImageService, path: str | None = None) -> list[Notice]:

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from nodeprefetch.runtime.containerd_api import Ingest, Resource, ResourceKind
+from nodeprefetch.runtime.api import Ingest, Resource, ResourceKind
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from nodeprefetch.credentials.source import Verdict
+from nodeprefetch.credentials.auth import Verdict
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
     AttemptFinished,

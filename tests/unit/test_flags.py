@@ -5,8 +5,8 @@ import pytest
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.errors import UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
-from nodeprefetch.values.disk_floor import DiskFloor
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor
 
 
 @pytest.fixture(autouse=True)

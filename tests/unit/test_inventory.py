@@ -2,8 +2,7 @@
 
 import pytest
 
-from nodeprefetch.runtime.api import ImageRecord
-from nodeprefetch.runtime.inventory import Inventory
+from nodeprefetch.runtime.api import ImageRecord, Inventory
 from nodeprefetch.values.image_ref import ImageRef
 
 DIGEST = "sha256:" + "a" * 64

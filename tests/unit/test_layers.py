@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nodeprefetch.pull.layers import read_layers
+from nodeprefetch.pull.tracker import read_layers
 
 
 def test_a_manifest_tells_its_layers_each_once_and_its_config():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.runtime.containerd_api import Lease
+from nodeprefetch.runtime.api import Lease
 from nodeprefetch.runtime.lease_labels import PREFIX, label_value, new_lease, pull_lease
 
 NAMES = st.text(st.characters(), max_size=40)

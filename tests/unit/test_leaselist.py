@@ -8,9 +8,8 @@ import trio
 
 from nodeprefetch.cli.leases import Found, _to_json, _to_table, look
 from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.api import ContainerdApi, Lease, RuntimeVersion
 from nodeprefetch.runtime.connect import Connect, Runtime
-from nodeprefetch.runtime.containerd_api import ContainerdApi, Lease
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.runtime.lease_labels import new_lease
 from nodeprefetch.testing import FakeContainerdApi, FakeImageService

@@ -10,14 +10,13 @@ from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Outcome, RunEnd
 from nodeprefetch.pull.disk_space import Space
 from nodeprefetch.pull.leases import Leases
-from nodeprefetch.runtime.api import ImageRecord
-from nodeprefetch.runtime.containerd_api import Lease
+from nodeprefetch.runtime.api import ImageRecord, Lease
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.lease_labels import new_lease, pull_lease
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeImageService, FakeRun, Hang
-from nodeprefetch.values.disk_floor import DiskFloor
 from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.sizes import DiskFloor
 
 MINUTE, HOUR, DAY = 60, 3600, 24 * 3600
 A = ImageRef.parse("a:1")

@@ -1,7 +1,7 @@
 """How much of the progress of pulls a reader gets."""
 
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Phase, Progress
-from nodeprefetch.report.pace import ProgressPace
+from nodeprefetch.report.readers import ProgressPace
 
 
 def progress(attempt: str) -> Progress:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodeprefetch.runtime.containerd_api import ImageName
+from nodeprefetch.runtime.api import ImageName
 from nodeprefetch.runtime.pin_labels import PINNED, instance_of, mark_of, marks, pin_labels, release
 from nodeprefetch.testing import FakeContainerdApi
 

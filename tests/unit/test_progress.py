@@ -16,10 +16,9 @@ from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.deadline import AttemptClock, patience, slowest_rate
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.containerd_api import Ingest, ResourceKind
+from nodeprefetch.runtime.api import Ingest, Inventory, ResourceKind
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.inventory import Inventory
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
 from nodeprefetch.testing.leases import GivenLeases

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nodeprefetch.events import Phase
 from nodeprefetch.pull.tracker import PullView, Sight
-from nodeprefetch.runtime.containerd_api import Ingest, Resource, ResourceKind
+from nodeprefetch.runtime.api import Ingest, Resource, ResourceKind
 
 LAYERS = {"sha256:a": 1_000, "sha256:b": 70_000, "sha256:c": 5_000_000, "sha256:d": 0}
 TOTAL = 5_071_000

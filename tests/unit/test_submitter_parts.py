@@ -22,13 +22,10 @@ from nodeprefetch.events import (
     RunStarted,
 )
 from nodeprefetch.settings import PullPolicy
-from nodeprefetch.submit.answers import Accepted, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.submit.endpoint import Endpoint, parse_endpoint
+from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint, short
 from nodeprefetch.submit.http import answer_for, parse_retry_after
-from nodeprefetch.submit.outbox import Outbox
-from nodeprefetch.submit.queue import Buffer, is_worth_sending
-from nodeprefetch.submit.retry import Persistence, Wire
-from nodeprefetch.submit.wording import deepest_text, short
+from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
+from nodeprefetch.submit.retry import Accepted, Foreign, Persistence, Refused, Unavailable, Unfit, Wire
 from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)

@@ -21,9 +21,8 @@ from nodeprefetch.events import (
 )
 from nodeprefetch.report.readers import reporting as around_a_run
 from nodeprefetch.submit import submitter as module
-from nodeprefetch.submit.answers import Accepted, Foreign, Refused, Unavailable, Unfit
-from nodeprefetch.submit.outbox import Outbox
-from nodeprefetch.submit.queue import Buffer
+from nodeprefetch.submit.queue import Buffer, Outbox
+from nodeprefetch.submit.retry import Accepted, Foreign, Refused, Unavailable, Unfit
 from nodeprefetch.submit.submitter import Submitter
 from nodeprefetch.testing.reporting import reporting
 

@@ -1,7 +1,6 @@
 """Readers are told one after another, and none of them harms another."""
 
-from nodeprefetch.events import Notice
-from nodeprefetch.telling import Telling
+from nodeprefetch.events import Notice, Telling
 
 EVENT = Notice(message="hello")
 

@@ -7,9 +7,8 @@ import trio
 
 from nodeprefetch.cli.unpin import Unpinned, take_away
 from nodeprefetch.errors import RuntimeUnavailableError
-from nodeprefetch.runtime.api import RuntimeVersion
+from nodeprefetch.runtime.api import ContainerdApi, RuntimeVersion
 from nodeprefetch.runtime.connect import Connect, Runtime
-from nodeprefetch.runtime.containerd_api import ContainerdApi
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.runtime.pin_labels import pin_labels
 from nodeprefetch.testing import FakeContainerdApi, FakeImageService

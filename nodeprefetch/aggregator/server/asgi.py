@@ -6,9 +6,8 @@ from typing import Any
 
 import trio
 
-from nodeprefetch.aggregator.answers import refusal_answer
 from nodeprefetch.aggregator.counters import Budget, Counters, Reservation
-from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
 from nodeprefetch.errors import NodeprefetchError
 
 Message = MutableMapping[str, Any]

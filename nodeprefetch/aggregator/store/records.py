@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
-from nodeprefetch.aggregator.store.names import Names
-from nodeprefetch.aggregator.store.node_states import NodeStates
+from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
-from nodeprefetch.aggregator.store.runs import Runs
-from nodeprefetch.aggregator.store.states import changed, of_older_tool, waiting
+from nodeprefetch.aggregator.store.states import NodeStates, UnderWay, changed, of_older_tool, waiting
 from nodeprefetch.aggregator.store.tallies import Tallies
-from nodeprefetch.aggregator.store.underway import UnderWay
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,

@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from nodeprefetch.aggregator.answers import refusal_answer
-from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
 from nodeprefetch.aggregator.server.asgi import App, address_of, drained, unambiguous, within_budget
 from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.live import live

@@ -9,9 +9,8 @@ from urllib.parse import quote
 import trio
 
 from nodeprefetch.aggregator.access.callers import Caller
-from nodeprefetch.aggregator.answers import refusal_answer
 from nodeprefetch.aggregator.counters import Reservation
-from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
 from nodeprefetch.aggregator.server.asgi import Receive, Scope, Send, address_of
 from nodeprefetch.aggregator.web.legacy import submissions_of
 from nodeprefetch.aggregator.web.result_message import OlderResult, decode_result

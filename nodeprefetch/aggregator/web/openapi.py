@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodeprefetch import __version__
-from nodeprefetch.aggregator.answers import json_answer
+from nodeprefetch.aggregator.refusal import json_answer
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Batch, Outcome, Phase
 

@@ -8,9 +8,8 @@ from nodeprefetch.aggregator.counters import Budget, Counters
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
 from nodeprefetch.aggregator.shares import Shares
 from nodeprefetch.aggregator.store.backlog import Texts
-from nodeprefetch.aggregator.store.ingest import Ingest
 from nodeprefetch.aggregator.store.overview import Overviews
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.writer import Ingest, Store
 from nodeprefetch.aggregator.turns import SharedTexts, Turns
 from nodeprefetch.aggregator.web.decode import Decoder
 

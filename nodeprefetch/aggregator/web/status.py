@@ -12,8 +12,7 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nodeprefetch.aggregator.answers import json_answer
-from nodeprefetch.aggregator.refusal import RefusedError
+from nodeprefetch.aggregator.refusal import RefusedError, json_answer
 from nodeprefetch.aggregator.server.asgi import address_of
 from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, Key, slices
