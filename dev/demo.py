@@ -10,13 +10,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from nodeprefetch.testing.cri_script import FROM_REGISTRY
-from nodeprefetch.testing.cri_server import FakeCriServer
-from nodeprefetch.testing.daemons import Containerd, DockerRegistry, why_no_containerd, why_no_docker_registry
 from nodeprefetch.testing.images import make_image, make_layer
-from nodeprefetch.testing.proxy import FaultProxy, Passage
-from nodeprefetch.testing.publish import push
 from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.cri_script import FROM_REGISTRY
+from tests.support.cri_server import FakeCriServer
+from tests.support.daemons import Containerd, DockerRegistry, why_no_containerd, why_no_docker_registry
+from tests.support.proxy import FaultProxy, Passage
+from tests.support.publish import push
 
 MEBIBYTE = 1024 * 1024
 LIST = """\

@@ -9,10 +9,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import NoReturn
 
-from nodeprefetch.testing.cluster import SCRIPT, Cluster
-from nodeprefetch.testing.cluster_programs import why_no_cluster
 from tests.e2e.readme import STEPS, section, steps
 from tests.e2e.warmcluster import INSTANCE, LABEL, NAMESPACE, WarmCluster
+from tests.support.cluster import SCRIPT, Cluster
+from tests.support.cluster_programs import why_no_cluster
 
 NODES = 3
 

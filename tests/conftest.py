@@ -8,7 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from nodeprefetch.testing.daemons import (
+from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.daemons import (
     Containerd,
     DockerRegistry,
     containerd2_program,
@@ -16,7 +17,6 @@ from nodeprefetch.testing.daemons import (
     why_no_containerd2,
     why_no_docker_registry,
 )
-from nodeprefetch.testing.registry import FakeRegistry
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test measures time: the machine may be busy
 hypothesis.settings.load_profile("patient")

@@ -9,8 +9,8 @@ from benchmarks.figures import MEBIBYTE, Figure
 from benchmarks.processes import run
 from benchmarks.startup import fetch
 from benchmarks.surroundings import Node, Surroundings
-from nodeprefetch.testing.daemons import containerd2_program, why_no_containerd2
-from nodeprefetch.testing.proxy import FaultProxy, Passage
+from tests.support.daemons import containerd2_program, why_no_containerd2
+from tests.support.proxy import FaultProxy, Passage
 
 _LIMITS = (8, 3, 2, 1)
 _SHAPES = {"1 layer": (8 * MEBIBYTE,), "2 layers": (4 * MEBIBYTE,) * 2, "8 layers": (MEBIBYTE,) * 8}

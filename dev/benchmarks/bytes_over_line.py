@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from benchmarks.figures import MEBIBYTE, Figure
 from benchmarks.surroundings import Surroundings
-from nodeprefetch.testing import byte_cases as cases
-from nodeprefetch.testing.byte_cases import Case
-from nodeprefetch.testing.byte_runs import Outcome, pull
-from nodeprefetch.testing.daemons import Containerd, containerd2_program, why_no_containerd, why_no_containerd2
 from nodeprefetch.testing.images import Image
-from nodeprefetch.testing.slow_unpack import slow_unpack
+from tests.support import byte_cases as cases
+from tests.support.byte_cases import Case
+from tests.support.byte_runs import Outcome, pull
+from tests.support.daemons import Containerd, containerd2_program, why_no_containerd, why_no_containerd2
+from tests.support.slow_unpack import slow_unpack
 
 _QUICKER = 12 * MEBIBYTE
 """Bytes a second in all cases but the first and the drip: with four, all of it would take half an hour."""

@@ -10,7 +10,7 @@ from benchmarks.processes import run, run_together
 from benchmarks.startup import fetch
 from benchmarks.surroundings import Surroundings, size_of
 from nodeprefetch.testing.images import Image
-from nodeprefetch.testing.spawn import find_program
+from tests.support.spawn import find_program
 
 _COUNT = 16
 _LAYERS = (12 * MEBIBYTE, 6 * MEBIBYTE, 2 * MEBIBYTE)

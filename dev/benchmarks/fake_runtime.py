@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from nodeprefetch.runtime.api import ImageRecord
-from nodeprefetch.testing.cri_server import FakeCriServer
+from tests.support.cri_server import FakeCriServer
 
 
 def digest(text: str) -> str:

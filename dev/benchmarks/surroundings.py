@@ -14,9 +14,9 @@ from benchmarks.figures import MEBIBYTE
 from benchmarks.processes import RunError
 from benchmarks.product import Product
 from nodeprefetch.rpc import cri
-from nodeprefetch.testing.cri_probe import call_unary
-from nodeprefetch.testing.daemons import Containerd, DockerRegistry, why_no_containerd, why_no_docker_registry
 from nodeprefetch.testing.images import Image, make_image
+from tests.support.cri_probe import call_unary
+from tests.support.daemons import Containerd, DockerRegistry, why_no_containerd, why_no_docker_registry
 
 _PATIENCE = 30.0
 

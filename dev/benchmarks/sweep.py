@@ -9,7 +9,7 @@ from benchmarks.line import SharedLine
 from benchmarks.processes import Run, forget_peak_memory, peak_memory, run
 from benchmarks.startup import fetch
 from benchmarks.surroundings import Node, Surroundings
-from nodeprefetch.testing.proxy import FaultProxy, Passage
+from tests.support.proxy import FaultProxy, Passage
 
 LIMITS = (1, 2, 4, 8, 16, 0)
 _COUNT = 40

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import fill, get, packed, post, results
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.spawn import DaemonError
-from nodeprefetch.testing.tmpfs import mounted_tmpfs
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.spawn import DaemonError
+from tests.support.tmpfs import mounted_tmpfs
 
 OK, NOT_STORED = 200, 503
 WRONG_USAGE = 2

@@ -12,9 +12,9 @@ from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import MSGPACK, packed, post, results
 from nodeprefetch.events import RunFinished, RunStarted
 from nodeprefetch.rpc.metrics import Result
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.fake_kube import FakeKube
-from nodeprefetch.testing.kube_objects import ReviewedToken
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.fake_kube import FakeKube
+from tests.support.kube_objects import ReviewedToken
 
 ACCOUNT = "system:serviceaccount:prefetch:fetcher"
 OK = 200

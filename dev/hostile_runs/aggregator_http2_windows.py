@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import fill
 from hostile_runs.raw_http2 import Peer, request
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
+from tests.support.aggregator_program import AggregatorProgram
 
 OK = 200
 STUCK = 45.0

@@ -11,7 +11,7 @@ import msgspec
 from hostile_runs.aggregator_http2_windows import STUCK, readers
 from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import LINES, fill, idle, post
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
+from tests.support.aggregator_program import AggregatorProgram
 
 READERS = 100
 """As many as are let in."""

@@ -10,7 +10,7 @@ import time
 from hostile_runs.aggregator_forging import authorized, guarded, token_of
 from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import MSGPACK, packed, post, results
-from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure
+from tests.support.fake_kube import CLOSE, STALL, Failure
 
 OK, NO_REVIEW = 200, 503
 WRONG_USAGE = 2

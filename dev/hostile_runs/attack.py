@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hostile_runs.watching import LARGEST_RSS, Watched, watching
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
+from tests.support.aggregator_program import AggregatorProgram
 
 LONGEST_HEALTH = 2.0
 """Seconds within which /healthz must answer, whatever happens."""

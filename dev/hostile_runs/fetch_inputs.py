@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch, list_file, small_memory
-from nodeprefetch.testing.cri_server import FakeCriServer
+from tests.support.cri_server import FakeCriServer
 
 WRONG_USAGE = 2
 QUICK = ("--overall-timeout=5s", "--runtime-wait=2s", "--log-format=logfmt")

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch, list_file, start, wait
-from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
+from tests.support.cri_server import FakeCriServer, Refusal
 
 SIGTERM_CODE = 128 + signal.SIGTERM
 

@@ -18,7 +18,7 @@ from hostile_runs import raw_http2 as http2
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch, list_file, small_memory, start
 from hostile_runs.raw_http2 import frame
-from nodeprefetch.testing.cri_server import HANG, FakeCriServer, Refusal
+from tests.support.cri_server import HANG, FakeCriServer, Refusal
 
 Speaks = Callable[[sockets.socket], None]
 

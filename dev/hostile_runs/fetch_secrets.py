@@ -5,8 +5,8 @@ import json
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.cri_server import FakeCriServer, Refusal
 
 FIRST, SECOND = "FIRST-secret-111111", "SECOND-secret-222222"
 USER = "ghp_TokenAsUserName123456"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.fetching import fetch
-from nodeprefetch.testing.cri_server import HANG, FakeCriServer
+from tests.support.cri_server import HANG, FakeCriServer
 
 
 def _after(seconds: float, number: int) -> Callable[["subprocess.Popen[bytes]"], None]:

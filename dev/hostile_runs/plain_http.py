@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 import msgspec
 
 from nodeprefetch.events import AnyEvent, AttemptFinished, Batch
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
+from tests.support.aggregator_program import AggregatorProgram
 
 MSGPACK = {"Content-Type": "application/msgpack"}
 LINES = {"Content-Type": "application/x-ndjson"}

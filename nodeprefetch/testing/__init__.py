@@ -1,4 +1,8 @@
-"""What tests of this program and of its plugins are made with: fakes that pass the contract of the real thing."""
+"""Fakes for tests of plugins and of programs that use this one. Each passes the contract of the real thing.
+
+Public: the names below, and the registry with faults in `nodeprefetch.testing.registry` (its images come from
+`nodeprefetch.testing.images`).
+"""
 
 from nodeprefetch.testing.containerd_api import FakeContainerdApi
 from nodeprefetch.testing.credentials import FakeCredentialSource

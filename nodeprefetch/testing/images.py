@@ -1,7 +1,7 @@
 """Makes OCI images in memory, the same for the same seed: whole, with shared layers, broken on purpose.
 
 Media types and fields are those of the OCI image specification, version 1.0.
-`nodeprefetch.testing.publish` brings them into a registry or into a directory.
+`tests.support.publish` brings them into a registry or into a directory.
 """
 
 import gzip

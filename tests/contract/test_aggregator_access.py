@@ -13,8 +13,8 @@ import trustme
 from nodeprefetch.aggregator.settings import AuthMode
 from nodeprefetch.errors import UsageError
 from nodeprefetch.rpc.metrics import Result
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
-from nodeprefetch.testing.batches import attempt, batch_of
+from tests.support.aggregator import on_any_port, running_aggregator
+from tests.support.batches import attempt, batch_of
 
 MSGPACK = {"content-type": "application/msgpack"}
 BODY = msgspec.msgpack.encode(batch_of(attempt()))

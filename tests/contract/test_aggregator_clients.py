@@ -14,9 +14,9 @@ from h2.settings import SettingCodes, Settings
 
 from nodeprefetch.aggregator.server.asgi import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
-from nodeprefetch.testing.batches import attempt, batch_of
-from nodeprefetch.testing.patience import eventually
+from tests.support.aggregator import on_any_port, running_aggregator
+from tests.support.batches import attempt, batch_of
+from tests.support.patience import eventually
 
 LINES = {"content-type": "application/x-ndjson"}
 MUCH = b"\n".join(msgspec.json.encode(batch_of(*[attempt("image" * 100) for _ in range(100)])) for _ in range(40))

@@ -7,8 +7,8 @@ import time
 
 import msgspec
 
-from nodeprefetch.testing.aggregator import aggregator_process
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.aggregator import aggregator_process
+from tests.support.batches import attempt, batch_of, begun, ended
 
 MSGPACK = {"content-type": "application/msgpack"}
 

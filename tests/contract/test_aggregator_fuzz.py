@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
+from tests.support.aggregator import on_any_port, running_aggregator
 
 KINDS = st.sampled_from(["application/msgpack", "application/x-ndjson", "application/json", "text/plain", ""])
 ENCODINGS = st.sampled_from(["", "gzip", "identity", "br"])

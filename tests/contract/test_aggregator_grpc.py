@@ -14,7 +14,7 @@ import pytest
 
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.rpc.metrics import Result
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
+from tests.support.aggregator import on_any_port, running_aggregator
 
 BOUNDS = Bounds(body=100_000, body_time=4.0, events=1000, nodes=50)
 

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from nodeprefetch.events import Outcome, RunEnd, RunFinished
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.aggregator import on_any_port, running_aggregator
+from tests.support.batches import attempt, batch_of, begun, ended
 
 
 def test_promtool_accepts_it_and_has_no_advice():

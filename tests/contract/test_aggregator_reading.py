@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from nodeprefetch.aggregator import serve
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, Phase, Progress, RunEnd, RunFinished
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.aggregator import on_any_port, running_aggregator
+from tests.support.batches import attempt, batch_of, begun, ended
 
 MSGPACK = {"content-type": "application/msgpack"}
 

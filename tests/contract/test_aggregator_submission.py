@@ -11,9 +11,9 @@ import pytest
 
 from nodeprefetch.aggregator.server.asgi import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.testing.aggregator import on_any_port, running_aggregator
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
-from nodeprefetch.testing.patience import eventually
+from tests.support.aggregator import on_any_port, running_aggregator
+from tests.support.batches import attempt, batch_of, begun, ended
+from tests.support.patience import eventually
 
 MSGPACK = {"content-type": "application/msgpack"}
 LINES = {"content-type": "application/x-ndjson"}

@@ -12,7 +12,7 @@ from nodeprefetch import __version__
 from nodeprefetch.cli.commands import run
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing import HANG
-from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
+from tests.support.cri_server import FakeCriServer, Refusal
 
 IMAGE = "sha256:" + "1" * 64
 HELD = ImageRecord(id=IMAGE, repo_tags=("docker.io/library/held:1",), size=5)

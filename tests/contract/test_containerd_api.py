@@ -16,9 +16,9 @@ from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_ap
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from tests.support.containerd import Containerd
 
 MIB = 1 << 20
 NUMBERS = itertools.count()

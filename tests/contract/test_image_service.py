@@ -14,11 +14,11 @@ from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import HANG, FakeImageService
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.cri_server import FakeCriServer, Refusal
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from nodeprefetch.testing.registry_faults import Fault
+from tests.support.containerd import Containerd
+from tests.support.cri_server import FakeCriServer, Refusal
 
 NUMBERS = itertools.count()
 NOT_AUTHORIZED = (

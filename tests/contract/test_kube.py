@@ -25,8 +25,8 @@ from nodeprefetch.kube import (
     connect,
 )
 from nodeprefetch.kube.objects import NODE_NAME_EXTRA
-from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure, FakeKube
-from nodeprefetch.testing.kube_objects import ReviewedToken
+from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
+from tests.support.kube_objects import ReviewedToken
 
 TOKEN = "service-account-token"
 

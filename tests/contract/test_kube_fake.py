@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from nodeprefetch.testing.fake_kube import FakeKube
+from tests.support.fake_kube import FakeKube
 
 NODE = "/api/v1/nodes/n1"
 

@@ -9,7 +9,7 @@ from nodeprefetch.events import AttemptStarted, ImageFinished, NodeLabelled, Out
 from nodeprefetch.kube import connect
 from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.settings import PullPolicy
-from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure, FakeKube
+from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
 
 PREFIX = "image-prefetcher.stackrox.io"
 KEY, SUMMARY = f"{PREFIX}/web", f"{PREFIX}/web.summary"

@@ -12,10 +12,10 @@ from nodeprefetch.runtime.api import ContainerdApi, ImageService
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.pin_labels import PINNED, pin_labels
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.pinning import PinningImageService
 from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.containerd import Containerd
+from tests.support.pinning import PinningImageService
 
 NUMBERS = itertools.count()
 PIN = pin_labels("contract")

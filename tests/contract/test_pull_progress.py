@@ -17,12 +17,12 @@ from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image
-from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
+from tests.support.containerd import Containerd
+from tests.support.leases import GivenLeases
 
 pytestmark = pytest.mark.containerd
 

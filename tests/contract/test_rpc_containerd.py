@@ -9,8 +9,8 @@ import trio
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError
 from nodeprefetch.rpc import Channel, GRPCError, ServiceStub, Status, cri, open_channel
 from nodeprefetch.rpc.stub import Replies
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.grpc_script import RawMessage
+from tests.support.containerd import Containerd
+from tests.support.grpc_script import RawMessage
 
 pytestmark = pytest.mark.containerd
 

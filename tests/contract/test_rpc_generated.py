@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.rpc import open_channel
-from nodeprefetch.testing.grpc_peers import GrpcPeer
+from tests.support.grpc_peers import GrpcPeer
 
 ROOT = Path(__file__).parents[2]
 GENERATE = [sys.executable, str(ROOT / "dev" / "generate")]

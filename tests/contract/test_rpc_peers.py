@@ -11,8 +11,8 @@ import trio
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError
 from nodeprefetch.rpc import Cardinality, Channel, GRPCError, ServiceStub, Status, open_channel
 from nodeprefetch.rpc.stub import Replies
-from nodeprefetch.testing.grpc_peers import KINDS, GrpcPeer
-from nodeprefetch.testing.grpc_script import RawMessage
+from tests.support.grpc_peers import KINDS, GrpcPeer
+from tests.support.grpc_script import RawMessage
 
 MIB = 1024 * 1024
 

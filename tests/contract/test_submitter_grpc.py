@@ -15,9 +15,9 @@ from nodeprefetch.events import (
 )
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.submitter import Submitter
-from nodeprefetch.testing.fake_aggregator import FakeAggregator
-from nodeprefetch.testing.older_aggregator import OlderAggregator
-from nodeprefetch.testing.reporting import reporting, until
+from tests.support.fake_aggregator import FakeAggregator
+from tests.support.older_aggregator import OlderAggregator
+from tests.support.reporting import reporting, until
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
 PULLED = AttemptFinished(

@@ -10,8 +10,8 @@ import trio
 
 from nodeprefetch.events import AttemptFinished, RunEnd, RunFinished, RunStarted
 from nodeprefetch.submit.submitter import Submitter
-from nodeprefetch.testing.fake_aggregator import HTTP2_FRAMES, FakeAggregator, HangUp, Reply
-from nodeprefetch.testing.reporting import reporting, until
+from tests.support.fake_aggregator import HTTP2_FRAMES, FakeAggregator, HangUp, Reply
+from tests.support.reporting import reporting, until
 
 STARTED = RunStarted(
     run_id="r1", node="n1", version="1.2", runtime="containerd 2.1", socket="/run/c.sock", images=("a",), instance="i"

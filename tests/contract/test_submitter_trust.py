@@ -13,7 +13,7 @@ from nodeprefetch.errors import UsageError
 from nodeprefetch.events import RunEnd, RunFinished, RunStarted
 from nodeprefetch.submit.endpoint import TokenFile
 from nodeprefetch.submit.submitter import Submitter
-from nodeprefetch.testing.fake_aggregator import FakeAggregator, Reply
+from tests.support.fake_aggregator import FakeAggregator, Reply
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
 FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=1)

@@ -13,11 +13,11 @@ from nodeprefetch.rpc import Cardinality, GRPCError, Status, cri, open_channel
 from nodeprefetch.runtime.api import ImageFilesystem, ImageRecord, RuntimeVersion
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.testing.cri_probe import answers_cri, call_unary
-from nodeprefetch.testing.cri_server import FROM_REGISTRY, HANG, FakeCriServer, Hang, Pull, Refusal
 from nodeprefetch.testing.images import make_foreign_index, make_image, make_index
-from nodeprefetch.testing.proxy import FaultProxy, Passage
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from tests.support.cri_probe import answers_cri, call_unary
+from tests.support.cri_server import FROM_REGISTRY, HANG, FakeCriServer, Hang, Pull, Refusal
+from tests.support.proxy import FaultProxy, Passage
 
 ID = "sha256:" + "1" * 64
 OTHER = "sha256:" + "2" * 64

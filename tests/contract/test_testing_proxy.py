@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.proxy import FaultProxy, Passage
 from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.proxy import FaultProxy, Passage
 
 IMAGE = make_image((100_000,), seed="proxy")
 PATH = f"/v2/app/blobs/{IMAGE.layers[0].digest}"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.cluster import Cluster
-from nodeprefetch.testing.cluster_programs import OLDEST, why_no_api_server, why_no_cluster
 from tests.e2e.installation import ROOT, Installation, install
 from tests.e2e.warmcluster import WarmCluster
+from tests.support.apiserver import ApiServer
+from tests.support.cluster import Cluster
+from tests.support.cluster_programs import OLDEST, why_no_api_server, why_no_cluster
 
 
 def need(reason: str | None) -> None:

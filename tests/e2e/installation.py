@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.kubectl import Kubectl, KubectlError
+from tests.support.apiserver import ApiServer
+from tests.support.kubectl import Kubectl, KubectlError
 
 ROOT = Path(__file__).parents[2]
 

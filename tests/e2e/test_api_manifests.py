@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.kubectl import KubectlError
 from tests.e2e.installation import ROOT, Installation, namespace_object
 from tests.golden.regenerate import COMMANDS, text
+from tests.support.apiserver import ApiServer
+from tests.support.kubectl import KubectlError
 
 pytestmark = pytest.mark.apiserver
 

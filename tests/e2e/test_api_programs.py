@@ -13,12 +13,12 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     connect,
 )
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.cri_server import FROM_REGISTRY, HANG, FakeCriServer
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.e2e.installation import Installation, install
 from tests.integration.program import Ended, Program, fetch_arguments
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.cri_server import FROM_REGISTRY, HANG, FakeCriServer
 
 pytestmark = pytest.mark.apiserver
 

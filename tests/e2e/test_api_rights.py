@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.kubectl import Kubectl, KubectlError
 from tests.e2e.installation import Installation, install
+from tests.support.apiserver import ApiServer
+from tests.support.kubectl import Kubectl, KubectlError
 
 pytestmark = pytest.mark.apiserver
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from nodeprefetch.testing.kubectl import KubectlError
 from tests.e2e.warmcluster import IMAGES, INSTANCE, NAMESPACE, WarmCluster
+from tests.support.kubectl import KubectlError
 
 pytestmark = pytest.mark.cluster
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.cluster_programs import why_no_api_server, why_no_cluster
-from nodeprefetch.testing.spawn import DaemonError
 from tests.e2e.conftest import MEMORY, need
+from tests.support.apiserver import ApiServer
+from tests.support.cluster_programs import why_no_api_server, why_no_cluster
+from tests.support.spawn import DaemonError
 
 BRING_UP = """
 import sys, time
 from pathlib import Path
-from nodeprefetch.testing.cluster import Cluster
+from tests.support.cluster import Cluster
 with Cluster(Path(sys.argv[1])) as cluster:
     print(cluster.run("cat", "/proc/1/comm") and "up", flush=True)
     time.sleep(600)

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from nodeprefetch.testing.kubectl import KubectlError
 from tests.e2e.installation import ROOT
 from tests.e2e.readme import commands, section
 from tests.e2e.warmcluster import WarmCluster
+from tests.support.kubectl import KubectlError
 
 pytestmark = pytest.mark.cluster
 

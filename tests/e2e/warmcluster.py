@@ -11,12 +11,12 @@ from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 from nodeprefetch import __version__
-from nodeprefetch.testing.cluster import OPEN_REGISTRY, Cluster
-from nodeprefetch.testing.cluster_programs import programs_directory
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.publish import write_oci_layout
 from tests.e2e.installation import ROOT
 from tests.e2e.readme import commands, section, steps
+from tests.support.cluster import OPEN_REGISTRY, Cluster
+from tests.support.cluster_programs import programs_directory
+from tests.support.publish import write_oci_layout
 
 INSTANCE, NAMESPACE = "my-images", "prefetch"
 LABEL = f"nodeprefetch.io/{INSTANCE}"

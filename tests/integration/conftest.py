@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.fake_kube import FakeKube
-from nodeprefetch.testing.spawn import find_program
 from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
 from tests.integration.reported import LABELS, NODE, ReportingNode
+from tests.support.containerd import Containerd
+from tests.support.fake_kube import FakeKube
+from tests.support.spawn import find_program
 
 
 @pytest.fixture(scope="session", autouse=True)

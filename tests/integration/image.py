@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import pytest
 
-from nodeprefetch.testing.spawn import find_program
 from tests.integration.program import PATIENCE, Ended
+from tests.support.spawn import find_program
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65532

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterable
 
 from nodeprefetch.rpc import cri
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.cri_probe import call_unary
+from tests.support.containerd import Containerd
+from tests.support.cri_probe import call_unary
 
 
 def image_ids(containerd: Containerd, names: Iterable[str]) -> dict[str, str]:

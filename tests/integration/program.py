@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from nodeprefetch.testing.containerd import Containerd
+from tests.support.containerd import Containerd
 
 PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen. A guard, never a fact."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.fake_kube import FakeKube
 from tests.integration.program import Ended, Line, Program, StartFetch
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.containerd import Containerd
+from tests.support.fake_kube import FakeKube
 
 NODE, INSTANCE = "node-7", "web"
 LABEL, SUMMARY = f"nodeprefetch.io/{INSTANCE}", f"nodeprefetch.io/{INSTANCE}.summary"

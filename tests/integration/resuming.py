@@ -12,10 +12,10 @@ from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.lease_labels import PullLease, pull_lease
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import PATIENCE, Ended, Program, Start, fetch_arguments
+from tests.support.containerd import Containerd
 
 NUMBERS = itertools.count()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.credential_sources import (
@@ -21,6 +20,7 @@ from tests.integration.credential_sources import (
     write_secret,
 )
 from tests.integration.program import PATIENCE, RunFetch, StartFetch, seconds_to_end
+from tests.support.containerd import Containerd
 
 pytestmark = pytest.mark.containerd
 

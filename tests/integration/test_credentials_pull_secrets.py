@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.credential_sources import (
@@ -23,6 +21,8 @@ from tests.integration.credential_sources import (
     write_secret,
 )
 from tests.integration.program import RunFetch
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
 
 pytestmark = pytest.mark.containerd
 

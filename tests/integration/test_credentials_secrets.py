@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.credential_sources import Programs, entry, install, processes_of, write_secret
 from tests.integration.program import PATIENCE, Ended, Program, Start, flags
+from tests.support.containerd import Containerd
 
 pytestmark = pytest.mark.containerd
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.node import image_ids
 from tests.integration.program import Ended, fetch_arguments
+from tests.support.containerd import Containerd
 
 pytestmark = [pytest.mark.containerd, pytest.mark.slow]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.program import RunFetch, Start
+from tests.support.containerd import Containerd
 
 
 @pytest.mark.containerd

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.byte_cases import (
+from tests.integration.program import command, private_environment
+from tests.support.byte_cases import (
     CONTAINERD_KILLED,
     DRIP,
     EARLY_STALL,
@@ -24,10 +25,9 @@ from nodeprefetch.testing.byte_cases import (
     STEADY,
     Case,
 )
-from nodeprefetch.testing.byte_runs import Outcome, pull
-from nodeprefetch.testing.daemons import Containerd, containerd2_program, why_no_containerd, why_no_containerd2
-from nodeprefetch.testing.slow_unpack import slow_unpack
-from tests.integration.program import command, private_environment
+from tests.support.byte_runs import Outcome, pull
+from tests.support.daemons import Containerd, containerd2_program, why_no_containerd, why_no_containerd2
+from tests.support.slow_unpack import slow_unpack
 
 pytestmark = [pytest.mark.containerd, pytest.mark.slow]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import Ended, RunFetch, Start
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
 
 pytestmark = pytest.mark.containerd
 

@@ -24,16 +24,16 @@ from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.daemons import containerd2_program, why_no_containerd, why_no_containerd2
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from nodeprefetch.testing.tmpfs import mounted_tmpfs
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor
 from tests.integration.program import PATIENCE, StartFetch
+from tests.support.containerd import Containerd
+from tests.support.daemons import containerd2_program, why_no_containerd, why_no_containerd2
+from tests.support.leases import GivenLeases
+from tests.support.tmpfs import mounted_tmpfs
 
 pytestmark = pytest.mark.containerd
 

@@ -15,12 +15,12 @@ import trustme
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image, Index, make_broken_image, make_foreign_index, make_image
-from nodeprefetch.testing.proxy import FaultProxy
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.testing.registry_faults import Stage
 from tests.integration.program import Ended, Line, Program, RunFetch, fetch_arguments
+from tests.support.containerd import Containerd
+from tests.support.proxy import FaultProxy
 
 pytestmark = pytest.mark.containerd
 

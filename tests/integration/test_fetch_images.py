@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
 from nodeprefetch.testing.images import LAYER_TYPE, make_artifact, make_image, make_layer
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
 from tests.integration.node import image_ids
 from tests.integration.program import RunFetch, StartFetch
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
 
 pytestmark = pytest.mark.containerd
 

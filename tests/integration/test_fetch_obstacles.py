@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
 from nodeprefetch.testing.images import Image, make_image
-from nodeprefetch.testing.proxy import FaultProxy, Passage
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.node import image_ids, wait_for_log
 from tests.integration.program import RunFetch, StartFetch
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
+from tests.support.proxy import FaultProxy, Passage
 
 pytestmark = pytest.mark.containerd
 

@@ -12,10 +12,10 @@ from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.pin_labels import PINNED, PINNED_VALUE, marks
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import PATIENCE, Ended, Start, fetch_arguments
+from tests.support.containerd import Containerd
 
 pytestmark = pytest.mark.containerd
 

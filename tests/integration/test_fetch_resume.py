@@ -18,7 +18,6 @@ from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.lease_labels import pull_lease
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.testing.run import longest
@@ -27,6 +26,7 @@ from nodeprefetch.values.retry import RetryPolicy
 from tests.conftest import CONTAINERDS
 from tests.integration.program import PATIENCE, Ended, Start
 from tests.integration.resuming import Node
+from tests.support.containerd import Containerd
 
 pytestmark = pytest.mark.containerd
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.program import Ended, RunFetch, StartFetch
+from tests.support.containerd import Containerd
 
 NOBODY = 65534
 IMAGE = "registry.test/app:1"

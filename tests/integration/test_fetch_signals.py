@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.node import image_ids, wait_for_log
@@ -22,6 +21,7 @@ from tests.integration.program import (
     private_environment,
     seconds_to_end,
 )
+from tests.support.containerd import Containerd
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 IN_ORDER = 20.0

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import (
@@ -24,6 +23,7 @@ from tests.integration.program import (
     fetch_arguments,
     private_environment,
 )
+from tests.support.containerd import Containerd
 
 SHOW_CURSOR = "\x1b[?25h"
 

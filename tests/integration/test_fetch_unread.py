@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.events import ImageFinished, RunEnd, RunFinished
-from nodeprefetch.testing.cri_server import HANG, FakeCriServer, Refusal
-from nodeprefetch.testing.fake_aggregator import FakeAggregator
-from nodeprefetch.testing.fake_kube import FakeKube
 from tests.integration.program import PATIENCE, command, flags, log_lines, private_environment
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE
+from tests.support.cri_server import HANG, FakeCriServer, Refusal
+from tests.support.fake_aggregator import FakeAggregator
+from tests.support.fake_kube import FakeKube
 
 IMAGES = 3000
 """Their lines are some megabytes, a pipe takes 64 KiB."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.image import ROOT, Unpacked, archive, run, run_container, unpack
+from tests.support.containerd import Containerd
 
 pytestmark = [pytest.mark.image, pytest.mark.containerd, pytest.mark.slow]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch import __version__
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
 from nodeprefetch.testing.images import make_image
 from tests.integration.image import NOBODY, Container, Unpacked, archive, run_container, unpack
 from tests.integration.node import image_ids
 from tests.integration.program import command
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
 
 pytestmark = [pytest.mark.image, pytest.mark.containerd, pytest.mark.registry, pytest.mark.slow]
 

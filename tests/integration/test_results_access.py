@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.fake_kube import CLOSE, Failure
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.kube_objects import ReviewedToken
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.reported import INSTANCE, NODE, ReportingNode, complaints
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.fake_kube import CLOSE, Failure
+from tests.support.kube_objects import ReviewedToken
 
 pytestmark = pytest.mark.containerd
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.node_load import Load, send
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.node_load import Load, send
 
 MEGABYTE = 1_000_000
 

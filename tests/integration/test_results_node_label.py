@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.fake_kube import CLOSE, STALL, Failure, FakeKube
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.proxy import FaultProxy
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import Ended, RunFetch, seconds_to_end
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE, SUMMARY, ReportingNode
+from tests.support.containerd import Containerd
+from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
+from tests.support.proxy import FaultProxy
 
 IN_ORDER = 20.0
 """Seconds in which a run has to end after a signal: loading what speaks to the API server may be part of it."""

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.proxy import FaultProxy, Passage
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import Ended, Program
 from tests.integration.reported import (
@@ -23,6 +21,8 @@ from tests.integration.reported import (
     is_attempt,
     kept_attempts,
 )
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.proxy import FaultProxy, Passage
 
 pytestmark = pytest.mark.containerd
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from nodeprefetch.aggregator.store.schema import FILE
-from nodeprefetch.testing.batches import attempt, batch_of
 from tests.integration.program import PATIENCE, command, private_environment
+from tests.support.batches import attempt, batch_of
 
 NODE = "n" * 500
 """Each submission is told with it."""

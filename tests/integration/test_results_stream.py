@@ -7,10 +7,7 @@ import pytest
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from nodeprefetch.testing.aggregator_program import AggregatorProgram
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.older_aggregator import OlderAggregator
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import RunFetch, StartFetch
 from tests.integration.reported import (
@@ -23,6 +20,9 @@ from tests.integration.reported import (
     older_attempts,
     without_numbers,
 )
+from tests.support.aggregator_program import AggregatorProgram
+from tests.support.containerd import Containerd
+from tests.support.older_aggregator import OlderAggregator
 
 pytestmark = pytest.mark.containerd
 

@@ -13,13 +13,13 @@ import pytest
 import trustme
 from grpclib.exceptions import GRPCError
 
-from nodeprefetch.testing import daemons, spawn
-from nodeprefetch.testing.cri_probe import answers_cri, call_unary
-from nodeprefetch.testing.daemons import Containerd, DaemonError, DockerRegistry
 from nodeprefetch.testing.images import Image, Index, make_broken_image, make_foreign_index, make_image, make_index
-from nodeprefetch.testing.publish import PushError, push, write_oci_layout
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from nodeprefetch.testing.tmpfs import mounted_tmpfs
+from tests.support import daemons, spawn
+from tests.support.cri_probe import answers_cri, call_unary
+from tests.support.daemons import Containerd, DaemonError, DockerRegistry
+from tests.support.publish import PushError, push, write_oci_layout
+from tests.support.tmpfs import mounted_tmpfs
 
 # made with bcrypt at its lowest cost from the password 1
 HTPASSWD = "ann:$2b$04$hE21zvhqAZTyn1OB/Pzfb.SIt8bYmLO/bpg9uYqmBRfjpExmyR4.m\n"
@@ -287,7 +287,7 @@ def test_a_daemon_that_does_not_get_ready_is_killed(tmp_path: Path) -> None:
 def test_a_daemon_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys, time\n"
-        "from nodeprefetch.testing.spawn import Daemon\n"
+        "from tests.support.spawn import Daemon\n"
         "daemon = Daemon(['sleep', '60'], pathlib.Path(sys.argv[1]), {})\n"
         "comm = pathlib.Path(f'/proc/{daemon.pid}/comm')\n"
         "daemon.wait_until(lambda: comm.read_text() == 'sleep\\n')\n"

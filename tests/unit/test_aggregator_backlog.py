@@ -14,7 +14,7 @@ from nodeprefetch.aggregator.store.writer import Store
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Batch, RetryPlanned
-from nodeprefetch.testing.batches import attempt, batch_of, begun
+from tests.support.batches import attempt, batch_of, begun
 
 LONG = "x" * 512
 

@@ -18,7 +18,7 @@ from nodeprefetch.aggregator.web import legacy
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.errors import UsageError
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.batches import attempt, batch_of, begun, ended
 
 PAGE = 4096
 READINGS = (("/metrics", "*/*"), ("/metrics", "text/plain"), ("/v1/status", "*/*"), ("/readyz", "*/*"))

@@ -20,7 +20,7 @@ from nodeprefetch.aggregator.web import status
 from nodeprefetch.aggregator.web.exposition import exposition
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Outcome
-from nodeprefetch.testing.batches import batch_of, ended
+from tests.support.batches import batch_of, ended
 
 
 @pytest.fixture

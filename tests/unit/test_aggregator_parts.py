@@ -20,8 +20,8 @@ from nodeprefetch.aggregator.web.metrics import wants_exposition
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.aggregator.web.submit import read_body
 from nodeprefetch.rpc import Status
-from nodeprefetch.testing.aggregator import on_any_port
-from nodeprefetch.testing.batches import attempt, batch_of
+from tests.support.aggregator import on_any_port
+from tests.support.batches import attempt, batch_of
 
 
 class CountingStore(Store):

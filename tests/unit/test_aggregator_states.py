@@ -4,7 +4,7 @@ import msgspec
 
 from nodeprefetch.aggregator.store.states import ImageState, changed, of_older_tool, waiting
 from nodeprefetch.events import AttemptStarted, Outcome
-from nodeprefetch.testing.batches import attempt, ended
+from tests.support.batches import attempt, ended
 
 
 def started(at):

@@ -13,7 +13,7 @@ from nodeprefetch.aggregator.store.schema import FILE, open_database
 from nodeprefetch.aggregator.store.writer import Store, StoreError
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Notice, Outcome, RunEnd, RunFinished
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.batches import attempt, batch_of, begun, ended
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import Text, rows_of
 from nodeprefetch.aggregator.web.decode import Decoder
 from nodeprefetch.events import AttemptFinished, Notice
-from nodeprefetch.testing.batches import attempt, batch_of, begun, ended
+from tests.support.batches import attempt, batch_of, begun, ended
 
 DECODER = Decoder(Bounds(events=3, name=20, image=30, text=40))
 

@@ -15,8 +15,8 @@ from nodeprefetch.runtime.connect import _own_api, connect_to
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
-from nodeprefetch.testing.cri_server import FakeCriServer
-from nodeprefetch.testing.grpc_script import ScriptedServer
+from tests.support.cri_server import FakeCriServer
+from tests.support.grpc_script import ScriptedServer
 
 CONTAINERD = RuntimeVersion(name="containerd", version="2.4.2")
 TARGET = rpc.types.Target(media_type="application/x", digest="sha256:1", size=7, annotations={"a": "b"})

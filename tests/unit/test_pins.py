@@ -11,7 +11,7 @@ from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.pin_labels import PINNED, marks
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeImageService, FakeRun
-from nodeprefetch.testing.pinning import PinningImageService
+from tests.support.pinning import PinningImageService
 
 A, B, C = ("sha256:" + digit * 64 for digit in "abc")
 BROKEN = RuntimeFaultError("500", fault=Fault(kind=FaultClass.PERMANENT, reason="server_error"))

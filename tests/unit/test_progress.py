@@ -21,10 +21,10 @@ from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
-from nodeprefetch.testing.leases import GivenLeases
 from nodeprefetch.testing.run import Kind, longest
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
+from tests.support.leases import GivenLeases
 
 IMAGE = "sha256:" + "1" * 64
 MIB = 2**20

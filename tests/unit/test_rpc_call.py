@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from nodeprefetch.errors import NotConnectedError, ProtocolViolationError, StreamResetError
 from nodeprefetch.rpc import Cardinality, Channel, GRPCError, ServiceStub, Status, Stream
-from nodeprefetch.testing.grpc_script import HEAD, RawMessage, ScriptedConnection, ScriptedServer
+from tests.support.grpc_script import HEAD, RawMessage, ScriptedConnection, ScriptedServer
 
 A, B = RawMessage(b"a"), RawMessage(b"b")
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError, RpcError
 from nodeprefetch.rpc import Cardinality, Channel, GRPCError, ServiceStub
-from nodeprefetch.testing.grpc_script import HEAD, RawMessage, ScriptedConnection, ScriptedServer
+from tests.support.grpc_script import HEAD, RawMessage, ScriptedConnection, ScriptedServer
 
 A = RawMessage(b"a")
 

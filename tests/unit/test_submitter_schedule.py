@@ -24,7 +24,7 @@ from nodeprefetch.submit import submitter as module
 from nodeprefetch.submit.queue import Buffer, Outbox
 from nodeprefetch.submit.retry import Accepted, Foreign, Refused, Unavailable, Unfit
 from nodeprefetch.submit.submitter import Submitter
-from nodeprefetch.testing.reporting import reporting
+from tests.support.reporting import reporting
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",), instance="i1")
 FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=1)

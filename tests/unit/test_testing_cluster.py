@@ -1,15 +1,15 @@
 import pytest
 
-from nodeprefetch.testing import cluster as cluster_module
-from nodeprefetch.testing.apiserver import ApiServer
-from nodeprefetch.testing.cluster import Cluster
-from nodeprefetch.testing.cluster_programs import (
+from tests.support import cluster as cluster_module
+from tests.support.apiserver import ApiServer
+from tests.support.cluster import Cluster
+from tests.support.cluster_programs import (
     api_server_program,
     programs_directory,
     why_no_api_server,
     why_no_cluster,
 )
-from nodeprefetch.testing.spawn import DaemonError
+from tests.support.spawn import DaemonError
 
 
 def test_programs_are_looked_for_where_the_build_puts_them(monkeypatch, tmp_path):

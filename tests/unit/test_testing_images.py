@@ -21,7 +21,7 @@ from nodeprefetch.testing.images import (
     make_index,
     make_layer,
 )
-from nodeprefetch.testing.publish import write_oci_layout
+from tests.support.publish import write_oci_layout
 
 
 def digest(data: bytes) -> str:

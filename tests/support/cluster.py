@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nodeprefetch.testing.cluster_programs import programs_directory
-from nodeprefetch.testing.kubectl import Kubectl
-from nodeprefetch.testing.spawn import DaemonError
+from tests.support.cluster_programs import programs_directory
+from tests.support.kubectl import Kubectl
+from tests.support.spawn import DaemonError
 
 SCRIPT = Path(__file__).parents[2] / "dev" / "cluster"
 
@@ -71,7 +71,7 @@ class Cluster:
     def down(self) -> None:
         """End it."""
         if self._keeper is not None:
-            assert self._keeper.stdin  # noqa: S101 - for the type checker
+            assert self._keeper.stdin
             self._keeper.stdin.close()
             self._keeper.wait()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from nodeprefetch.testing.images import Image, make_image
-from nodeprefetch.testing.proxy import Passage
+from tests.support.proxy import Passage
 
 MEBIBYTE = 1024 * 1024
 
@@ -86,4 +86,4 @@ DRIP = Case(name="a drip of 100 KiB/s", size=3600 * 1024, rate=100 * 1024, limit
 is seen to come for 31 s."""
 
 SLOW_UNPACK = Case(name="a slow unpack", size=4 * MEBIBYTE, layers=2, rate=32 * MEBIBYTE, limit="2s")
-"""For a containerd that takes longer than the limit for each layer (`nodeprefetch.testing.slow_unpack`)."""
+"""For a containerd that takes longer than the limit for each layer (`tests.support.slow_unpack`)."""

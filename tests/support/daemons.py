@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from os import geteuid
 from pathlib import Path
 
-from nodeprefetch.testing.containerd import Containerd
-from nodeprefetch.testing.docker_registry import DockerRegistry
-from nodeprefetch.testing.spawn import DaemonError, find_program
+from tests.support.containerd import Containerd
+from tests.support.docker_registry import DockerRegistry
+from tests.support.spawn import DaemonError, find_program
 
 __all__ = [
     "Containerd",

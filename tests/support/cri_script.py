@@ -9,9 +9,9 @@ from enum import Enum
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.testing.patience import wait_until
 from nodeprefetch.testing.service import Hang
 from nodeprefetch.values.image_ref import ImageRef
+from tests.support.patience import wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class CriScript:
     """May be used from several threads.
 
     Args:
-        outcomes: see `nodeprefetch.testing.cri_server.FakeCriServer`.
+        outcomes: see `tests.support.cri_server.FakeCriServer`.
         images: what is held.
         otherwise: what a PullImage of an image does that is not in `outcomes`.
     """
@@ -87,7 +87,7 @@ class CriScript:
             return tuple(self._pulls)
 
     def wait_until(self, is_enough: Callable[[tuple[Pull, ...]], bool]) -> tuple[Pull, ...]:
-        """See `nodeprefetch.testing.cri_server.FakeCriServer`."""
+        """See `tests.support.cri_server.FakeCriServer`."""
         wait_until(self._changed, lambda: is_enough(self.pulls), lambda: self.pulls)
         return self.pulls
 

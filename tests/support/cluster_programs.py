@@ -4,7 +4,7 @@ import os
 from os import geteuid
 from pathlib import Path
 
-from nodeprefetch.testing.spawn import find_program
+from tests.support.spawn import find_program
 
 OLDEST = "1.30"
 """The oldest minor version of Kubernetes that the manifests support."""

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import trustme
 
-from nodeprefetch.testing.cluster_programs import api_server_program, programs_directory
-from nodeprefetch.testing.kubectl import Kubectl
-from nodeprefetch.testing.spawn import Daemon, DaemonError, find_program
+from tests.support.cluster_programs import api_server_program, programs_directory
+from tests.support.kubectl import Kubectl
+from tests.support.spawn import Daemon, DaemonError, find_program
 
 AUDIENCE = "https://kubernetes.test"
 """Of tokens for the API server itself."""
@@ -189,8 +189,8 @@ class ApiServer:
 
 def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5, context=context) as answer:  # noqa: S310 - ours
-            return bool(answer.status == 200)  # noqa: PLR2004 - OK
+        with urllib.request.urlopen(url, timeout=5, context=context) as answer:
+            return bool(answer.status == 200)
     except OSError:
         return False
 

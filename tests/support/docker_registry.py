@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from nodeprefetch.testing.images import Image, Index
-from nodeprefetch.testing.publish import push
-from nodeprefetch.testing.spawn import Daemon, DaemonError, find_program
+from tests.support.publish import push
+from tests.support.spawn import Daemon, DaemonError, find_program
 
 _LISTENS = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
@@ -100,7 +100,7 @@ class DockerRegistry:
         self.start()
 
     def push(self, name: str, image: Image | Index, *, username: str = "", password: str = "") -> str:
-        """Push an image; see `nodeprefetch.testing.publish.push`.
+        """Push an image; see `tests.support.publish.push`.
 
         Args:
             name: `team/app:1`, without the registry.

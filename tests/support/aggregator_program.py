@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nodeprefetch.testing.aggregator import Answer
-from nodeprefetch.testing.spawn import Daemon
+from tests.support.aggregator import Answer
+from tests.support.spawn import Daemon
 
 _PORTS = 2
 """Lines it prints when it serves."""

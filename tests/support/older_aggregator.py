@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nodeprefetch.testing.spawn import Daemon
+from tests.support.spawn import Daemon
 
 Fields = dict[str, str | int]
 
@@ -31,7 +31,7 @@ class OlderAggregator:
     def up(self) -> None:
         """Start, at the same port as before if there was one; returns when it listens."""
         self._log.write_text("")
-        command = [sys.executable, "-m", "nodeprefetch.testing.grpc_metrics_grpcio", str(self._port)]
+        command = [sys.executable, "-m", "tests.support.grpc_metrics_grpcio", str(self._port)]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
         self._daemon.wait_until(self._listens)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nodeprefetch.testing.cri_probe import answers_cri
-from nodeprefetch.testing.spawn import Daemon, DaemonError, find_program
+from tests.support.cri_probe import answers_cri
+from tests.support.spawn import Daemon, DaemonError, find_program
 
 _LONGEST_SOCKET = 100
 """Bytes; Linux allows 107, and containerd has a second socket with `.ttrpc` appended."""

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 import trustme
 
-from nodeprefetch.testing.kube_objects import Answer, KubeObjects, ReviewedToken, refusal
+from tests.support.kube_objects import Answer, KubeObjects, ReviewedToken, refusal
 
 CLOSE, STALL = "close", "stall"
 """Failures without an answer: the connection is closed; nothing comes until the client leaves or the server stops."""

@@ -14,10 +14,10 @@ from nodeprefetch.errors import leaves
 from nodeprefetch.rpc import cri
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.testing.cri_download import DownloadError, download
-from nodeprefetch.testing.cri_script import CriScript, FromRegistry, Outcome, Refusal
 from nodeprefetch.testing.service import Hang
 from nodeprefetch.values.image_ref import ImageRef
+from tests.support.cri_download import DownloadError, download
+from tests.support.cri_script import CriScript, FromRegistry, Outcome, Refusal
 
 RequestType = TypeVar("RequestType")
 
@@ -27,7 +27,7 @@ class MessageCodec(CodecBase):
 
     __content_subtype__ = "proto"
 
-    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 (grpclib's interface)
+    def encode(self, message: Any, message_type: Any) -> bytes:
         """The bytes of a message."""
         return bytes(message)
 

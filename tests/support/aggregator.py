@@ -15,7 +15,7 @@ import trio
 from nodeprefetch.aggregator.access.token_reviews import TokenReviewer
 from nodeprefetch.aggregator.serve import serve
 from nodeprefetch.aggregator.settings import AggregatorSettings
-from nodeprefetch.testing.spawn import Daemon
+from tests.support.spawn import Daemon
 
 _PROGRAM = """
 import signal, sys, trio
@@ -122,7 +122,7 @@ def aggregator_process(data_dir: Path, log: Path, *, port: int = 0) -> Iterator[
     log.write_bytes(b"")
     daemon = Daemon([sys.executable, "-c", _PROGRAM, str(data_dir), str(port)], log, {})
     try:
-        daemon.wait_until(lambda: log.read_text().count("\n") >= 2)  # noqa: PLR2004 - two ports
+        daemon.wait_until(lambda: log.read_text().count("\n") >= 2)
         first, second, *_ = log.read_text().splitlines()
         yield daemon, RunningAggregator(http_port=_port(first), grpc_port=_port(second))
     finally:

@@ -16,9 +16,9 @@ from grpclib.server import Server
 
 from nodeprefetch.rpc import cri
 from nodeprefetch.runtime.api import ImageRecord
-from nodeprefetch.testing.cri_handlers import CriHandlers, MessageCodec
-from nodeprefetch.testing.cri_script import FROM_REGISTRY, CriScript, Outcome, Pull, Refusal
 from nodeprefetch.testing.service import HANG, Hang
+from tests.support.cri_handlers import CriHandlers, MessageCodec
+from tests.support.cri_script import FROM_REGISTRY, CriScript, Outcome, Pull, Refusal
 
 __all__ = ["FROM_REGISTRY", "HANG", "FakeCriServer", "Hang", "Outcome", "Pull", "Refusal"]
 

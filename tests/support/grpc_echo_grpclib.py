@@ -16,10 +16,10 @@ _Bytes = Stream[bytes, bytes]
 class _BytesCodec(CodecBase):
     __content_subtype__ = "proto"
 
-    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002
+    def encode(self, message: Any, message_type: Any) -> bytes:
         return bytes(message)
 
-    def decode(self, data: bytes, message_type: Any) -> bytes:  # noqa: ARG002
+    def decode(self, data: bytes, message_type: Any) -> bytes:
         return data
 
 
@@ -47,7 +47,7 @@ class Echo:
         left = stream.deadline
         await stream.send_message(b"none" if left is None else str(left.time_remaining()).encode())
 
-    async def _hang(self, stream: _Bytes) -> None:  # noqa: ARG002
+    async def _hang(self, stream: _Bytes) -> None:
         self._hanging[0] += 1
         try:
             await asyncio.Event().wait()
@@ -103,7 +103,7 @@ async def serve(where: str) -> None:
         await server.start("127.0.0.1", int(where))
     else:
         await server.start(path=where)
-    sockets = server._server.sockets  # type: ignore[union-attr]  # noqa: SLF001 (the port is said nowhere else)
+    sockets = server._server.sockets  # type: ignore[union-attr]
     print("listening", sockets[0].getsockname()[1] if where.isdigit() else 0)  # noqa: T201 (who started us reads it)
     await server.wait_closed()
 

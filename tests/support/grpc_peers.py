@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from nodeprefetch.testing.spawn import Daemon
+from tests.support.spawn import Daemon
 
 KINDS = ("grpclib", "grpcio")
 
@@ -63,7 +63,7 @@ class GrpcPeer:
             self._socket.unlink()
         self._log.write_text("")
         where = str(self._port) if self._tcp else str(self._socket)
-        command = [sys.executable, "-m", f"nodeprefetch.testing.grpc_echo_{self._kind}", where]
+        command = [sys.executable, "-m", f"tests.support.grpc_echo_{self._kind}", where]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
         self._daemon.wait_until(self._listens)
 

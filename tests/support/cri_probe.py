@@ -19,11 +19,11 @@ class RawCodec(CodecBase):
 
     __content_subtype__ = "proto"
 
-    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 (grpclib's interface)
+    def encode(self, message: Any, message_type: Any) -> bytes:
         """The message as it is."""
         return bytes(message)
 
-    def decode(self, data: bytes, message_type: Any) -> bytes:  # noqa: ARG002 (grpclib's interface)
+    def decode(self, data: bytes, message_type: Any) -> bytes:
         """The bytes as they are."""
         return data
 

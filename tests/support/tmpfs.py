@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nodeprefetch.testing.spawn import DaemonError
+from tests.support.spawn import DaemonError
 
 
 @contextmanager

@@ -12,7 +12,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _hanging = [0, 0]
 
 
-async def _unary(request: bytes, context: Any) -> bytes:  # noqa: ARG001
+async def _unary(request: bytes, context: Any) -> bytes:
     return request
 
 
@@ -29,12 +29,12 @@ async def _metadata(request: bytes, context: Any) -> bytes:
     return request
 
 
-async def _time_left(request: bytes, context: Any) -> bytes:  # noqa: ARG001
+async def _time_left(request: bytes, context: Any) -> bytes:
     left = context.time_remaining()
     return b"none" if left is None else str(left).encode()
 
 
-async def _hang(request: bytes, context: Any) -> bytes:  # noqa: ARG001
+async def _hang(request: bytes, context: Any) -> bytes:
     _hanging[0] += 1
     try:
         await asyncio.Event().wait()
@@ -43,28 +43,28 @@ async def _hang(request: bytes, context: Any) -> bytes:  # noqa: ARG001
     return b""
 
 
-async def _count_hanging(request: bytes, context: Any) -> bytes:  # noqa: ARG001
+async def _count_hanging(request: bytes, context: Any) -> bytes:
     return "{} {}".format(*_hanging).encode()
 
 
-async def _count(request: bytes, context: Any) -> AsyncIterator[bytes]:  # noqa: ARG001
+async def _count(request: bytes, context: Any) -> AsyncIterator[bytes]:
     number, size = map(int, request.split())
     for _ in range(number):
         yield bytes(size)
 
 
-async def _sum(requests: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ARG001
+async def _sum(requests: AsyncIterator[bytes], context: Any) -> bytes:
     sizes = [len(request) async for request in requests]
     return f"{len(sizes)} {sum(sizes)}".encode()
 
 
-async def _early(requests: AsyncIterator[bytes], context: Any) -> bytes:  # noqa: ARG001
+async def _early(requests: AsyncIterator[bytes], context: Any) -> bytes:
     async for request in requests:
         return request
     return b""
 
 
-async def _chat(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:  # noqa: ARG001
+async def _chat(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
     async for request in requests:
         yield request
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from nodeprefetch.events import AnyEvent, Batch
-from nodeprefetch.testing.patience import wait_until
+from tests.support.patience import wait_until
 
 ROUTE = "/v1/events"
 _POLL = 0.02
@@ -180,7 +180,7 @@ def keeps(behaviour: Behaviour) -> bool:
     """Whether the batch is kept."""
     match behaviour:
         case Reply():
-            return 200 <= behaviour.status < 300  # noqa: PLR2004 (HTTP)
+            return 200 <= behaviour.status < 300
         case HangUp():
             return behaviour.keeps
         case Garbage():
@@ -254,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_response(behaviour.status)
                 for name, value in behaviour.headers.items():
                     self.send_header(name, value)
-                if behaviour.status != 204:  # noqa: PLR2004 (HTTP)
+                if behaviour.status != 204:
                     self.send_header("Content-Length", str(len(behaviour.body)))
                 self.end_headers()
                 self.wfile.write(behaviour.body)

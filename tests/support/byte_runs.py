@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
-from nodeprefetch.testing.byte_cases import Case, Victim
-from nodeprefetch.testing.containerd import Containerd
 from nodeprefetch.testing.images import Image
-from nodeprefetch.testing.proxy import FaultProxy
 from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.byte_cases import Case, Victim
+from tests.support.containerd import Containerd
+from tests.support.proxy import FaultProxy
 
 _LOOK_EVERY = 0.02
 _REPOSITORY = "bytes/app:1"
