@@ -273,11 +273,11 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Reader = Callable[[Event], None]
-"""Who is told. Called in the order of events, from the one thread of Trio; must not block. `Telling` isolates one that
+"""Who is told. Called in the order of events, from the one thread of Trio; must not block. `Emitter` isolates one that
 raises."""
 
 
-class Telling:
+class Emitter:
     """Tells every reader every event. One that raises harms neither the caller nor the others; a notice names it, once.
 
     Args:
@@ -302,9 +302,9 @@ class Telling:
             try:
                 reader(event)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a reader, pulls go on
-                self._complain(reader, event, error)
+                self._warn(reader, event, error)
 
-    def _complain(self, reader: Reader, event: Event, error: Exception) -> None:
+    def _warn(self, reader: Reader, event: Event, error: Exception) -> None:
         if reader not in self._raised:
             self._raised.append(reader)
             name = getattr(reader, "__qualname__", type(reader).__qualname__).partition(".")[0]
@@ -328,25 +328,25 @@ class Notices:
 
     def __init__(self) -> None:
         self._kept: list[Notice] = []
-        self._tell: Reader | None = None
+        self._emit: Reader | None = None
 
     def add(self, text: str) -> None:
         """One more that people should look into."""
         self._take(Notice(message=text))
 
-    def mention(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """One more for the record."""
         self._take(Notice(message=text, is_warning=False))
 
-    def pass_to(self, tell: Reader) -> None:
+    def pass_to(self, emit: Reader) -> None:
         """From now on a reader hears them; what was kept, at once."""
-        self._tell = tell
+        self._emit = emit
         for notice in self._kept:
-            tell(notice)
+            emit(notice)
         self._kept.clear()
 
     def _take(self, notice: Notice) -> None:
-        if self._tell is None:
+        if self._emit is None:
             self._kept.append(notice)
         else:
-            self._tell(notice)
+            self._emit(notice)

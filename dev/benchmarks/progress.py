@@ -43,7 +43,7 @@ async def _pull(socket: str, names: list[str], *, is_watched: bool) -> float:
     """Per cent of a core, of this thread alone: the registry has others."""
     told: list[Event] = []
     async with trio.open_nursery() as nursery:
-        runtime = await connect_to(socket, wait=0, complain=print)(nursery)
+        runtime = await connect_to(socket, wait=0, warn=print)(nursery)
         api = runtime.containerd
         assert api is not None
         watch = ProgressWatch(api if is_watched else None, told.append, limit=60)
@@ -66,7 +66,7 @@ async def _pull(socket: str, names: list[str], *, is_watched: bool) -> float:
             assert len([event for event in told if isinstance(event, Progress)]) > _PULLS * _SECONDS / 2
         nursery.cancel_scope.cancel()
     async with trio.open_nursery() as nursery:
-        runtime = await connect_to(socket, wait=0, complain=print)(nursery)
+        runtime = await connect_to(socket, wait=0, warn=print)(nursery)
         assert runtime.containerd is not None
         for number in range(len(names)):
             await runtime.containerd.delete_lease(f"benchmark-{number}")

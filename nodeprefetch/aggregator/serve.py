@@ -27,7 +27,7 @@ _GRACE = 5.0
 async def serve(
     settings: AggregatorSettings,
     *,
-    announce: Callable[[str], None],
+    log: Callable[[str], None],
     stop: trio.Event | AsyncIterable[int],
     reviewer: TokenReviewer | None = None,
 ) -> int | None:
@@ -35,7 +35,7 @@ async def serve(
 
     Args:
         settings: how.
-        announce: takes lines for people: first, once connections are accepted, one for each port with its real
+        log: takes lines for people: first, once connections are accepted, one for each port with its real
             number, `reading and submission on http://127.0.0.1:8080`, `submission on http://127.0.0.1:8443`.
         stop: set, or gives a signal's number, when it is time to end.
         reviewer: asks the API server about tokens; for `--auth kubernetes`.
@@ -50,7 +50,7 @@ async def serve(
     problems = Problems()
     with ExitStack() as stack:
         with problems.collected():
-            authenticator = make_authenticator(settings, reviewer, announce)
+            authenticator = make_authenticator(settings, reviewer, log)
         tls: ssl.SSLContext | None = None
         with problems.collected():
             tls = open_tls(settings)
@@ -59,22 +59,22 @@ async def serve(
         with problems.collected():
             submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
         problems.raise_if_any()
-        database = stack.enter_context(open_database(settings.data_dir, announce))
+        database = stack.enter_context(open_database(settings.data_dir, log))
         service = make_service(
-            settings, Store(database, settings.bounds, settings.results_kept, announce), authenticator, announce
+            settings, Store(database, settings.bounds, settings.results_kept, log), authenticator, log
         )
         server = Server(settings.bounds, service.counters, tls)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(service.ingest.run)
             housekeeping.start_soon(keep_in_bounds, service.store, settings)
             if tls is not None:
-                housekeeping.start_soon(renew, tls, settings, announce)
+                housekeeping.start_soon(renew, tls, settings, log)
             async with trio.open_nursery() as serving:
                 serving.start_soon(server.serve, reading_socket, make_app(service, reading=True))
                 serving.start_soon(server.serve, submission_socket, make_app(service, reading=False))
                 scheme = "http" if tls is None else "https"
-                announce(f"reading and submission on {_url(scheme, reading_socket.getsockname())}")
-                announce(f"submission on {_url(scheme, submission_socket.getsockname())}")
+                log(f"reading and submission on {_url(scheme, reading_socket.getsockname())}")
+                log(f"submission on {_url(scheme, submission_socket.getsockname())}")
                 number = await _stopped(stop)
                 service.ingest.stop()
                 await server.stop()

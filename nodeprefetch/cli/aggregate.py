@@ -32,13 +32,13 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008
     from nodeprefetch.cli.stop_signals import stop_signals  # noqa: PLC0415
     from nodeprefetch.kube import KubeError, connect  # noqa: PLC0415
 
-    async def main(announce: Callable[[str], None]) -> None:
+    async def main(log: Callable[[str], None]) -> None:
         try:
             reviewer = await connect(flags.kubeconfig) if flags.auth == "kubernetes" else None
         except KubeError as error:
             raise UsageError([f"--auth kubernetes: {error}"]) from error
         with stop_signals() as signals:
-            await serve(settings, announce=announce, stop=signals, reviewer=reviewer)
+            await serve(settings, log=log, stop=signals, reviewer=reviewer)
 
     code = 0
     gc.freeze()  # what was loaded is not looked through again each time, for 50 ms in which nobody is answered

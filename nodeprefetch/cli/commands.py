@@ -188,8 +188,8 @@ def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator
 
         from nodeprefetch.report.live import live_table  # noqa: PLC0415
 
-        with live_table(Console(stderr=True)) as tell:
-            yield tell
+        with live_table(Console(stderr=True)) as emit:
+            yield emit
     else:
         from nodeprefetch.report.log import log_to, lost  # noqa: PLC0415
 

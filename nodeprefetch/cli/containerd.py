@@ -49,7 +49,7 @@ class OwnerFlags:
         """How the runtime is found, which has to be there now."""
         from nodeprefetch.runtime.connect import connect_to  # noqa: PLC0415 - not for --help
 
-        return connect_to(self.cri_socket, wait=0, complain=_warn)
+        return connect_to(self.cri_socket, wait=0, warn=_warn)
 
 
 async def ask_containerd(

@@ -98,7 +98,7 @@ async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[Usabl
     found = []
     with credentials.look_up(image) as lookup:
         while (one := await lookup.next()) is not None:
-            lookup.tell(one, Verdict.UNDECIDED)
+            lookup.report(one, Verdict.UNDECIDED)
             found.append(
                 UsableCredential(source=one.source, key=one.key, username=one.auth.username, kind=one.auth.kind)
             )

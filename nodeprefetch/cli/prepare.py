@@ -10,7 +10,7 @@ from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.errors import Problems
-from nodeprefetch.events import Notices, Reader, Telling
+from nodeprefetch.events import Emitter, Notices, Reader
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.label_key import check_prefix
@@ -42,7 +42,7 @@ class Session:
     progress_interval: float
     """Seconds between two log lines that tell how far a pull is; 0: none."""
 
-    tell: Telling
+    emit: Emitter
     """Reaches the reporters, and whoever else is added."""
 
     notices: Notices
@@ -54,24 +54,22 @@ class Session:
             reader: who watches.
             signals: the first one stops the run.
         """
-        self.tell.add_first(reader)
-        self.notices.pass_to(self.tell)
+        self.emit.add_first(reader)
+        self.notices.pass_to(self.emit)
         with knowing_secrets():
             return await self._run(signals)
 
     async def _run(self, signals: AsyncIterable[int]) -> Report:
         async with (
-            reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, complain=self.notices.add),
+            reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, warn=self.notices.add),
             open_chain(self.plugins, self.notices.add) as credentials,
         ):
             return await fetch(
                 self.images,
                 self.settings,
-                connect=connect_to(
-                    self.settings.cri_socket, wait=self.settings.runtime_wait, complain=self.notices.add
-                ),
+                connect=connect_to(self.settings.cri_socket, wait=self.settings.runtime_wait, warn=self.notices.add),
                 credentials=credentials,
-                tell=self.tell,
+                emit=self.emit,
                 signals=signals,
             )
 
@@ -83,7 +81,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
         UsageError: with all that is wrong.
     """
     problems = Problems()
-    notices, tell = Notices(), Telling()
+    notices, emit = Notices(), Emitter()
     with problems.collected():
         settings = fetch_settings(flags)
     with problems.collected():
@@ -97,13 +95,13 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     reporters: list[Reporter] = []
     speakers: list[Reporter] = []
     with problems.collected():
-        speakers += _node_label(flags, notices, tell, environment)
+        speakers += _node_label(flags, notices, emit, environment)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     problems.raise_if_any()
     for reporter in (*speakers, *reporters):
-        tell.add(reporter.tell)
-    tell.add(UnrecognizedErrors(tell).hear)
+        emit.add(reporter.emit)
+    emit.add(UnrecognizedErrors(emit).hear)
     return Session(
         settings=settings,
         images=refs,
@@ -112,18 +110,18 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
         speakers=tuple(speakers),
         report_grace=grace,
         progress_interval=progress_interval,
-        tell=tell,
+        emit=emit,
         notices=notices,
     )
 
 
 def _node_label(
-    flags: FetchFlags, notices: Notices, tell: Telling, environment: Mapping[str, str]
+    flags: FetchFlags, notices: Notices, emit: Emitter, environment: Mapping[str, str]
 ) -> Sequence[Reporter]:
     check_prefix(flags.node_label_prefix)
     node, instance = environment.get("NODE_NAME", ""), environment.get("INSTANCE_NAME", "")
     if not node:
-        notices.mention("no node is labelled: NODE_NAME is not set")
+        notices.info("no node is labelled: NODE_NAME is not set")
         return []
     return [
         NodeLabel(
@@ -131,8 +129,8 @@ def _node_label(
             instance,
             prefix=flags.node_label_prefix,
             connect=partial(connect, flags.kubeconfig),
-            complain=notices.add,
-            tell=tell,
+            warn=notices.add,
+            emit=emit,
         )
     ]
 
@@ -146,7 +144,7 @@ def _submitter(flags: FetchFlags, notices: Notices, environment: Mapping[str, st
     return [
         Submitter(
             flags.metrics_endpoint,
-            complain=notices.add,
+            warn=notices.add,
             node=node_name(environment),
             instance=environment.get("INSTANCE_NAME", ""),
             protocol=flags.metrics_protocol,

@@ -78,7 +78,7 @@ class Lookup(Protocol):
         """The credential to try next; None when there is no more. Every one is given once."""
         ...
 
-    def tell(self, credential: Credential, verdict: Verdict) -> None:
+    def report(self, credential: Credential, verdict: Verdict) -> None:
         """What became of one that was given. Has to be told for each, before the next one is asked for."""
         ...
 

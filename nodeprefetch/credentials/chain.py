@@ -31,14 +31,14 @@ class CredentialChain:
 
 
 @asynccontextmanager
-async def open_chain(plugins: Sequence[Plugin], complain: Callable[[str], None]) -> AsyncIterator[CredentialChain]:
+async def open_chain(plugins: Sequence[Plugin], warn: Callable[[str], None]) -> AsyncIterator[CredentialChain]:
     """The configured plugins as one source. Leaving the block cancels what providers are still doing.
 
     Args:
         plugins: in the order of use.
-        complain: is told which provider failed, and how.
+        warn: is told which provider failed, and how.
     """
     async with trio.open_nursery() as nursery:
         configured = [plugin for plugin in plugins if plugin.providers]
-        yield CredentialChain([PluginSource(plugin, nursery, complain) for plugin in configured], nursery)
+        yield CredentialChain([PluginSource(plugin, nursery, warn) for plugin in configured], nursery)
         nursery.cancel_scope.cancel()

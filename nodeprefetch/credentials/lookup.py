@@ -45,7 +45,7 @@ class Verdicts:
             await pilot.wait()
         return True
 
-    def tell(self, registry: str, auth: AuthConfig, verdict: Verdict) -> None:
+    def report(self, registry: str, auth: AuthConfig, verdict: Verdict) -> None:
         """An attempt with it ended."""
         if verdict is not Verdict.UNDECIDED:
             self._known[registry, auth] = verdict
@@ -69,10 +69,10 @@ class Found:
 class PluginSource:
     """One plugin."""
 
-    def __init__(self, plugin: Plugin, nursery: trio.Nursery, complain: Callable[[str], None]) -> None:
+    def __init__(self, plugin: Plugin, nursery: trio.Nursery, warn: Callable[[str], None]) -> None:
         self.name = plugin.name
         self.providers = tuple(
-            ProviderCache(name, provider, nursery=nursery, complain=complain) for name, provider in plugin.providers
+            ProviderCache(name, provider, nursery=nursery, warn=warn) for name, provider in plugin.providers
         )
         self._keyring: tuple[tuple[tuple[KeyringEntry, ...], ...], Keyring] = ((), Keyring())
 
@@ -164,11 +164,11 @@ class ChainLookup:
         for scope in self._searches:
             scope.cancel()
 
-    def tell(self, credential: Credential, verdict: Verdict) -> None:
+    def report(self, credential: Credential, verdict: Verdict) -> None:
         """What became of one that was given."""
         if verdict is Verdict.REFUSED:
             self._refused[credential.auth] = trio.current_time()
-        self._verdicts.tell(self._image.registry, credential.auth, verdict)
+        self._verdicts.report(self._image.registry, credential.auth, verdict)
 
     async def next(self) -> Credential | None:
         """The credential to try next; None when there is no more."""

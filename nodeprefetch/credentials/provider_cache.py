@@ -109,16 +109,14 @@ class ProviderCache:
         name: for people.
         provider: asked in the background: a call goes on for the others when the image that began it is gone.
         nursery: where.
-        complain: is told why the provider failed.
+        warn: is told why the provider failed.
     """
 
-    def __init__(
-        self, name: str, provider: AnyProvider, *, nursery: trio.Nursery, complain: Callable[[str], None]
-    ) -> None:
+    def __init__(self, name: str, provider: AnyProvider, *, nursery: trio.Nursery, warn: Callable[[str], None]) -> None:
         self.name = name
         self._provider = provider
         self._nursery = nursery
-        self._complain = complain
+        self._warn = warn
         self._threads = trio.CapacityLimiter(MAX_THREADS)
         self._remembered: dict[tuple[CacheKeyType, str], Answer] = {}
         self._flights: dict[str, _Flight] = {}
@@ -199,7 +197,7 @@ class ProviderCache:
         except NoAnswerError as error:
             self._rest_until = trio.current_time() + self._rest
             self._rest = min(2 * self._rest, LONGEST_REST)
-            self._complain(f"credential provider {self.name}: {error}")
+            self._warn(f"credential provider {self.name}: {error}")
             return None
         self._rest = FIRST_REST
         remember_secrets(secret for entry in provided.entries for secret in entry.auth.secrets)

@@ -39,7 +39,7 @@ class Surroundings:
     """A pull holds a slot during an attempt, never while it waits for its next one. See `Slot`."""
 
     gate: RuntimeGate
-    tell: Reader
+    emit: Reader
     progress: ProgressWatch
     unpack_limit: float
     """Seconds without movement while an image is unpacked, where that is seen."""
@@ -121,8 +121,9 @@ class Attempt:
     image_id: str = ""
     """Of the image pulled."""
 
-    record: ImageRecord | None = None
-    """What the runtime says of that image, where it did."""
+    size: int = 0
+    digest: str = ""
+    """What the runtime says of that image, where it did. Not all of its record: that may have thousands of names."""
 
     _id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _started: float = 0
@@ -162,7 +163,9 @@ class Attempt:
             self.slot.give_back()
         pulled()
         try:
-            self.record = await self.around.ask_status(self.image)
+            record = await self.around.ask_status(self.image)
+            if record is not None:
+                self.size, self.digest = record.size, manifest_digest(self.image, record)
         finally:
             self._tell_end()
 
@@ -177,7 +180,7 @@ class Attempt:
                     continue
                 if error.fault.doubts_kept and await self.around.leases.discard(self.image):
                     text = f"{self.image.text}: discarded its partial download and started over: {error}"
-                    self.around.tell(Notice(message=text, is_warning=False))
+                    self.around.emit(Notice(message=text, is_warning=False))
                     lease = await self.around.leases.obtain(self.image)
                     continue
                 if error.fault.kind is FaultClass.NO_SPACE:  # what is kept would fill the disk for nothing
@@ -197,7 +200,7 @@ class Attempt:
 
     def _tell_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()
-        self.around.tell(
+        self.around.emit(
             AttemptStarted(
                 attempt_id=self._id,
                 image=self.image.text,
@@ -209,7 +212,7 @@ class Attempt:
 
     def _tell_end(self, error: str = "", error_class: str = "", reason: str = "") -> None:
         ended = trio.current_time() if self._ended is None else self._ended
-        self.around.tell(
+        self.around.emit(
             AttemptFinished(
                 attempt_id=self._id,
                 image=self.image.text,
@@ -222,16 +225,14 @@ class Attempt:
                 error_class=error_class,
                 reason=reason,
                 image_id=self.image_id,
-                size=self.record.size if self.record else 0,
-                digest=manifest_digest(self.image, self.record),
+                size=self.size,
+                digest=self.digest,
             )
         )
 
 
-def manifest_digest(image: ImageRef, record: ImageRecord | None) -> str:
+def manifest_digest(image: ImageRef, record: ImageRecord) -> str:
     """The digest under which the runtime holds that image of that repository; empty when it does not say."""
-    if record is None:
-        return ""
     if image.digest is not None:
         return image.digest
     own = [digest for digest in record.repo_digests if digest.startswith(f"{image.lookup_name}@")]

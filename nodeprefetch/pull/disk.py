@@ -32,7 +32,7 @@ SETTLING = 10.0
 
 
 async def open_disk_guard(
-    floor: DiskFloor | None, path: str | None, *, service: ImageService, images: Sequence[str], tell: Reader
+    floor: DiskFloor | None, path: str | None, *, service: ImageService, images: Sequence[str], emit: Reader
 ) -> "DiskGuard":
     """The guard of the file system that the runtime keeps images on; one that lets all pass where that is not known.
 
@@ -41,7 +41,7 @@ async def open_disk_guard(
         path: where that file system is visible; None: where the runtime says.
         service: the runtime.
         images: as the user wrote them, in the list's order.
-        tell: hears what is watched, or why nothing is.
+        emit: hears what is watched, or why nothing is.
     """
     if floor is None:
         return DiskGuard()
@@ -50,13 +50,13 @@ async def open_disk_guard(
         space = space_at(where)
     except (UnseenError, OSError) as error:
         text = f"--min-free-disk is not checked: {error}; mount that directory and say where by --image-fs-path"
-        tell(Notice(message=text))
+        emit(Notice(message=text))
         return DiskGuard()
     free = format_size(space.free) or "0 B"
     place = "the file system of our container" if where == OWN_ROOT else where
     text = f"{free} of {format_size(space.total)} are free at {place}, {floor} are to stay free"
-    tell(Notice(message=text, is_warning=False))
-    return DiskGuard(lambda: space_at(where), floor, images=images, tell=tell)
+    emit(Notice(message=text, is_warning=False))
+    return DiskGuard(lambda: space_at(where), floor, images=images, emit=emit)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -93,7 +93,7 @@ class DiskGuard:
         measure: the file system, now; raises OSError. None: there is nothing to guard, all pulls pass.
         floor: what is to stay free.
         images: as the user wrote them, in the list's order.
-        tell: hears when the file system cannot be looked at any more.
+        emit: hears when the file system cannot be looked at any more.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class DiskGuard:
         floor: DiskFloor = DiskFloor(),  # noqa: B008 - frozen
         *,
         images: Sequence[str] = (),
-        tell: Reader | None = None,
+        emit: Reader | None = None,
     ) -> None:
         self._measure = measure
         self._floor = floor
         self._places = {image: place for place, image in enumerate(images)}
-        self._tell = tell
+        self._emit = emit
         self._under_way: list[_UnderWay] = []
         self._there_before: dict[str, int] = {}
         self._begun = trio.Event()
@@ -235,8 +235,8 @@ class DiskGuard:
             return self._measure()
         except OSError as error:
             self._measure = None
-            if self._tell is not None:
-                self._tell(Notice(message=f"--min-free-disk is not checked any more: {error}"))
+            if self._emit is not None:
+                self._emit(Notice(message=f"--min-free-disk is not checked any more: {error}"))
             return None
 
 

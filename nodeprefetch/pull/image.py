@@ -10,7 +10,6 @@ import trio
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
 from nodeprefetch.pull.attempt import Attempt, Slot, StaleCredentialError, Surroundings, manifest_digest
-from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.values.image_ref import ImageRef
@@ -32,7 +31,8 @@ class Pull:
     """The last attempt's, until one succeeds."""
 
     image_id: str = ""
-    record: ImageRecord | None = None
+    size: int = 0
+    digest: str = ""
     """What the runtime says of the image, where it did."""
 
     result: ImageFinished | None = None
@@ -108,19 +108,20 @@ class Pull:
             error_class=error_class,
             reason=reason,
             image_id=self.image_id,
-            size=self.record.size if self.record else 0,
-            digest=manifest_digest(self.image, self.record),
+            size=self.size,
+            digest=self.digest,
         )
         return self.result
 
     async def _is_present(self, around: Surroundings) -> bool:
         if around.inventory is not None:
-            self.record = around.inventory.find(self.image)
+            record = around.inventory.find(self.image)
         else:
-            self.record = await around.ask_status(self.image)  # where that fails, the pull will say what is wrong
-        if self.record is not None:
-            self.image_id = self.record.id
-        return self.record is not None
+            record = await around.ask_status(self.image)  # where that fails, the pull will say what is wrong
+        if record is None:
+            return False
+        self.image_id, self.size, self.digest = record.id, record.size, manifest_digest(self.image, record)
+        return True
 
     @property
     def _fault(self) -> Fault:
@@ -145,7 +146,7 @@ class Pull:
     async def _rest(self, longest: float, around: Surroundings) -> None:
         delay = full_jitter(longest, around.jitter)
         self.outcome = Outcome.WAITING
-        around.tell(RetryPlanned(image=self.image.text, delay=delay))
+        around.emit(RetryPlanned(image=self.image.text, delay=delay))
         await trio.sleep(delay)
 
     async def _round(self, limit: float, around: Surroundings) -> bool:
@@ -190,7 +191,7 @@ class Pull:
             finally:
                 if around.debug:
                     matched = tuple(map(str, lookup.matched))
-                    around.tell(
+                    around.emit(
                         CredentialsMatched(image=self.image.text, credentials=matched, complete=lookup.is_complete)
                     )
 
@@ -210,7 +211,7 @@ class Pull:
             return error.detached()
         finally:
             if credential is not None:
-                lookup.tell(credential, verdict)
+                lookup.report(credential, verdict)
         return None
 
     async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings, slot: Slot) -> None:
@@ -232,4 +233,4 @@ class Pull:
             self.image_id = attempt.image_id
 
         await attempt.run(begun=begun, pulled=pulled)
-        self.record = attempt.record
+        self.size, self.digest = attempt.size, attempt.digest

@@ -93,7 +93,7 @@ class Leases:
 
     Args:
         api: where they are made.
-        tell: hears, once, why pulls go on without.
+        emit: hears, once, why pulls go on without.
         instance: whose they are.
         run: ID of this run.
         ends: Trio's time at which the run ends at the latest.
@@ -103,7 +103,7 @@ class Leases:
     def __init__(
         self,
         api: ContainerdApi,
-        tell: Reader,
+        emit: Reader,
         *,
         instance: str,
         run: str,
@@ -111,7 +111,7 @@ class Leases:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._api = api
-        self._tell = tell
+        self._emit = emit
         self._instance = instance
         self._run = run
         self._ends = ends
@@ -151,7 +151,7 @@ class Leases:
         if problem and self._works:
             self._works = False
             text = f"pulls go on without leases: one that is cut begins anew and its progress is not seen: {problem}"
-            self._tell(Notice(message=text))
+            self._emit(Notice(message=text))
         return ""
 
     async def release(self, image: ImageRef, /) -> None:
@@ -207,7 +207,7 @@ class Leases:
             problem = f"no answer in {RELEASE_LIMIT:g} s"
         if problem:
             text = f"leases of images that are there may be left on the node, where they expire: {problem}"
-            self._tell(Notice(message=text, is_warning=False))
+            self._emit(Notice(message=text, is_warning=False))
 
     async def _list(self) -> None:
         """Find what earlier runs of the instance have left. What comes later is another run's that is under way."""

@@ -30,15 +30,15 @@ class Pins:
 
     Args:
         runtime: what holds the images.
-        tell: hears what was done, and what was not.
+        emit: hears what was done, and what was not.
         instance: whose pins they are.
     """
 
-    def __init__(self, runtime: Runtime, tell: Reader, *, instance: str) -> None:
+    def __init__(self, runtime: Runtime, emit: Reader, *, instance: str) -> None:
         self._service: ImageService = runtime.service
         self._api: ContainerdApi | None = runtime.containerd
         self._version = f"{runtime.version.name} {runtime.version.version}"
-        self._tell = tell
+        self._emit = emit
         self._instance = instance
         self._lock = trio.Lock()
         self._settled: set[str] = set()
@@ -86,7 +86,7 @@ class Pins:
             problem = f"no answer in {SETTLE_LIMIT:g} s"
         if problem:
             text = f"--pin: not all pins are as they should be; the next run tries again: {problem}"
-            self._tell(Notice(message=text))
+            self._emit(Notice(message=text))
         else:
             self._say(gone)
 
@@ -132,7 +132,7 @@ class Pins:
 
     def _give_up(self, why: str) -> None:
         self._api = None
-        self._tell(
+        self._emit(
             Notice(message=f"--pin: images are not pinned: {self._version} {why}; it needs containerd 1.7 or newer")
         )
 
@@ -141,7 +141,7 @@ class Pins:
         done = [f"{self._pinned} pinned"] if self._pinned else []
         done += [f"unpinned {', '.join(one.names) or one.image_id}" for one in gone]
         if done:
-            self._tell(Notice(message=f"--pin: {'; '.join(done)}", is_warning=False))
+            self._emit(Notice(message=f"--pin: {'; '.join(done)}", is_warning=False))
 
 
 def _unreplaced(records: Collection[ImageName], missing: Iterable[ImageRef]) -> set[str]:

@@ -60,7 +60,7 @@ class ProgressWatch:
 
     Args:
         api: where to look; None: nothing is seen.
-        tell: hears progress.
+        emit: hears progress.
         kind: whether clocks follow what is seen.
         limit: of the shortest attempts, seconds: whether slow pulls could be taken for stalled ones is told.
         shares_downloads: whether a pull may have to wait for other pulls' layers (containerd 2).
@@ -69,14 +69,14 @@ class ProgressWatch:
     def __init__(
         self,
         api: ContainerdApi | None,
-        tell: Reader,
+        emit: Reader,
         *,
         kind: AttemptClockKind = AttemptClockKind.AUTO,
         limit: float,
         shares_downloads: bool = True,
     ) -> None:
         self._api = api
-        self._tell = tell
+        self._emit = emit
         self._kind = kind
         self._limit = limit
         self._watched: list[_Watched] = []
@@ -220,7 +220,7 @@ class ProgressWatch:
         if now == watched.told:
             return
         watched.told = now
-        self._tell(
+        self._emit(
             Progress(
                 attempt_id=watched.attempt_id,
                 image=watched.image,
@@ -236,7 +236,7 @@ class ProgressWatch:
         for watched in self._watched:
             watched.clock.lose_sight()
         text = f"the progress of pulls is not seen any more, limits of attempts are on the wall clock now: {error}"
-        self._tell(Notice(message=text))
+        self._emit(Notice(message=text))
 
     def _mention_slowest(self) -> None:
         if self._limit >= HASTY or self._kind is AttemptClockKind.WALL or self._is_mentioned:
@@ -248,10 +248,10 @@ class ProgressWatch:
             f"with {format_duration(self._limit)} as the first limit of an attempt, a pull {least} may be taken for a "
             f"stalled one: bytes are seen in steps of {format_size(STEP)}"
         )
-        self._tell(Notice(message=text, is_warning=False))
+        self._emit(Notice(message=text, is_warning=False))
 
     def _warn(self, of_what: str) -> None:
         if self._kind is AttemptClockKind.PROGRESS and not self._is_warned:
             self._is_warned = True
             text = f"the progress {of_what} is not seen, limits of attempts are on the wall clock"
-            self._tell(Notice(message=text))
+            self._emit(Notice(message=text))

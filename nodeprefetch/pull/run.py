@@ -17,6 +17,7 @@ from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import CredentialSource
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
+    Emitter,
     ImageFinished,
     ImagesListed,
     Notice,
@@ -25,7 +26,6 @@ from nodeprefetch.events import (
     RunEnd,
     RunFinished,
     RunStarted,
-    Telling,
 )
 from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.disk import open_disk_guard
@@ -79,7 +79,7 @@ async def fetch(
     *,
     connect: Connect,
     credentials: CredentialSource,
-    tell: Reader,
+    emit: Reader,
     signals: AsyncIterable[int] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Report:
@@ -90,14 +90,14 @@ async def fetch(
         settings: how.
         connect: finds the runtime.
         credentials: asked for every image that has to be pulled.
-        tell: hears all events, the last one being `RunFinished`.
+        emit: hears all events, the last one being `RunFinished`.
         signals: numbers of signals; the first one stops the run.
         jitter: random numbers from 0 to 1.
 
     Raises:
         RuntimeUnavailableError: no runtime answered. It comes in an exception group, as from any nursery.
     """
-    run = _Run(images=images, settings=settings, credentials=credentials, tell=tell, jitter=jitter)
+    run = _Run(images=images, settings=settings, credentials=credentials, emit=emit, jitter=jitter)
     stopped_by: list[int] = []
     async with trio.open_nursery() as around:
         work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
@@ -142,7 +142,7 @@ class _Run:
     images: Sequence[ImageRef]
     settings: FetchSettings
     credentials: CredentialSource
-    tell: Reader
+    emit: Reader
     jitter: Callable[[], float]
     started: float = field(default_factory=trio.current_time)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -157,8 +157,8 @@ class _Run:
     async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
         """Everything that the overall timeout and signals may cut."""
         runtime = self.runtime = await connect(nursery)
-        gate = RuntimeGate(runtime.service, self.tell)
-        self.tell(
+        gate = RuntimeGate(runtime.service, self.emit)
+        self.emit(
             RunStarted(
                 run_id=self.run_id,
                 node=self.settings.node,
@@ -172,7 +172,7 @@ class _Run:
         if self.settings.pin:
             from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - only who pins pays for it
 
-            self.pins = Pins(runtime, self.tell, instance=self.settings.instance)
+            self.pins = Pins(runtime, self.emit, instance=self.settings.instance)
         self.leases = self._open_leases(runtime)
         inventory = await self._take_inventory(runtime.service, gate)
         disk = await open_disk_guard(
@@ -180,12 +180,12 @@ class _Run:
             self.settings.image_fs_path,
             service=runtime.service,
             images=[image.text for image in self.images],
-            tell=self.tell,
+            emit=self.emit,
         )
         nursery.start_soon(disk.run)
         progress = ProgressWatch(
             runtime.containerd,
-            Telling(self.tell, disk.hear),
+            Emitter(self.emit, disk.hear),
             kind=self.settings.attempt_clock,
             limit=self.settings.retry.first_timeout,
             shares_downloads=runtime.version.is_containerd_2,
@@ -198,7 +198,7 @@ class _Run:
             retry=self.settings.retry,
             slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
             gate=gate,
-            tell=self.tell,
+            emit=self.emit,
             progress=progress,
             leases=self.leases,
             artifacts=ArtifactCheck(runtime.containerd),
@@ -227,15 +227,15 @@ class _Run:
         if runtime.containerd is None:
             if runtime.version.name != "containerd":  # else it was said why its own API cannot be used
                 text = f"{runtime.version.name} keeps nothing of a pull that is cut, and shows no progress"
-                self.tell(Notice(message=text, is_warning=False))
+                self.emit(Notice(message=text, is_warning=False))
             return NoLeases()
         ends = self.started + self.settings.overall_timeout
-        return Leases(runtime.containerd, self.tell, instance=self.settings.instance, run=self.run_id, ends=ends)
+        return Leases(runtime.containerd, self.emit, instance=self.settings.instance, run=self.run_id, ends=ends)
 
     async def _pull(self, pull: Pull, around: Surroundings) -> None:
         await pull.run(around)
         pull.leave_queue()
-        self.tell(pull.finished(elapsed=trio.current_time() - self.started))
+        self.emit(pull.finished(elapsed=trio.current_time() - self.started))
         if self.pins is not None and pull.is_there:
             await self.pins.keep(pull.image_id)
         if pull.outcome is Outcome.SUCCEEDED:
@@ -266,9 +266,9 @@ class _Run:
                 problem = f"no answer in {format_duration(self.settings.image_list_timeout)}"
             else:
                 if self.settings.debug:
-                    self.tell(ImagesListed(when="before", images=inventory.names()))
+                    self.emit(ImagesListed(when="before", images=inventory.names()))
                 return inventory
-            self.tell(Notice(message=f"the runtime did not list its images, asking for each one: {problem}"))
+            self.emit(Notice(message=f"the runtime did not list its images, asking for each one: {problem}"))
             return None
 
     async def tell_images_after(self) -> None:
@@ -284,7 +284,7 @@ class _Run:
             error = str(fault)
         except trio.TooSlowError:
             error = f"no answer in {format_duration(self.settings.image_list_timeout)}"
-        self.tell(ImagesListed(when="after", images=names, error=error))
+        self.emit(ImagesListed(when="after", images=names, error=error))
 
     def finish(self, end: RunEnd, *, signal: int | None = None, cut: str = "") -> Report:
         """Everything has its outcome now: what was cut has failed."""
@@ -300,10 +300,10 @@ class _Run:
                 result = pull.finished(
                     elapsed=elapsed, cut=cut, reason_of_cut="no_runtime" if end is RunEnd.NO_RUNTIME else "cancelled"
                 )
-                self.tell(result)
+                self.emit(result)
             results.append(result)
         report = Report(images=tuple(results), end=end, signal=signal)
-        self.tell(
+        self.emit(
             RunFinished(
                 run_id=self.run_id,
                 end=end,

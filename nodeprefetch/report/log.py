@@ -172,11 +172,11 @@ def log_to(
     """
     pace = ProgressPace(progress_interval, clock, at_once=False)
 
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         if pace.passes(event):
             put(text_of(event, style), importance(event))
 
-    return tell
+    return emit
 
 
 def lost(style: LogFormat) -> Callable[[int], str]:

@@ -83,8 +83,8 @@ class NodeLabel:
         instance: name of the installation; empty: there is no label.
         prefix: of the keys, see `label_key.check_prefix`.
         connect: leads to the Kubernetes API.
-        complain: takes sentences for people.
-        tell: hears the `NodeLabelled` events.
+        warn: takes sentences for people.
+        emit: hears the `NodeLabelled` events.
         jitter: random numbers from 0 to 1.
         clock: Unix seconds, for the summary.
     """
@@ -96,8 +96,8 @@ class NodeLabel:
         *,
         prefix: str,
         connect: Connect,
-        complain: Callable[[str], None],
-        tell: Reader,
+        warn: Callable[[str], None],
+        emit: Reader,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -105,8 +105,8 @@ class NodeLabel:
         self._key = label_key(prefix, instance)
         self._summary_key = summary_key(prefix, instance)
         self._connect = connect
-        self._complain = complain
-        self._tell = tell
+        self._warn = warn
+        self._emit = emit
         self._jitter = jitter
         self._clock = clock
         self._nodes: Nodes | None = None
@@ -123,9 +123,9 @@ class NodeLabel:
         self._is_off = not (node and instance)
         if self._is_off:
             unset = [name for name, value in (("NODE_NAME", node), ("INSTANCE_NAME", instance)) if not value]
-            complain(f"the node is not labelled: {' and '.join(unset)} not set")
+            warn(f"the node is not labelled: {' and '.join(unset)} not set")
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Learn what happened."""
         match event:
             case RunStarted():
@@ -174,12 +174,12 @@ class NodeLabel:
             error = str(problem)
         except trio.Cancelled:
             error = f"no time left: {self._problem or 'no answer yet'}"
-            self._complain(f"the node is not labelled {value}: {error}")
-            self._tell(NodeLabelled(key=self._key, value=value, error=error))
+            self._warn(f"the node is not labelled {value}: {error}")
+            self._emit(NodeLabelled(key=self._key, value=value, error=error))
             raise
         else:
             error = ""
-        self._tell(NodeLabelled(key=self._key, value=value, error=error))
+        self._emit(NodeLabelled(key=self._key, value=value, error=error))
 
     async def _take_stale_away(self) -> None:
         node = await self._read()
@@ -196,7 +196,7 @@ class NodeLabel:
                 await trio.sleep(full_jitter(BACKGROUND_RETRY.initial_delay, self._jitter))
                 node = await self._read()
             else:
-                self._tell(NodeLabelled(key=self._key))
+                self._emit(NodeLabelled(key=self._key))
                 return
 
     async def _read(self) -> Node:
@@ -247,7 +247,7 @@ class NodeLabel:
         subject = (type(error), verb if isinstance(error, ForbiddenError) else "")
         if subject not in self._explained:
             self._explained.add(subject)
-            self._complain(f"the node is not labelled: {error}{advice(error, verb, self._node)}")
+            self._warn(f"the node is not labelled: {error}{advice(error, verb, self._node)}")
 
 
 def advice(error: KubeError, verb: str, node: str) -> str:

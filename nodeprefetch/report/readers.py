@@ -45,7 +45,7 @@ class ProgressPace:
 class Reporter(Protocol):
     """Delivers a run's events. One that cannot changes nothing: not a pull, not the exit code, not another reporter."""
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Take an event. Must not wait and must not raise."""
         ...
 
@@ -68,7 +68,7 @@ async def reporting(
     *,
     grace: float,
     speakers: Sequence[Reporter] = (),
-    complain: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[None]:
     """Let reporters work while the block runs, and finish when it is left, however it is left.
 
@@ -80,14 +80,14 @@ async def reporting(
         grace: seconds for finishing, all together.
         speakers: what works too, and has something to say at its end. They finish first, while the others go on
             delivering, and so early that the others can deliver that too.
-        complain: told of a reporter that raised.
+        warn: told of a reporter that raised.
     """
 
     async def isolated(reporter: Reporter, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a reporter, pulls go on
-            complain(f"{type(reporter).__name__} failed, the run continues: {where_raised(next(leaves(error)))}")
+            warn(f"{type(reporter).__name__} failed, the run continues: {where_raised(next(leaves(error)))}")
 
     async def finish(group: Sequence[Reporter]) -> None:
         async with trio.open_nursery() as ends:

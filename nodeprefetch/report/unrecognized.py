@@ -42,11 +42,11 @@ class UnrecognizedErrors:
     """A reader of events.
 
     Args:
-        tell: hears the notices.
+        emit: hears the notices.
     """
 
-    def __init__(self, tell: Reader) -> None:
-        self._tell = tell
+    def __init__(self, emit: Reader) -> None:
+        self._emit = emit
         self._shapes: set[str] = set()
 
     def hear(self, event: Event) -> None:
@@ -56,4 +56,4 @@ class UnrecognizedErrors:
         shape = shape_of(event.error, event.image)
         if shape not in self._shapes:
             self._shapes.add(shape)
-            self._tell(Notice(message=f"unrecognized error, please report it ({_SECTION}): {shape}"))
+            self._emit(Notice(message=f"unrecognized error, please report it ({_SECTION}): {shape}"))

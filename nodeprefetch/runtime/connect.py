@@ -70,7 +70,7 @@ def connect_to(
     wait: float,
     environment: Mapping[str, str] = os.environ,
     usual: tuple[str, ...] = USUAL_SOCKETS,
-    complain: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Connect:
     """A way to the runtime at a socket, or to the first that answers at the places where runtimes have theirs.
 
@@ -80,7 +80,7 @@ def connect_to(
         environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`, which decides as `path` does: another
             runtime may hold images that no pod of this node is started from.
         usual: where to look otherwise, in order.
-        complain: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
+        warn: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
     """
     if path is not None:
         sockets: tuple[str, ...] = (path,)
@@ -95,7 +95,7 @@ def connect_to(
         while True:
             problems = {}
             for socket in sockets:
-                found = await _try(socket, nursery, complain)
+                found = await _try(socket, nursery, warn)
                 if isinstance(found, Runtime):
                     return found
                 problems[socket] = found
@@ -112,7 +112,7 @@ def socket_path(endpoint: str) -> str:
     return endpoint.removeprefix("unix://").removeprefix("unix:")
 
 
-async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None] | None) -> Runtime | _Problem:
+async def _try(path: str, nursery: trio.Nursery, warn: Callable[[str], None] | None) -> Runtime | _Problem:
     """The runtime, or why there is none at that path."""
     found = _look_at(path)
     if found is not None:
@@ -129,16 +129,16 @@ async def _try(path: str, nursery: trio.Nursery, complain: Callable[[str], None]
             f"accepts connections, but did not answer in {ANSWER_LIMIT:g} s: is the runtime overloaded or stopped?"
         )
     else:
-        own_api = await _own_api(version, channel, complain) if complain else None
+        own_api = await _own_api(version, channel, warn) if warn else None
         return Runtime(service=service, version=version, socket=path, containerd=own_api)
     close.cancel()
     return _Problem(text=problem)
 
 
-async def _own_api(version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]) -> ContainerdApi | None:
+async def _own_api(version: RuntimeVersion, channel: Channel, warn: Callable[[str], None]) -> ContainerdApi | None:
     with trio.move_on_after(ANSWER_LIMIT):
-        return await find_containerd_api(version, channel, complain)
-    complain(f"containerd's own API gave no answer in {ANSWER_LIMIT:g} s: cut pulls begin anew and show no progress")
+        return await find_containerd_api(version, channel, warn)
+    warn(f"containerd's own API gave no answer in {ANSWER_LIMIT:g} s: cut pulls begin anew and show no progress")
     return None
 
 

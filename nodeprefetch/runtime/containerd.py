@@ -29,14 +29,14 @@ Reply = TypeVar("Reply")
 
 
 async def find_containerd_api(
-    version: RuntimeVersion, channel: Channel, complain: Callable[[str], None]
+    version: RuntimeVersion, channel: Channel, warn: Callable[[str], None]
 ) -> ContainerdApi | None:
     """What serves containerd's own API there; None where the runtime is another one, or does not serve it.
 
     Args:
         version: what the runtime said of itself.
         channel: the way to its CRI.
-        complain: hears why the API of a containerd cannot be used.
+        warn: hears why the API of a containerd cannot be used.
     """
     if version.name != "containerd":
         return None
@@ -44,7 +44,7 @@ async def find_containerd_api(
     try:
         await api.leases()
     except RuntimeFaultError as error:
-        complain(f"containerd's own API does not answer, so cut pulls begin anew and show no progress: {error}")
+        warn(f"containerd's own API does not answer, so cut pulls begin anew and show no progress: {error}")
         return None
     return api
 

@@ -17,12 +17,12 @@ class RuntimeGate:
 
     Args:
         service: the runtime.
-        tell: who hears that it went away and came back.
+        emit: who hears that it went away and came back.
     """
 
-    def __init__(self, service: ImageService, tell: Reader) -> None:
+    def __init__(self, service: ImageService, emit: Reader) -> None:
         self._service = service
-        self._tell = tell
+        self._emit = emit
         self._asking = trio.Lock()
 
     async def wait(self) -> None:
@@ -32,13 +32,13 @@ class RuntimeGate:
             if error is None:
                 return
             lost_at = trio.current_time()
-            self._tell(RuntimeLost(error=error))
+            self._emit(RuntimeLost(error=error))
             pause = FIRST_PAUSE
             while error is not None:
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 error = await self._ask()
-            self._tell(RuntimeReturned(after=trio.current_time() - lost_at))
+            self._emit(RuntimeReturned(after=trio.current_time() - lost_at))
 
     async def _ask(self) -> str | None:
         """None when the runtime answered, else what is wrong."""

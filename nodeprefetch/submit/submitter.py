@@ -54,7 +54,7 @@ class Submitter(Reporter):
         protocol: what is spoken there.
         node: the node's real name.
         instance: name of the installation.
-        complain: told what people should know, each thing once. Must not raise.
+        warn: told what people should know, each thing once. Must not raise.
         ca_file: PEM file of the authorities to trust, in place of the system's; for https.
         token_file: file with a bearer token.
         jitter: random numbers from 0 to 1.
@@ -68,7 +68,7 @@ class Submitter(Reporter):
         self,
         endpoint: str,
         *,
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
         node: str,
         instance: str = "",
         protocol: MetricsProtocol = "auto",
@@ -88,7 +88,7 @@ class Submitter(Reporter):
             self._tls = _trust(self._endpoint, ca_file)
         problems.raise_if_any()
         self._open_delivery = open_delivery or self._open
-        self._complain = complain
+        self._warn = warn
         self._complaints: set[str] = set()
         self._pace = ProgressPace(PROGRESS_INTERVAL, trio.current_time, at_once=True)
         self._buffer = Buffer()
@@ -106,7 +106,7 @@ class Submitter(Reporter):
     def __repr__(self) -> str:
         return f"Submitter({str(self._endpoint)!r})"
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Take an event. Does not wait and does not raise."""
         if isinstance(event, RunStarted):
             self._run_id, self._node = event.run_id, event.node
@@ -208,7 +208,7 @@ class Submitter(Reporter):
     def _say(self, about: str, text: str) -> None:
         if about not in self._complaints:
             self._complaints.add(about)
-            self._complain(f"metrics: the aggregator at {self._endpoint} {text}")
+            self._warn(f"metrics: the aggregator at {self._endpoint} {text}")
 
     def _say_what_is_missing(self) -> None:
         dropped, left = self._buffer.dropped, self._outbox.results

@@ -24,7 +24,7 @@ class FakeLookup:
         await trio.lowlevel.checkpoint()
         return self.credentials.pop(0) if self.credentials else None
 
-    def tell(self, credential: Credential, verdict: Verdict) -> None:
+    def report(self, credential: Credential, verdict: Verdict) -> None:
         """Keep it."""
         self.told.append((credential.auth.username, verdict))
 

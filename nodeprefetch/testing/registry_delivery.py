@@ -73,16 +73,16 @@ class Delivery:
             self._send()
         except (_ClientLeftError, OSError):
             self._handler.close_connection = True
-            self._tell(cut_by_client=not self._is_stopping())
+            self._emit(cut_by_client=not self._is_stopping())
 
-    def _tell(self, *, cut_by_client: bool = False) -> None:
+    def _emit(self, *, cut_by_client: bool = False) -> None:
         self._exchange.finish(status=self._status, bytes_sent=self._bytes_sent, cut_by_client=cut_by_client)
 
     def _send(self) -> None:
         fault = self._exchange.fault
         body = self._exchange.answer.body
         if fault.kind is FaultKind.GARBAGE:
-            self._tell()
+            self._emit()
             self._handler.close_connection = True
             self._handler.wfile.write(_NO_HTTP)
             return
@@ -105,7 +105,7 @@ class Delivery:
             return False
         if fault.kind not in (FaultKind.RESET, FaultKind.DROP):
             return False
-        self._tell()
+        self._emit()
         self._handler.close_connection = True
         if fault.kind is FaultKind.RESET:
             # closing with a linger time of zero sends RST in place of FIN
@@ -122,7 +122,7 @@ class Delivery:
             self._handler.send_header(name, value)
         self._handler.send_header("Content-Length", str(length))
         if self._handler.command == "HEAD" or not length:
-            self._tell()
+            self._emit()
         self._handler.end_headers()
 
     def _send_body(self, body: bytes, bytes_per_second: float = 0, *, is_all: bool) -> None:
@@ -131,7 +131,7 @@ class Delivery:
             portion = memoryview(body)[start : start + size]
             if is_all and start + size >= len(body):
                 self._bytes_sent += len(portion)
-                self._tell()
+                self._emit()
                 self._connection.sendall(portion)
                 return
             self._connection.sendall(portion)

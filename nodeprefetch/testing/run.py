@@ -44,7 +44,7 @@ class FakeRun:
             self.settings,
             connect=self._connect,
             credentials=self.credentials,
-            tell=self._tell,
+            emit=self._emit,
             signals=self.signals,
             jitter=self.chance,
         )
@@ -58,7 +58,7 @@ class FakeRun:
         (found,) = (event for event in self.told(ImageFinished) if event.image == image)
         return found
 
-    def _tell(self, event: Event) -> None:
+    def _emit(self, event: Event) -> None:
         self.events.append(event)
         self.times.append(trio.current_time())
 

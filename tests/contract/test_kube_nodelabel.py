@@ -33,21 +33,21 @@ class Labelling:
             "web",
             prefix=PREFIX,
             connect=lambda: connect(environment=api.environment, mount=mount),
-            complain=self.complaints.append,
-            tell=self.told.append,
+            warn=self.complaints.append,
+            emit=self.told.append,
             jitter=lambda: 0.1,
         )
 
     def start(self) -> None:
-        self.label.tell(RunStarted(run_id="r", node="n1", version="1", runtime="c", socket="/s", images=("a:1",)))
-        self.label.tell(AttemptStarted(attempt_id="x", image="a:1", attempt=1, limit=30))
+        self.label.emit(RunStarted(run_id="r", node="n1", version="1", runtime="c", socket="/s", images=("a:1",)))
+        self.label.emit(AttemptStarted(attempt_id="x", image="a:1", attempt=1, limit=30))
 
     def end(self, outcome: Outcome = Outcome.SUCCEEDED, error: str = "") -> None:
         failed = int(outcome is Outcome.FAILED)
-        self.label.tell(
+        self.label.emit(
             ImageFinished(image="a:1", outcome=outcome, policy=PullPolicy.ALWAYS, attempts=1, elapsed=1, error=error)
         )
-        self.label.tell(
+        self.label.emit(
             RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1 - failed, present=0, failed=failed, elapsed=1)
         )
 

@@ -51,7 +51,7 @@ def pull(containerd: Containerd, *images: str) -> Told:
 
     async def main() -> None:
         async with trio.open_nursery() as around:
-            runtime = await connect_to(str(containerd.socket), wait=5, complain=pytest.fail)(around)
+            runtime = await connect_to(str(containerd.socket), wait=5, warn=pytest.fail)(around)
             api = runtime.containerd
             assert api is not None
             for image in images:
@@ -65,7 +65,7 @@ def pull(containerd: Containerd, *images: str) -> Told:
                 retry=POLICY,
                 slots=trio.CapacityLimiter(len(images)),
                 gate=RuntimeGate(runtime.service, events.append),
-                tell=events.append,
+                emit=events.append,
                 progress=watch,
                 unpack_limit=60,
                 leases=GivenLeases(of=lambda image: f"{run}-{image.text}"),

@@ -45,8 +45,8 @@ def older(tmp_path):
 
 
 def submitter(endpoint, said=None, **options):
-    complain = (said if said is not None else []).append
-    return Submitter(endpoint, **{"complain": complain, "node": "n0", "jitter": lambda: 0.1, **options})
+    warn = (said if said is not None else []).append
+    return Submitter(endpoint, **{"warn": warn, "node": "n0", "jitter": lambda: 0.1, **options})
 
 
 @pytest.mark.parametrize("protocol", ["auto", "grpc"])
@@ -80,7 +80,7 @@ async def test_turning_to_the_older_protocol_is_said_once_and_kept(older):
     reporter = submitter(older.endpoint, said)
     async with reporting(reporter, *RUN):
         await until(older.results)
-        reporter.tell(FAILED)
+        reporter.emit(FAILED)
 
     (line,) = said
     assert "does not take our stream" in line
@@ -104,7 +104,7 @@ async def test_an_older_aggregator_that_comes_late_or_is_killed_gets_everything(
         await until(older.results)
         first = older.results()
         await trio.to_thread.run_sync(older.down)
-        reporter.tell(FAILED)
+        reporter.emit(FAILED)
         await trio.sleep(0.05)
         await trio.to_thread.run_sync(older.up)
 
@@ -127,8 +127,8 @@ async def test_a_peer_that_speaks_no_grpc_is_told_of_and_tried_again():
     said = []
     with FakeAggregator() as http_only:
         reporter = submitter(http_only.endpoint, said, protocol="grpc")
-        reporter.tell(STARTED)
-        reporter.tell(PULLED)
+        reporter.emit(STARTED)
+        reporter.emit(PULLED)
         with trio.move_on_after(0.5):
             await reporter.finish()
 

@@ -36,8 +36,8 @@ def aggregator():
 
 
 def submitter(endpoint: str, said: list[str] | None = None, **options) -> Submitter:
-    complain = (said if said is not None else []).append
-    return Submitter(endpoint, **{"complain": complain, "node": "n0", "jitter": lambda: 0.1, **options})
+    warn = (said if said is not None else []).append
+    return Submitter(endpoint, **{"warn": warn, "node": "n0", "jitter": lambda: 0.1, **options})
 
 
 async def seen(aggregator: FakeAggregator, is_so) -> None:
@@ -80,7 +80,7 @@ async def test_all_batches_travel_over_one_connection(aggregator):
     async with reporting(reporter, STARTED):
         for number in range(5):
             await seen(aggregator, lambda it, number=number: len(it.requests) == number + 1)
-            reporter.tell(attempt(number))
+            reporter.emit(attempt(number))
 
     assert 6 == len(aggregator.requests)
     assert 1 == len({request.peer for request in aggregator.requests})
@@ -115,7 +115,7 @@ async def test_an_aggregator_without_a_name_in_dns_costs_nothing():
     reporter = submitter("no-such-host.invalid:8443", said)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
-        reporter.tell(STARTED)
+        reporter.emit(STARTED)
         await until(lambda: said)
         nursery.cancel_scope.cancel()
 
@@ -174,7 +174,7 @@ async def test_a_connection_closed_in_mid_batch_loses_nothing(aggregator, after)
     async with reporting(reporter, STARTED):
         await seen(aggregator, lambda it: it.events)
         for number in range(500):
-            reporter.tell(attempt(number))
+            reporter.emit(attempt(number))
 
     assert [f"a{number}" for number in range(500)] == attempt_ids(aggregator.events)
 
@@ -183,7 +183,7 @@ async def test_an_aggregator_killed_and_restarted_gets_everything_that_was_not_a
     reporter = submitter(aggregator.endpoint)
     async with reporting(reporter, STARTED):
         for number in range(100):
-            reporter.tell(attempt(number))
+            reporter.emit(attempt(number))
             await trio.sleep(0.003)
             if number % 40 == 20:
                 await trio.to_thread.run_sync(aggregator.down)
@@ -199,7 +199,7 @@ async def test_a_slow_aggregator_does_not_slow_who_tells(aggregator):
     async with reporting(reporter, STARTED):
         await seen(aggregator, lambda it: it.requests)
         for number in range(100_000):
-            reporter.tell(attempt(number))
+            reporter.emit(attempt(number))
         assert 1 == len(aggregator.requests)
         aggregator.always = Reply()
         await trio.to_thread.run_sync(aggregator.down)
@@ -211,8 +211,8 @@ async def test_a_slow_aggregator_does_not_slow_who_tells(aggregator):
 async def test_finishing_with_a_dead_aggregator_ends_when_the_caller_says_so():
     said: list[str] = []
     reporter = submitter(FakeAggregator().endpoint, said)
-    reporter.tell(STARTED)
-    reporter.tell(attempt(1))
+    reporter.emit(STARTED)
+    reporter.emit(attempt(1))
     with trio.move_on_after(0.3) as grace:
         await reporter.finish()
 
@@ -223,7 +223,7 @@ async def test_finishing_with_a_dead_aggregator_ends_when_the_caller_says_so():
 async def test_finishing_a_request_without_an_answer_ends_when_the_caller_says_so(aggregator):
     aggregator.always = Reply(after=30)
     reporter = submitter(aggregator.endpoint)
-    reporter.tell(STARTED)
+    reporter.emit(STARTED)
     with trio.move_on_after(0.3) as grace:
         await reporter.finish()
 
@@ -233,7 +233,7 @@ async def test_finishing_a_request_without_an_answer_ends_when_the_caller_says_s
 async def test_what_was_under_way_when_the_run_was_cut_is_sent_again_at_the_end(aggregator):
     aggregator.script.append(Reply(status=500, after=30))
     reporter = submitter(aggregator.endpoint)
-    reporter.tell(STARTED)
+    reporter.emit(STARTED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
         await seen(aggregator, lambda it: it.requests)
@@ -290,7 +290,7 @@ async def test_who_has_spoken_our_stream_is_doubted_only_for_a_clear_sign(aggreg
     reporter = submitter(aggregator.endpoint, said)
     async with reporting(reporter, STARTED):
         await seen(aggregator, lambda it: it.events)
-        reporter.tell(attempt(1))
+        reporter.emit(attempt(1))
 
     assert ["a1"] == attempt_ids(aggregator.events)
     assert is_clear == ("trying the older gRPC" in said[0])
@@ -301,8 +301,8 @@ async def test_a_lost_acknowledgement_makes_a_repetition_and_no_loss(aggregator)
     reporter = submitter(aggregator.endpoint)
     async with reporting(reporter, STARTED):
         await seen(aggregator, lambda it: it.events)
-        reporter.tell(attempt(1))
-        reporter.tell(FINISHED)
+        reporter.emit(attempt(1))
+        reporter.emit(FINISHED)
 
     assert [STARTED, FINISHED, FINISHED] == [event for event in aggregator.events if event in (STARTED, FINISHED)]
     assert ["a1", "a1"] == attempt_ids(aggregator.events)
@@ -318,7 +318,7 @@ async def test_no_connection_is_left_at_the_end(aggregator):
 async def test_no_connection_is_left_when_it_is_cut_in_mid_request(aggregator):
     aggregator.always = Reply(after=1)
     reporter = submitter(aggregator.endpoint)
-    reporter.tell(STARTED)
+    reporter.emit(STARTED)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
         await seen(aggregator, lambda it: it.requests)
@@ -349,7 +349,7 @@ async def test_an_answer_without_an_end_does_not_hold_up_the_next_batch():
         port = await nursery.start(serve)
         reporter = submitter(f"127.0.0.1:{port}")
         for event in (STARTED, *map(attempt, range(600))):
-            reporter.tell(event)
+            reporter.emit(event)
         with trio.fail_after(300):
             await reporter.finish()
         nursery.cancel_scope.cancel()

@@ -40,13 +40,13 @@ def tls_aggregator(authority):
 
 
 def submitter(endpoint, said=None, **options):
-    complain = (said if said is not None else []).append
-    return Submitter(endpoint, **{"complain": complain, "node": "n0", "jitter": lambda: 0.1, **options})
+    warn = (said if said is not None else []).append
+    return Submitter(endpoint, **{"warn": warn, "node": "n0", "jitter": lambda: 0.1, **options})
 
 
 async def deliver(reporter, *events):
     for event in events:
-        reporter.tell(event)
+        reporter.emit(event)
     with trio.fail_after(300):
         await reporter.finish()
 
@@ -65,10 +65,10 @@ async def test_an_aggregator_killed_and_restarted_is_found_again_over_tls(tls_ag
     reporter = submitter(tls_aggregator.endpoint, ca_file=ca_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
-        reporter.tell(STARTED)
+        reporter.emit(STARTED)
         await trio.to_thread.run_sync(tls_aggregator.wait_until, lambda it: it.events)
         await trio.to_thread.run_sync(tls_aggregator.down)
-        reporter.tell(FINISHED)
+        reporter.emit(FINISHED)
         await trio.sleep(0.02)
         tls_aggregator.up()
         with trio.fail_after(300):
@@ -80,7 +80,7 @@ async def test_an_aggregator_killed_and_restarted_is_found_again_over_tls(tls_ag
 async def test_an_aggregator_whose_authority_is_not_trusted_gets_nothing(tls_aggregator):
     said = []
     reporter = submitter(tls_aggregator.endpoint, said)
-    reporter.tell(STARTED)
+    reporter.emit(STARTED)
     with trio.move_on_after(1):
         await reporter.finish()
 
@@ -94,7 +94,7 @@ async def test_a_handshake_that_hangs_leaves_no_open_connection(ca_file):
         (listener,) = await nursery.start(partial(trio.serve_tcp, say_nothing, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
         reporter = submitter(f"https://localhost:{port}", ca_file=ca_file)
-        reporter.tell(STARTED)
+        reporter.emit(STARTED)
         with trio.move_on_after(0.2) as grace:
             await reporter.finish()
         nursery.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodeprefetch.events import Event, Telling
+from nodeprefetch.events import Emitter, Event
 from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.disk_space import space_at
@@ -154,8 +154,8 @@ async def pull_with_leases(node: SmallNode, names: list[str]) -> list[Pull]:
         service, api = CriImageService(channel), ContainerdClient(channel)
         for image in images:
             await api.create_lease(image.path, expires_at=time.time() + 600, labels={})
-        disk = await open_disk_guard(DiskFloor(size=FLOOR), None, service=service, images=names, tell=events.append)
-        progress = ProgressWatch(api, Telling(events.append, disk.hear), limit=30)
+        disk = await open_disk_guard(DiskFloor(size=FLOOR), None, service=service, images=names, emit=events.append)
+        progress = ProgressWatch(api, Emitter(events.append, disk.hear), limit=30)
         await nursery.start(progress.run)
         nursery.start_soon(disk.run)
         around = Surroundings(
@@ -165,7 +165,7 @@ async def pull_with_leases(node: SmallNode, names: list[str]) -> list[Pull]:
             retry=RetryPolicy(initial_delay=0.2, max_delay=0.2),
             slots=trio.CapacityLimiter(math.inf),
             gate=RuntimeGate(service, events.append),
-            tell=events.append,
+            emit=events.append,
             progress=progress,
             unpack_limit=60,
             leases=GivenLeases(of=lambda image: image.path),

@@ -253,7 +253,7 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
     """How the attempts of a pull ended, whose clock is put right when its first lease has expired; and its leases."""
     behind, events = 2 * 3600.0, list[Event]()
     async with trio.open_nursery() as around:
-        runtime = await connect_to(str(node.containerd.socket), wait=5, complain=pytest.fail)(around)
+        runtime = await connect_to(str(node.containerd.socket), wait=5, warn=pytest.fail)(around)
         api = runtime.containerd
         assert api is not None
         leases = Leases(
@@ -272,7 +272,7 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
             jitter=longest,
             slots=trio.CapacityLimiter(1),
             gate=RuntimeGate(runtime.service, events.append),
-            tell=events.append,
+            emit=events.append,
             progress=ProgressWatch(None, events.append, limit=30),
             unpack_limit=60,
             leases=leases,

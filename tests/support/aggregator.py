@@ -28,7 +28,7 @@ async def main():
         bind="127.0.0.1", http_port=int(sys.argv[2]), grpc_port=0, data_dir=Path(sys.argv[1])
     )
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        await serve(settings, announce=lambda line: print(line, flush=True), stop=signals)
+        await serve(settings, log=lambda line: print(line, flush=True), stop=signals)
 
 trio.run(main)
 """
@@ -88,7 +88,7 @@ def running_aggregator(
 
     async def main() -> None:
         tokens.put(trio.lowlevel.current_trio_token())
-        await serve(settings, announce=lines.put, stop=stop, reviewer=reviewer)
+        await serve(settings, log=lines.put, stop=stop, reviewer=reviewer)
 
     def run() -> None:
         try:

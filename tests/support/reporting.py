@@ -26,7 +26,7 @@ async def reporting(reporter: Reporter, *events: Event) -> AsyncGenerator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reporter.run)
         for event in events:
-            reporter.tell(event)
+            reporter.emit(event)
         yield
         with trio.fail_after(_PATIENCE):
             await reporter.finish()

@@ -250,7 +250,7 @@ async def test_a_signals_number_ends_it_and_comes_back():
 
     lines = []
     async with aclosing(signals()) as stop:
-        assert 15 == await serve(on_any_port(), announce=lines.append, stop=stop)
+        assert 15 == await serve(on_any_port(), log=lines.append, stop=stop)
     assert ["reading and submission on http://127.0.0.1", "submission on http://127.0.0.1"] == [
         line.rpartition(":")[0] for line in lines
     ]

@@ -282,7 +282,7 @@ async def test_a_containerd_that_serves_cri_alone_is_told_of_once_and_goes_on(cr
     said = []
 
     async with trio.open_nursery() as nursery:
-        runtime = await connect_to(str(cri_server.socket), wait=0, complain=said.append)(nursery)
+        runtime = await connect_to(str(cri_server.socket), wait=0, warn=said.append)(nursery)
         await runtime.service.list_images()
         nursery.cancel_scope.cancel()
 

@@ -43,7 +43,7 @@ class Counting:
 async def cache_of(provider):
     complaints: list[str] = []
     async with trio.open_nursery() as nursery:
-        cache = ProviderCache("p", provider, nursery=nursery, complain=complaints.append)
+        cache = ProviderCache("p", provider, nursery=nursery, warn=complaints.append)
         cache.complaints = complaints
         yield cache
         nursery.cancel_scope.cancel()

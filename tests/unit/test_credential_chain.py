@@ -69,7 +69,7 @@ async def all_of(chain, image=IMAGE, verdict=Verdict.UNDECIDED):
     with chain.look_up(image) as lookup:
         while (one := await lookup.next()) is not None:
             found.append((trio.current_time(), one.auth.username))
-            lookup.tell(one, verdict)
+            lookup.report(one, verdict)
         return found, lookup.is_complete
 
 
@@ -185,7 +185,7 @@ async def test_a_credential_that_worked_comes_before_one_that_was_refused(autoju
     async with chain_of(plugin("a", Scripted(["stale", "good"]))) as chain:
         with chain.look_up(IMAGE) as lookup:
             for verdict in (Verdict.REFUSED, Verdict.WORKED):
-                lookup.tell(await lookup.next(), verdict)
+                lookup.report(await lookup.next(), verdict)
 
         found, _ = await all_of(chain, ImageRef.parse("quay.io/team/other:1"))
 
@@ -196,7 +196,7 @@ async def test_what_was_learnt_at_one_registry_says_nothing_of_another(autojump_
     provider = Scripted(["stale", "good"], key="*.io", cache_key_type=CacheKeyType.GLOBAL)
     async with chain_of(plugin("a", provider)) as chain:
         with chain.look_up(IMAGE) as lookup:
-            lookup.tell(await lookup.next(), Verdict.REFUSED)
+            lookup.report(await lookup.next(), Verdict.REFUSED)
 
         found, _ = await all_of(chain, ImageRef.parse("ghcr.io/a:1"))
 
@@ -207,7 +207,7 @@ async def test_a_more_specific_credential_stays_first_though_it_was_refused(auto
     specific, general = Scripted(["specific"], key="quay.io/team"), Scripted(["general"])
     async with chain_of(plugin("a", specific, general)) as chain:
         with chain.look_up(IMAGE) as lookup:
-            lookup.tell(await lookup.next(), Verdict.REFUSED)
+            lookup.report(await lookup.next(), Verdict.REFUSED)
 
         found, _ = await all_of(chain, ImageRef.parse("quay.io/team/other:1"))
 
@@ -225,10 +225,10 @@ async def test_many_images_with_one_stale_credential_cost_one_refusal(autojump_c
                     tried.append(one.auth.username)
                     if one.auth.username == "good":
                         await trio.sleep(5)
-                        lookup.tell(one, Verdict.WORKED)
+                        lookup.report(one, Verdict.WORKED)
                         return
                     await trio.sleep(0.5)
-                    lookup.tell(one, Verdict.REFUSED)
+                    lookup.report(one, Verdict.REFUSED)
 
         for number in range(50):
             nursery.start_soon(pull, ImageRef.parse(f"quay.io/team/app{number}:1"))
@@ -288,7 +288,7 @@ async def test_a_credential_refused_long_after_it_was_asked_for_is_asked_for_aga
             old = await lookup.next()
             provider.users = ["new"]
             await trio.sleep(30)
-            lookup.tell(old, Verdict.REFUSED)
+            lookup.report(old, Verdict.REFUSED)
             new = await lookup.next()
 
     assert auth("new") == new.auth
@@ -298,7 +298,7 @@ async def test_a_credential_refused_long_after_it_was_asked_for_is_asked_for_aga
 async def test_everything_known_to_match_can_be_shown(autojump_clock):
     async with chain_of(plugin("a", Scripted(["one"])), plugin("b", Scripted(["two"]))) as chain:
         with chain.look_up(IMAGE) as lookup:
-            lookup.tell(await lookup.next(), Verdict.WORKED)
+            lookup.report(await lookup.next(), Verdict.WORKED)
 
             assert ["a quay.io (password)", "b quay.io (password)"] == [str(one) for one in lookup.matched]
 
@@ -307,7 +307,7 @@ async def test_a_look_up_that_is_left_waits_for_nobody(autojump_clock):
     slow = Scripted(["one"], delay=50)
     async with chain_of(plugin("slow", slow), plugin("b", Scripted(["two"]))) as chain:
         with chain.look_up(IMAGE) as lookup:
-            lookup.tell(await lookup.next(), Verdict.WORKED)
+            lookup.report(await lookup.next(), Verdict.WORKED)
             assert not lookup.is_complete
 
     assert 3 == trio.current_time()

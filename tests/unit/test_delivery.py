@@ -14,7 +14,7 @@ class Slow:
         self.ran = self.finished = False
         self.cut = False
 
-    def tell(self, _event):
+    def emit(self, _event):
         pass
 
     async def run(self):
@@ -99,7 +99,7 @@ async def test_one_that_raises_harms_neither_the_block_nor_others_and_is_named(a
     one = Slow(3)
     said = []
 
-    async with reporting([Broken(0), one], grace=15, complain=said.append):
+    async with reporting([Broken(0), one], grace=15, warn=said.append):
         await trio.sleep(10)
 
     assert one.finished

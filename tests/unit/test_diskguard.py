@@ -70,7 +70,7 @@ def disk() -> Disk:
 async def play(disk: Disk, images: str, script) -> None:
     """Start a pull of each image (a letter) of 100 s, and let a script tell what comes."""
     async with trio.open_nursery() as nursery:
-        guard = DiskGuard(disk.measure, DiskFloor(size=10 * GIB), images=list(images), tell=disk.told.append)
+        guard = DiskGuard(disk.measure, DiskFloor(size=10 * GIB), images=list(images), emit=disk.told.append)
         looking = await nursery.start(_run, guard)
         async with trio.open_nursery() as pulls:
             for image in images:

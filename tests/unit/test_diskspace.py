@@ -17,7 +17,7 @@ from nodeprefetch.values.sizes import DiskFloor
 
 async def guard_of(service: FakeImageService, path: str | None = None) -> list[Notice]:
     told: list[Event] = []
-    await open_disk_guard(DiskFloor(percent=5), path, service=service, images=[], tell=told.append)
+    await open_disk_guard(DiskFloor(percent=5), path, service=service, images=[], emit=told.append)
     return [event for event in told if isinstance(event, Notice)]
 
 
@@ -90,7 +90,7 @@ async def test_without_the_flag_nobody_is_asked():
     service = FakeImageService()
     told: list[Event] = []
 
-    await open_disk_guard(None, None, service=service, images=[], tell=told.append)
+    await open_disk_guard(None, None, service=service, images=[], emit=told.append)
 
     assert ([], []) == (told, service.asked)
 

@@ -35,9 +35,9 @@ TIME = "2023-11-14T22:13:20.250Z"
 
 def lines(*events: Event, style: LogFormat = LogFormat.LOGFMT) -> list[str]:
     written: list[str] = []
-    tell = log_to(lambda text, _importance: written.append(text), style)
+    emit = log_to(lambda text, _importance: written.append(text), style)
     for event in events:
-        tell(event)
+        emit(event)
     return written
 
 
@@ -246,12 +246,12 @@ def progress_lines(interval: float, *moments: float) -> list[float]:
     now = 100.0
     written: list[float] = []
     moment = -1.0
-    tell = log_to(lambda _text, _importance: written.append(moment), progress_interval=interval, clock=lambda: now)
-    tell(AttemptStarted(**ATTEMPT))
+    emit = log_to(lambda _text, _importance: written.append(moment), progress_interval=interval, clock=lambda: now)
+    emit(AttemptStarted(**ATTEMPT))
     written.clear()
     for moment in moments:
         now = 100 + moment
-        tell(Progress(attempt_id="x", image="a:1", phase=Phase.DOWNLOADING))
+        emit(Progress(attempt_id="x", image="a:1", phase=Phase.DOWNLOADING))
     return written
 
 

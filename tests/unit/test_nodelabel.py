@@ -106,34 +106,34 @@ class Labelling:
             instance,
             prefix="nodeprefetch.io",
             connect=nodes.connect,
-            complain=self.complaints.append,
-            tell=self.hear,
+            warn=self.complaints.append,
+            emit=self.hear,
             jitter=lambda: jitter,
             clock=lambda: 1_700_000_000,
         )
 
     def hear(self, event: Event) -> None:
         self.told.append(event)
-        self.label.tell(event)
+        self.label.emit(event)
 
     def said(self) -> list[tuple[str, str]]:
         return [(each.value, each.error) for each in self.told]
 
     def start(self, *images: str) -> None:
-        self.label.tell(
+        self.label.emit(
             RunStarted(run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=images)
         )
 
     def attempt(self, image: str = "a:1") -> None:
-        self.label.tell(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30))
+        self.label.emit(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30))
 
     def end_image(self, image: str, outcome: Outcome, error: str = "") -> None:
-        self.label.tell(
+        self.label.emit(
             ImageFinished(image=image, outcome=outcome, policy=PullPolicy.ALWAYS, attempts=1, elapsed=1, error=error)
         )
 
     def end(self, end: RunEnd = RunEnd.FINISHED, *, failed: int = 0) -> None:
-        self.label.tell(RunFinished(run_id="r", end=end, succeeded=1, present=0, failed=failed, elapsed=2))
+        self.label.emit(RunFinished(run_id="r", end=end, succeeded=1, present=0, failed=failed, elapsed=2))
 
 
 async def test_a_run_whose_images_are_all_present_is_labelled_succeeded(autojump_clock):

@@ -60,7 +60,7 @@ class Watched:
         async with trio.open_nursery() as background:
             watch = ProgressWatch(
                 self.api,
-                self.tell,
+                self.emit,
                 kind=self.kind,
                 limit=self.retry.first_timeout,
                 shares_downloads=self.shares_downloads,
@@ -72,8 +72,8 @@ class Watched:
                 credentials=FakeCredentialSource(),
                 retry=self.retry,
                 slots=trio.CapacityLimiter(math.inf),
-                gate=RuntimeGate(self.service, self.tell),
-                tell=self.tell,
+                gate=RuntimeGate(self.service, self.emit),
+                emit=self.emit,
                 progress=watch,
                 unpack_limit=600,
                 leases=GivenLeases(of=self.lease),
@@ -86,7 +86,7 @@ class Watched:
                     pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, around)
             background.cancel_scope.cancel()
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self.events.append(event)
         self.times.append(trio.current_time())
 

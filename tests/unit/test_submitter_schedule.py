@@ -66,11 +66,10 @@ class Script:
 
 
 def submitter(script, said=None, **options):
-    complain = (said if said is not None else []).append
+    warn = (said if said is not None else []).append
     return Submitter(
         "host:1",
-        **{"complain": complain, "node": "n0", "instance": "i0", "jitter": lambda: 1.0, "open_delivery": script}
-        | options,
+        **{"warn": warn, "node": "n0", "instance": "i0", "jitter": lambda: 1.0, "open_delivery": script} | options,
     )
 
 
@@ -85,7 +84,7 @@ async def test_an_event_goes_at_once_when_nothing_is_under_way_and_else_with_the
     async with reporting(reporter, STARTED):
         for moment, name in ((5, "a"), (5.2, "b"), (5.8, "c")):
             await trio.sleep(moment - trio.current_time())
-            reporter.tell(attempt(name))
+            reporter.emit(attempt(name))
 
     assert pytest.approx([0, 5, 6]) == script.times
     assert [1, 1, 2] == [len(batch.events) for batch in script.batches]
@@ -106,7 +105,7 @@ async def test_events_wait_for_the_run_to_have_a_name(autojump_clock):
     async with reporting(reporter, Notice(message="early")):
         await trio.sleep(10)
         assert [] == script.batches
-        reporter.tell(STARTED)
+        reporter.emit(STARTED)
         await trio.sleep(10)
 
     (batch,) = script.batches
@@ -158,7 +157,7 @@ async def test_a_request_without_an_answer_is_cut_after_ten_seconds(autojump_clo
     async with trio.open_nursery() as nursery:
         reporter = submitter(script, said)
         nursery.start_soon(reporter.run)
-        reporter.tell(STARTED)
+        reporter.emit(STARTED)
         await trio.sleep(22)
         nursery.cancel_scope.cancel()
 
@@ -179,7 +178,7 @@ async def test_at_the_end_a_long_pause_is_cut_short(autojump_clock):
 async def test_finishing_sends_what_is_left_when_the_run_was_cut(autojump_clock):
     script = Script(takes=5)
     reporter = submitter(script)
-    reporter.tell(STARTED)
+    reporter.emit(STARTED)
     with trio.move_on_after(2):
         await reporter.run()
     await reporter.finish()
@@ -193,7 +192,7 @@ async def test_the_end_waits_for_all_to_be_acknowledged(autojump_clock):
     reporter = submitter(script)
     async with reporting(reporter, STARTED):
         await trio.sleep(1)
-        reporter.tell(FINISHED)
+        reporter.emit(FINISHED)
 
     assert [STARTED, FINISHED] == script.events
     assert 6 == trio.current_time()
@@ -202,9 +201,9 @@ async def test_the_end_waits_for_all_to_be_acknowledged(autojump_clock):
 async def test_what_did_not_arrive_is_said_at_the_end(autojump_clock):
     said = []
     reporter = submitter(Script(*[Unavailable("down")] * 99), said)
-    reporter.tell(STARTED)
-    reporter.tell(attempt("a"))
-    reporter.tell(Notice(message="not a result"))
+    reporter.emit(STARTED)
+    reporter.emit(attempt("a"))
+    reporter.emit(Notice(message="not a result"))
     with trio.move_on_after(15) as grace:
         await reporter.finish()
 
@@ -224,7 +223,7 @@ async def test_results_that_had_to_go_are_counted_once_at_the_end(autojump_clock
     async with reporting(reporter, STARTED):
         await trio.sleep(1)
         for number in range(25):
-            reporter.tell(attempt(str(number)))
+            reporter.emit(attempt(str(number)))
     await reporter.finish()
 
     assert ["15 oldest"] == [line.partition("the ")[2].partition("the ")[2].partition(" results")[0] for line in said]
@@ -242,7 +241,7 @@ async def test_each_trouble_is_said_once(autojump_clock):
 
 async def test_a_complaint_that_becomes_an_event_is_delivered_too(autojump_clock):
     script = Script(Unavailable("a"))
-    reporter = submitter(script, complain=lambda text: reporter.tell(Notice(message=text)))
+    reporter = submitter(script, warn=lambda text: reporter.emit(Notice(message=text)))
     async with reporting(reporter, STARTED):
         await trio.sleep(5)
 
@@ -277,7 +276,7 @@ async def test_a_peer_of_the_older_protocol_is_spoken_to_in_it_for_the_rest_of_t
     reporter = submitter(script, said)
     async with reporting(reporter, STARTED):
         await trio.sleep(1)
-        reporter.tell(FINISHED)
+        reporter.emit(FINISHED)
 
     assert ["http", "grpc", "grpc"] == script.wires
     assert [0, 0, 1] == script.times
@@ -308,7 +307,7 @@ async def test_protocols_alternate_while_none_works(autojump_clock):
 )
 async def test_the_older_protocol_is_tried_only_where_it_can_be_spoken(autojump_clock, endpoint, protocol, wires):
     script = Script(Foreign("x"))
-    reporter = Submitter(endpoint, complain=lambda _: None, node="n", protocol=protocol, open_delivery=script)
+    reporter = Submitter(endpoint, warn=lambda _: None, node="n", protocol=protocol, open_delivery=script)
     async with reporting(reporter, STARTED):
         await trio.sleep(100)
 
@@ -318,7 +317,7 @@ async def test_the_older_protocol_is_tried_only_where_it_can_be_spoken(autojump_
 async def test_telling_a_hundred_thousand_events_waits_for_nothing(autojump_clock):
     reporter = submitter(Script(takes=5))
     for number in range(100_000):
-        reporter.tell(attempt(str(number)))
+        reporter.emit(attempt(str(number)))
 
     assert 0 == trio.current_time()
     assert 100_000 == reporter._outbox.results
@@ -334,7 +333,7 @@ def test_the_limit_of_a_request_is_below_the_grace_given_at_the_end():
 
 def test_an_unknown_event_is_sent():
     reporter = submitter(Script())
-    reporter.tell(Event())
+    reporter.emit(Event())
 
     assert 1 == len(reporter._buffer)
 
@@ -345,9 +344,9 @@ async def test_how_far_an_attempt_is_goes_out_every_five_seconds(autojump_clock)
     sender = submitter(script)
 
     async with reporting(sender):
-        sender.tell(STARTED)
+        sender.emit(STARTED)
         for second in range(12):
-            sender.tell(Progress(attempt_id="x", image="a", phase=Phase.DOWNLOADING, done_bytes=second))
+            sender.emit(Progress(attempt_id="x", image="a", phase=Phase.DOWNLOADING, done_bytes=second))
             await trio.sleep(1)
 
     assert [0, 5, 10] == [event.done_bytes for event in script.events if isinstance(event, Progress)]
@@ -357,11 +356,11 @@ async def test_how_far_an_attempt_is_goes_out_every_five_seconds(autojump_clock)
 class Label:
     """A stand-in for the node label: says at its end that it is written."""
 
-    def __init__(self, takes, tell):
+    def __init__(self, takes, emit):
         self.takes = takes
-        self.tell_label = tell
+        self.tell_label = emit
 
-    def tell(self, event):
+    def emit(self, event):
         pass
 
     async def run(self):
@@ -380,9 +379,9 @@ async def test_the_label_is_delivered_last_and_holds_nothing_up(autojump_clock, 
     script = Script()
     sender = submitter(script)
 
-    async with around_a_run([sender], grace=15, speakers=[Label(takes, sender.tell)]):
-        sender.tell(STARTED)
-        sender.tell(FINISHED)
+    async with around_a_run([sender], grace=15, speakers=[Label(takes, sender.emit)]):
+        sender.emit(STARTED)
+        sender.emit(FINISHED)
 
     assert [STARTED, FINISHED] == script.events[:2]
     assert ["NodeLabelled"] == [type(event).__name__ for event in script.events[2:]]
@@ -396,7 +395,7 @@ async def test_the_end_of_the_run_ends_a_long_pause(autojump_clock):
 
     async with reporting(sender, STARTED):
         await trio.sleep(4)
-        sender.tell(FINISHED)
+        sender.emit(FINISHED)
         await trio.sleep(1)
 
     assert [0, 0.5, 1.5, 3.5, 4] == script.times[:5]

@@ -185,13 +185,13 @@ def test_the_last_state_and_the_errors_in_full_stay_on_the_terminal():
     stream = io.StringIO()
     console = Console(file=stream, width=100, height=5, force_terminal=True)
 
-    with live_table(console) as tell:
-        tell(started("a:1", "b:1", "c:1"))
-        tell(Notice(message="take care"))
+    with live_table(console) as emit:
+        emit(started("a:1", "b:1", "c:1"))
+        emit(Notice(message="take care"))
         for name in ("a:1", "b:1"):
-            tell(finished(name, Outcome.SUCCEEDED))
-        tell(finished("c:1", Outcome.FAILED, error="not there", reason="not_found"))
-        tell(RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=2, present=0, failed=1, elapsed=5))
+            emit(finished(name, Outcome.SUCCEEDED))
+        emit(finished("c:1", Outcome.FAILED, error="not there", reason="not_found"))
+        emit(RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=2, present=0, failed=1, elapsed=5))
 
     shown = stream.getvalue()
     assert "take care" in shown
@@ -219,11 +219,11 @@ def test_a_terminal_that_takes_nothing_holds_neither_the_run_nor_its_end_up():
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb"):
         console = Console(file=stream, width=100, height=5, force_terminal=True)
-        with live_table(console, grace=0.01) as tell:
-            tell(started("a" * 200_000))
+        with live_table(console, grace=0.01) as emit:
+            emit(started("a" * 200_000))
             for number in range(3000):
-                tell(Notice(message=f"{number}"))
-            tell(finished("a" * 200_000, Outcome.FAILED, error="not there"))
+                emit(Notice(message=f"{number}"))
+            emit(finished("a" * 200_000, Outcome.FAILED, error="not there"))
 
         assert any(thread.name == "table" for thread in threading.enumerate())
 

@@ -1,6 +1,6 @@
 """Readers are told one after another, and none of them harms another."""
 
-from nodeprefetch.events import Notice, Telling
+from nodeprefetch.events import Emitter, Notice
 
 EVENT = Notice(message="hello")
 
@@ -21,10 +21,10 @@ class Sulky:
 
 def test_a_reader_that_raises_keeps_nothing_from_the_others_and_is_named_once():
     told: list[Notice] = []
-    tell = Telling(Sulky(99), told.append)
+    emit = Emitter(Sulky(99), told.append)
 
-    tell(EVENT)
-    tell(EVENT)
+    emit(EVENT)
+    emit(EVENT)
 
     complaint, first, second = told
     assert (EVENT, EVENT) == (first, second)
@@ -34,9 +34,9 @@ def test_a_reader_that_raises_keeps_nothing_from_the_others_and_is_named_once():
 
 def test_a_reader_that_raised_hears_what_comes_after():
     reader = Sulky(2)  # at the event, and at what is said of that
-    tell = Telling(reader)
+    emit = Emitter(reader)
 
-    tell(EVENT)
-    tell(EVENT)
+    emit(EVENT)
+    emit(EVENT)
 
     assert 1 == reader.told

@@ -78,14 +78,14 @@ class TokenFile:
 
 
 def make_authenticator(
-    settings: AggregatorSettings, reviewer: TokenReviewer | None, announce: Callable[[str], None]
+    settings: AggregatorSettings, reviewer: TokenReviewer | None, log: Callable[[str], None]
 ) -> Authenticator:
     """What the settings ask for.
 
     Args:
         settings: how to serve.
         reviewer: asks the API server about tokens; for `--auth kubernetes`.
-        announce: takes a line for people.
+        log: takes a line for people.
 
     Raises:
         UsageError: something it needs is missing.
@@ -97,7 +97,7 @@ def make_authenticator(
     if settings.auth is AuthMode.KUBERNETES:
         if reviewer is None:
             raise UsageError(["--auth kubernetes needs an API server to ask about tokens"])
-        return ServiceAccounts(reviewer, settings.auth_audience, settings.auth_service_account, announce)
+        return ServiceAccounts(reviewer, settings.auth_audience, settings.auth_service_account, log)
     if settings.auth_read:
         raise UsageError(["--auth-read needs --auth token-file or --auth kubernetes: with --auth none anyone can read"])
     return Anyone()

@@ -86,14 +86,14 @@ class ServiceAccounts:
         reviewer: asks it.
         audience: whom tokens must be meant for.
         account: `namespace:name` of the only one let in; empty: any user.
-        announce: takes a line for people when the API server cannot be asked, and when it can again.
+        log: takes a line for people when the API server cannot be asked, and when it can again.
     """
 
-    def __init__(self, reviewer: TokenReviewer, audience: str, account: str, announce: Callable[[str], None]) -> None:
+    def __init__(self, reviewer: TokenReviewer, audience: str, account: str, log: Callable[[str], None]) -> None:
         self._reviewer = reviewer
         self._audience = audience
         self._username = f"system:serviceaccount:{account}" if account else ""
-        self._announce = announce
+        self._log = log
         self._good: OrderedDict[bytes, _Known] = OrderedDict()
         self._bad: OrderedDict[bytes, _Known] = OrderedDict()
         self._questions: dict[bytes, _Question] = {}
@@ -182,13 +182,13 @@ class ServiceAccounts:
             at_once.release()
         if self._is_lost:
             self._is_lost = False
-            self._announce("the API server reviews tokens again")
+            self._log("the API server reviews tokens again")
         self._remember(key, review)
 
     def _lost(self, why: str) -> RefusedError:
         if not self._is_lost:
             self._is_lost = True
-            self._announce(f"the API server cannot review tokens: {why} (new submitters are answered 503 until it can)")
+            self._log(f"the API server cannot review tokens: {why} (new submitters are answered 503 until it can)")
         return RefusedError(
             503, "no_review", f"the API server could not be asked about the token: {why}", retry_after=5
         )

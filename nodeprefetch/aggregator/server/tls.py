@@ -38,7 +38,7 @@ def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
 
 
 async def renew(
-    context: ssl.SSLContext, settings: AggregatorSettings, announce: Callable[[str], None], every: float = _LOOK_EVERY
+    context: ssl.SSLContext, settings: AggregatorSettings, log: Callable[[str], None], every: float = _LOOK_EVERY
 ) -> None:
     """Load the certificate again whenever its files change, until cancelled. New connections get the new one.
 
@@ -59,9 +59,9 @@ async def renew(
             _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *files)
             _load(context, *files)
         except OSError as error:
-            announce(f"the renewed certificate cannot be used, the old one stays: {error}")
+            log(f"the renewed certificate cannot be used, the old one stays: {error}")
         else:
-            announce("the certificate was renewed")
+            log("the certificate was renewed")
 
 
 def _content(path: Path) -> bytes:

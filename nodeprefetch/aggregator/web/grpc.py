@@ -114,7 +114,7 @@ class MetricsRoute:
         receipt = await self._service.ingest.submit(submissions_of(results))
         self._service.counters.accepted["grpc"] += receipt.accepted
         self._service.counters.duplicates["grpc"] += receipt.duplicates
-        self._service.tell(f"stored {receipt.accepted} results by gRPC, {receipt.duplicates} replaced")
+        self._service.debug(f"stored {receipt.accepted} results by gRPC, {receipt.duplicates} replaced")
 
 
 def _no_grpc(scope: Scope, headers: dict[str, str]) -> RefusedError | None:

@@ -42,7 +42,7 @@ class Service:
         """What is too much."""
         return self.settings.bounds
 
-    def tell(self, line: str) -> None:
+    def debug(self, line: str) -> None:
         """A line for `--debug`."""
         if self.settings.debug:
             self.log(line)

@@ -130,5 +130,5 @@ async def submit(service: Service, request: Request) -> Response:
     service.counters.requests["http"] += 1
     service.counters.accepted["http"] += receipt.accepted
     service.counters.duplicates["http"] += receipt.duplicates
-    service.tell(f"stored {receipt.accepted} events, {receipt.duplicates} known, of {[b.node for b in batches][:5]}")
+    service.debug(f"stored {receipt.accepted} events, {receipt.duplicates} known, of {[b.node for b in batches][:5]}")
     return json_answer({"accepted": receipt.accepted, "duplicates": receipt.duplicates})
