@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy_gen import __version__
-from deploy_gen.list_lines import STANDARD_INPUT, read_lines
+from deploy_gen.list_lines import STANDARD_INPUT, first_problems, read_lines
 from deploy_gen.problems import InputError
 
 DEFAULT_REPOSITORY = "ghcr.io/nodeprefetch/nodeprefetch"
@@ -24,9 +24,6 @@ _DIGEST = r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})"
 _REFERENCE = re.compile(
     rf"(?P<repository>(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
-MOST_PROBLEMS = 50
-"""Of a list that are named."""
-
 _FULL_TAG = re.compile(_TAG)
 _PSEUDO_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+-[0-9]+\.[0-9]+-([a-f0-9]{7,})")
 _SHORT_HASH, _REPOSITORY_LIMIT = 7, 255
@@ -103,10 +100,8 @@ def read_list(file: str) -> str:
     invalid = ((line, name) for line, name in lines.names if not _REFERENCE.fullmatch(name))
     named = ((line, f"{where}:{line}: {name!r} is not a valid image name") for line, name in invalid)
     problems = [problem for _, problem in sorted((*lines.problems, *named), key=lambda problem: problem[0])]
-    if len(problems) > MOST_PROBLEMS:
-        problems[MOST_PROBLEMS:] = [f"… and {len(problems) - MOST_PROBLEMS} more lines like these"]
     if problems:
-        raise InputError(*problems)
+        raise InputError(*first_problems(problems))
     if not lines.names:
         raise InputError(f"{where}: there is no image in it")
     return text

@@ -1,21 +1,24 @@
-"""Lines of an image list: the name in each, or what people's lists hold in its place and the command that converts it.
+"""Reads the lines of an image list: an image name each, or another format and the command that converts it.
 
-This text stands in `nodeprefetch` and in `deploy_gen`, neither of which imports the other; a test holds both equal.
+`nodeprefetch` and `deploy_gen` each have a copy, as neither imports the other; a test holds both equal.
 docs/image-lists.md shows the same commands.
 """
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 STANDARD_INPUT = "standard input"
-"""What a list is called that comes from there."""
+"""Name of a list that is read from there."""
+
+PROBLEM_LIMIT = 50
+"""Problems of one list that are reported."""
 
 _SHOWN_LENGTH = 120
 
 _PLAIN = re.compile(r"(?!sha256:|[0-9a-f]{64}$|[a-z-]+://)[A-Za-z0-9][A-Za-z0-9_./:@-]*[A-Za-z0-9_]")
-"""What most lines are, and has no other shape: a list may have ten thousand."""
+"""Matches most lines, none of which has a shape: a fast path, as a list may have ten thousand lines."""
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#")
 _BEFORE_A_NAME = re.compile(r"(?:[-*]\s+)*(?:(?:\"image\"|'image')\s*:\s*|image:\s+)?")
@@ -27,22 +30,22 @@ _OBJECT = re.compile(r"^\s*[\[,]?\s*\{", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shape:
-    """What a list holds in place of one name a line."""
+    """A format other than one name per line."""
 
     what: str
     command: str = ""
-    """Converts the whole list FILE, with tools that every system has (and `envsubst`); empty where nothing can."""
+    """Converts the whole list FILE, with tools that every system has (and `envsubst`); empty if none can."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lines:
-    """What the lines of a list hold. Lines are counted from 1."""
+    """Names and problems of a list. Line numbers start at 1."""
 
     names: tuple[tuple[int, str], ...]
-    """Line and name, whether or not it is that of an image; empty where nothing stands between quotes."""
+    """Line number and name, which is not validated, and empty for a pair of quotes."""
 
     problems: tuple[tuple[int, str], ...]
-    """One for each shape: the first line that has it, and the text for people."""
+    """One per shape: the number of its first line, and the message."""
 
 
 SEVERAL = Shape(what="several images on one line", command=r"sed 's/#.*//' FILE | tr -s ',;[:blank:]' '\n'")
@@ -93,15 +96,15 @@ _SHAPES = (
     (re.compile(r"(?s).*[\s,;]"), SEVERAL),
     (re.compile(r"sha256:[0-9a-f]{64}$|[0-9a-f]{64}$"), IMAGE_ID),
 )
-"""In this order: what comes first is the narrower. No name of an image matches any but the last."""
+"""The first match counts, so narrower patterns come first. A valid image name matches none but the last."""
 
 
 def read_lines(text: str, *, origin: str) -> Lines:
-    """Read a list.
+    """Split a list into names and problems.
 
     Args:
-        text: what is in it.
-        origin: its name, for messages and commands; or `STANDARD_INPUT`.
+        text: content of the list.
+        origin: file name for messages and commands, or `STANDARD_INPUT`.
     """
     found = list(_names_in(text))
     names: list[tuple[int, str]] = []
@@ -122,15 +125,21 @@ def read_lines(text: str, *, origin: str) -> Lines:
     )
 
 
+def first_problems(problems: Sequence[str]) -> Sequence[str]:
+    """Limit the problems of one list to the first 50, then the number of the others."""
+    others = len(problems) - PROBLEM_LIMIT
+    return problems if others <= 0 else (*problems[:PROBLEM_LIMIT], f"… and {others} more")
+
+
 def shape_of(name: str) -> Shape | None:
-    """What stands in place of a name, by its looks alone. None: it may be a name."""
+    """Recognize a line in another format by its look alone. None: it may be a name."""
     if _PLAIN.fullmatch(name):
         return None
     return next((shape for pattern, shape in _SHAPES if pattern.match(name)), None)
 
 
 def _names_in(text: str) -> Iterator[tuple[int, str]]:
-    # Not splitlines(): that also splits at characters no editor takes for the end of a line.
+    # Not splitlines(): it also splits at characters that no editor treats as a line break.
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         if _PLAIN.fullmatch(line):
             yield number, line
@@ -139,27 +148,27 @@ def _names_in(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _without_wrapping(content: str) -> str:
-    """What unmistakably is not part of the name is taken off: it can be in no name."""
-    bare = _AFTER_A_NAME.sub("", content[_matched(content) :])
+    """Remove quotes, list markers and punctuation around a name, as no name can contain them."""
+    bare = _AFTER_A_NAME.sub("", content[_prefix_length(content) :])
     inside = bare[1:-1]
     is_quoted = len(bare) > 1 and bare[0] == bare[-1] and bare[0] in "\"'" and bare[0] not in inside
     return inside.strip() if is_quoted else bare
 
 
-def _matched(content: str) -> int:
+def _prefix_length(content: str) -> int:
     match = _BEFORE_A_NAME.match(content)
     return match.end() if match else 0
 
 
 def _shape_of_all(first: str) -> Shape | None:
-    """What the whole list is, where its first line says it: then its other lines need no messages of their own."""
+    """Recognize a format of the whole list by its first line; the other lines then need no message."""
     table = next((shape for pattern, shape in _TABLES if pattern.match(first)), None)
     shape = shape_of(first)
     return table or (shape if shape in (JSON_ARRAY, JSON_OBJECT) else None)
 
 
 def _for_this_list(shape: Shape, text: str) -> Shape:
-    """The shape with the command that fits what else is in the list."""
+    """Choose the command that fits the rest of the list."""
     if shape is JSON_ARRAY and _OBJECT.search(text):
         return JSON_OBJECT
     if shape is YAML:

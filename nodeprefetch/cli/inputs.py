@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nodeprefetch.cli.flags import CredentialFlags
 from nodeprefetch.errors import UsageError
-from nodeprefetch.text.list_lines import STANDARD_INPUT
+from nodeprefetch.text.list_lines import STANDARD_INPUT, first_problems
 from nodeprefetch.values.image_list import (
     MAX_LIST_BYTES,
     ImageList,
@@ -21,9 +21,6 @@ from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
     from nodeprefetch.credentials.plugins import Plugin
-
-MOST_PROBLEMS = 50
-"""Of one list that are named."""
 
 _OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 
@@ -38,7 +35,7 @@ def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRe
     given = parse_image_arguments(arguments)
     images = merge([*lists, given])
     if images.problems:
-        raise UsageError([problem for each in (*lists, given) for problem in _first_problems(each)])
+        raise UsageError([problem for each in (*lists, given) for problem in first_problems(each.problems)])
     if not images.images:
         where = f"{', '.join(files)}: there is no image in it" if files else "no images given"
         raise UsageError([f"{where}: name them as arguments or in --image-list-file"])
@@ -90,13 +87,6 @@ def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
     """The plugins that come first."""
     names = (flags.credential_order or "").split(",")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
-def _first_problems(images: ImageList) -> Sequence[str]:
-    """What is wrong with a list, as far as a person reads on."""
-    found = images.problems
-    left_out = len(found) - MOST_PROBLEMS
-    return found if left_out <= 0 else (*found[:MOST_PROBLEMS], f"… and {left_out} more lines like these")
 
 
 def _read_list(file: str) -> ImageList:

@@ -217,7 +217,7 @@ def test_of_names_that_are_none_fifty_are_shown(tmp_path: Path) -> None:
         read_images([str(tmp_path / "l")], [])
 
     assert 51 == len(caught.value.problems)
-    assert "… and 11 more lines like these" == caught.value.problems[-1]
+    assert "… and 11 more" == caught.value.problems[-1]
 
 
 def test_an_image_id_is_refused_as_an_argument_too() -> None:
@@ -280,7 +280,7 @@ def test_the_generator_names_fifty_lines_in_their_order(tmp_path: Path) -> None:
     assert [str(line) for line in range(1, 51)] == [
         one.removeprefix(f"{tmp_path}/l:").partition(":")[0] for one in caught.value.problems[:50]
     ]
-    assert "… and 11 more lines like these" == caught.value.problems[50]
+    assert "… and 11 more" == caught.value.problems[50]
 
 
 pieces = st.lists(
