@@ -74,7 +74,7 @@ async def ask_containerd(
     """
     import trio  # noqa: PLC0415
 
-    from nodeprefetch.runtime.errors import RuntimeFaultError  # noqa: PLC0415
+    from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within  # noqa: PLC0415
 
     found: list[Found] = []
     async with trio.open_nursery() as connection:
@@ -84,16 +84,11 @@ async def ask_containerd(
         elif runtime.containerd is None:
             raise RuntimeUnavailableError(f"{nothing_done}: containerd does not answer over its own API")
         else:
-            problem = ""
             try:
-                with trio.fail_after(ANSWER_LIMIT):
+                with answered_within(ANSWER_LIMIT):
                     found = await ask(runtime.containerd)
             except RuntimeFaultError as error:
-                problem = str(error)
-            except trio.TooSlowError:
-                problem = f"no answer in {ANSWER_LIMIT:g} s"
-            if problem:
-                raise RuntimeUnavailableError(f"{not_all_done}: {problem}")
+                raise RuntimeUnavailableError(f"{not_all_done}: {error}") from error
         connection.cancel_scope.cancel()
     return found
 

@@ -11,7 +11,7 @@ from nodeprefetch.credentials.provider import AnyProvider, wants
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import Connect
-from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 from nodeprefetch.settings import PullPolicy, pull_policy
 from nodeprefetch.text.printable import json_text
 from nodeprefetch.values.image_ref import ImageRef
@@ -108,10 +108,10 @@ async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[Usabl
 async def _inventory(connect: Connect) -> Inventory | None:
     async with trio.open_nursery() as connection:
         try:
-            with trio.fail_after(LIST_LIMIT):
+            with answered_within(LIST_LIMIT):
                 runtime = await connect(connection)
                 return Inventory(await runtime.service.list_images())
-        except (RuntimeUnavailableError, RuntimeFaultError, trio.TooSlowError):
+        except (RuntimeUnavailableError, RuntimeFaultError):
             return None
         finally:
             connection.cancel_scope.cancel()

@@ -4,6 +4,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -16,7 +17,7 @@ from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
@@ -62,11 +63,8 @@ class Surroundings:
 
     async def ask_status(self, image: ImageRef) -> ImageRecord | None:
         """What the runtime says of an image; None where it does not hold it, or does not say so in time."""
-        with trio.move_on_after(STATUS_LIMIT):
-            try:
-                return await self.service.image_status(image.pull_ref)
-            except RuntimeFaultError:
-                pass  # it is only nice to know
+        with suppress(RuntimeFaultError), answered_within(STATUS_LIMIT):
+            return await self.service.image_status(image.pull_ref)
         return None
 
 

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import trio
-
 from nodeprefetch.runtime.api import ImageService
-from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 
 OWN_ROOT = "/"
 """The root of the container that we run in: its writable layer lies beside the images, where the runtime made it."""
@@ -56,12 +54,10 @@ async def image_directory(service: ImageService, mounts: Path = _MOUNTS) -> str:
         UnseenError: it does not say, or names a directory that is not there for us, and our root is not beside it.
     """
     try:
-        with trio.fail_after(MOUNTPOINT_LIMIT):
+        with answered_within(MOUNTPOINT_LIMIT):
             found = [one.mountpoint for one in await service.image_fs_info() if one.mountpoint]
     except RuntimeFaultError as error:
         raise UnseenError(f"the runtime does not say where it keeps images ({error})") from error
-    except trio.TooSlowError as error:
-        raise UnseenError(f"the runtime did not say in {MOUNTPOINT_LIMIT:g} s where it keeps images") from error
     if not found:
         raise UnseenError("the runtime does not say where it keeps images")
     visible = next((path for path in found if _is_directory(path)), None)

@@ -15,7 +15,7 @@ import trio
 
 from nodeprefetch.events import Notice, Reader
 from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.lease_labels import PullLease, label_value, new_lease, pull_lease
 from nodeprefetch.values.image_ref import ImageRef
 
@@ -138,7 +138,7 @@ class Leases:
             return ""
         problem = ""
         try:
-            with trio.fail_after(ANSWER_LIMIT):
+            with answered_within(ANSWER_LIMIT):
                 await self._list()
                 lease = self._lasting(image) or await self._make(image)
                 self._used[lease.id] += 1
@@ -146,8 +146,6 @@ class Leases:
         except RuntimeFaultError as error:
             if error.fault.kind not in _PASSES_BY_ITSELF:
                 problem = str(error)
-        except trio.TooSlowError:
-            problem = f"no answer in {ANSWER_LIMIT:g} s"
         if problem and self._works:
             self._works = False
             text = f"pulls go on without leases: one that is cut begins anew and its progress is not seen: {problem}"
@@ -156,7 +154,7 @@ class Leases:
 
     async def release(self, image: ImageRef, /) -> None:
         """Delete them all. What cannot be deleted now is tried again by `settle`."""
-        with suppress(RuntimeFaultError, trio.TooSlowError), trio.fail_after(RELEASE_LIMIT):
+        with suppress(RuntimeFaultError), answered_within(RELEASE_LIMIT):
             await self._delete(self._of(image))
 
     async def discard(self, image: ImageRef, /) -> bool:
@@ -168,7 +166,7 @@ class Leases:
         if image.pull_ref in self._discarded:
             return False
         try:
-            with trio.fail_after(ANSWER_LIMIT):
+            with answered_within(ANSWER_LIMIT):
                 leases = self._of(image)
                 held = [one for lease in leases for one in await self._api.lease_resources(lease.id) or ()]
                 refs = {one.id for one in held if one.kind is ResourceKind.INGEST}
@@ -181,7 +179,7 @@ class Leases:
                 for ref in refs:
                     await self._api.abort_ingest(ref)
                 await self._delete(leases)
-        except (RuntimeFaultError, trio.TooSlowError):
+        except RuntimeFaultError:
             return False  # the error of the pull stands
         return True
 
@@ -194,19 +192,14 @@ class Leases:
             missing: images of the list that are not there. What is kept of them stays, for the next run.
         """
         wanted = {label_value(image.pull_ref) for image in missing}
-        problem = ""
         try:
-            with trio.fail_after(RELEASE_LIMIT):
+            with answered_within(RELEASE_LIMIT):
                 await self._list()
                 await self._delete(
                     one for one in tuple(self._known.values()) if one.image not in wanted and self._may_delete(one)
                 )
         except RuntimeFaultError as error:
-            problem = str(error)
-        except trio.TooSlowError:
-            problem = f"no answer in {RELEASE_LIMIT:g} s"
-        if problem:
-            text = f"leases of images that are there may be left on the node, where they expire: {problem}"
+            text = f"leases of images that are there may be left on the node, where they expire: {error}"
             self._emit(Notice(message=text, is_warning=False))
 
     async def _list(self) -> None:

@@ -8,7 +8,7 @@ import trio
 from nodeprefetch.events import Notice, Reader
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, ImageService
 from nodeprefetch.runtime.connect import Runtime
-from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 from nodeprefetch.runtime.pin_labels import Released, mark_of, marks, pin_labels, release
 from nodeprefetch.values.image_ref import ImageRef
 
@@ -56,7 +56,7 @@ class Pins:
 
     async def keep(self, image_id: str) -> None:
         """Pin an image. What does not work is tried again by `settle`."""
-        with suppress(RuntimeFaultError, trio.TooSlowError), trio.fail_after(PIN_LIMIT):
+        with suppress(RuntimeFaultError), answered_within(PIN_LIMIT):
             await self._pin(image_id)
 
     async def settle(self, present: Collection[str], missing: Iterable[ImageRef]) -> None:
@@ -66,10 +66,8 @@ class Pins:
             present: IDs of all images of the list that are there.
             missing: those that are not. What was pinned of the same repositories stays: nothing has replaced it.
         """
-        problem = ""
-        gone: Iterable[Released] = ()
         try:
-            with trio.fail_after(SETTLE_LIMIT):
+            with answered_within(SETTLE_LIMIT):
                 for image_id in present:
                     await self._pin(image_id)
                 if self._api is None:
@@ -81,11 +79,7 @@ class Pins:
                     self._api, records, lambda record, mark: mark == mine and record.name not in wanted
                 )
         except RuntimeFaultError as error:
-            problem = str(error)
-        except trio.TooSlowError:
-            problem = f"no answer in {SETTLE_LIMIT:g} s"
-        if problem:
-            text = f"--pin: not all pins are as they should be; the next run tries again: {problem}"
+            text = f"--pin: not all pins are as they should be; the next run tries again: {error}"
             self._emit(Notice(message=text))
         else:
             self._say(gone)

@@ -12,7 +12,7 @@ from nodeprefetch.events import Notice, Progress, Reader
 from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
 from nodeprefetch.pull.tracker import LARGEST_MANIFEST, PullView, Sight
 from nodeprefetch.runtime.api import ContainerdApi, Ingest
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, NoAnswerError, RuntimeFaultError, answered_within
 from nodeprefetch.settings import AttemptClockKind
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_size
@@ -141,19 +141,19 @@ class ProgressWatch:
         for clock in held:
             clock.hold(LOOK_LIMIT)
         try:
-            with trio.fail_after(LOOK_LIMIT):
+            with answered_within(LOOK_LIMIT):
                 await self._look(api)
             self._failures = 0
-        except RuntimeFaultError as error:
-            self._failures += 1
-            if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
-                self._give_up(str(error))
-        except trio.TooSlowError:
+        except NoAnswerError as error:
             self._failures += 1
             for clock in held:
                 clock.lose_time(LOOK_LIMIT)
             if self._failures == _FAILURES:
-                self._give_up(f"no answer in {LOOK_LIMIT:g} s, {_FAILURES} times in a row")
+                self._give_up(f"{error}, {_FAILURES} times in a row")
+        except RuntimeFaultError as error:
+            self._failures += 1
+            if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
+                self._give_up(str(error))
         finally:
             for clock in held:
                 clock.release()

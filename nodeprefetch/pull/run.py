@@ -35,7 +35,7 @@ from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import FetchSettings, pull_policy
 from nodeprefetch.values.duration import format_duration
@@ -255,15 +255,13 @@ class _Run:
         """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""
         while True:
             try:
-                with trio.fail_after(self.settings.image_list_timeout):
+                with answered_within(self.settings.image_list_timeout):
                     inventory = Inventory(await service.list_images())
             except RuntimeFaultError as error:
                 if error.fault.kind is FaultClass.RUNTIME_GONE:
                     await gate.wait()
                     continue
                 problem = str(error)
-            except trio.TooSlowError:
-                problem = f"no answer in {format_duration(self.settings.image_list_timeout)}"
             else:
                 if self.settings.debug:
                     self.emit(ImagesListed(when="before", images=inventory.names()))
@@ -278,12 +276,10 @@ class _Run:
         error = ""
         names: tuple[str, ...] = ()
         try:
-            with trio.fail_after(self.settings.image_list_timeout):
+            with answered_within(self.settings.image_list_timeout):
                 names = Inventory(await self.runtime.service.list_images()).names()
         except RuntimeFaultError as fault:
             error = str(fault)
-        except trio.TooSlowError:
-            error = f"no answer in {format_duration(self.settings.image_list_timeout)}"
         self.emit(ImagesListed(when="after", images=names, error=error))
 
     def finish(self, end: RunEnd, *, signal: int | None = None, cut: str = "") -> Report:

@@ -3,11 +3,12 @@
 Version 2 takes any OCI artifact for one. Version 1 fails its pull, and lists it as an image from then on.
 """
 
+from contextlib import suppress
+
 import msgspec
-import trio
 
 from nodeprefetch.runtime.api import ContainerdApi
-from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
+from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError, answered_within
 
 LARGEST_CONFIG = 4 * 1024 * 1024
 """Bytes of a config that is read. Larger ones are an image's, with a long history."""
@@ -64,10 +65,7 @@ class ArtifactCheck:
         if self._api is None:
             return
         config = None
-        with trio.move_on_after(_LOOK_LIMIT):
-            try:
-                config = await self._api.read_blob(image_id, most=LARGEST_CONFIG)
-            except RuntimeFaultError:
-                return  # best effort: what is wrong with the runtime shows elsewhere
+        with suppress(RuntimeFaultError), answered_within(_LOOK_LIMIT):  # best effort
+            config = await self._api.read_blob(image_id, most=LARGEST_CONFIG)
         if config is not None and not is_image_config(config):
             raise RuntimeFaultError(_TEXT, fault=_FAULT, image=image)

@@ -14,7 +14,7 @@ from nodeprefetch.rpc import Channel, open_channel
 from nodeprefetch.runtime.api import ContainerdApi, ImageService, RuntimeVersion
 from nodeprefetch.runtime.containerd import find_containerd_api
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.errors import NoAnswerError, RuntimeFaultError, answered_within
 
 ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
 """Where other CRI tools look (crictl)."""
@@ -120,26 +120,13 @@ async def _try(path: str, nursery: trio.Nursery, warn: Callable[[str], None] | N
     channel, close = await nursery.start(_keep_open, path)
     service = CriImageService(channel)
     try:
-        with trio.fail_after(ANSWER_LIMIT):
+        with answered_within(ANSWER_LIMIT):
             version = await service.version()
     except RuntimeFaultError as error:
-        problem = _explain(error)
-    except trio.TooSlowError:
-        problem = (
-            f"accepts connections, but did not answer in {ANSWER_LIMIT:g} s: is the runtime overloaded or stopped?"
-        )
-    else:
-        own_api = await _own_api(version, channel, warn) if warn else None
-        return Runtime(service=service, version=version, socket=path, containerd=own_api)
-    close.cancel()
-    return _Problem(text=problem)
-
-
-async def _own_api(version: RuntimeVersion, channel: Channel, warn: Callable[[str], None]) -> ContainerdApi | None:
-    with trio.move_on_after(ANSWER_LIMIT):
-        return await find_containerd_api(version, channel, warn)
-    warn(f"containerd's own API gave no answer in {ANSWER_LIMIT:g} s: cut pulls begin anew and show no progress")
-    return None
+        close.cancel()
+        return _Problem(text=_explain(error))
+    own_api = await find_containerd_api(version, channel, warn) if warn else None
+    return Runtime(service=service, version=version, socket=path, containerd=own_api)
 
 
 async def _keep_open(
@@ -172,6 +159,8 @@ def _look_at(path: str) -> _Problem | None:
 
 def _explain(error: RuntimeFaultError) -> str:
     """Why a socket did not bring us to a runtime, in words that say what to do."""
+    if isinstance(error, NoAnswerError):
+        return f"accepts connections, but {error} (is the runtime overloaded or stopped?)"
     if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):
         match error.__cause__.__cause__.errno:
             case errno.ECONNREFUSED:

@@ -12,13 +12,16 @@ import trio
 from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
-from nodeprefetch.runtime.errors import RuntimeFaultError, our_errors
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, our_errors
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 """Metadata of every call: where CRI keeps its images."""
 
 EXPIRES: Final = "containerd.io/gc.expire"
 """Label of a lease: when it ends, RFC 3339."""
+
+ANSWER_LIMIT = 5.0
+"""Seconds in which containerd has to answer the first call."""
 
 _ABORT_PAUSES = (0.05, 0.2, 1.0)
 """Seconds before an abort is tried again: a pull that was just cut may still write, which hinders its removal."""
@@ -42,9 +45,10 @@ async def find_containerd_api(
         return None
     api = ContainerdClient(channel)
     try:
-        await api.leases()
+        with answered_within(ANSWER_LIMIT):
+            await api.leases()
     except RuntimeFaultError as error:
-        warn(f"containerd's own API does not answer, so cut pulls begin anew and show no progress: {error}")
+        warn(f"containerd API unavailable: pulls cannot be resumed and report no progress: {error}")
         return None
     return api
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
+import trio
+
 from nodeprefetch.errors import (
     ConnectionLostError,
     NodeprefetchError,
@@ -13,16 +15,18 @@ from nodeprefetch.errors import (
 )
 from nodeprefetch.rpc import GRPCError
 from nodeprefetch.runtime.faults import Fault, FaultClass
+from nodeprefetch.values.duration import format_duration
 
-__all__ = ["Fault", "FaultClass", "RuntimeFaultError", "classify"]
+__all__ = ["Fault", "FaultClass", "NoAnswerError", "RuntimeFaultError", "answered_within", "classify"]
 
 _GONE = Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_gone")
 _UNKNOWN = Fault(kind=FaultClass.PASSING, reason="unknown")
+_TIMEOUT = Fault(kind=FaultClass.PASSING, reason="timeout")
 
 _WHATEVER_THE_TEXT = {
     # Ours are met where our own cancel scopes are; what gets here was the runtime's or the registry's.
     "CANCELLED": Fault(kind=FaultClass.PASSING, reason="cancelled"),
-    "DEADLINE_EXCEEDED": Fault(kind=FaultClass.PASSING, reason="timeout"),
+    "DEADLINE_EXCEEDED": _TIMEOUT,
 }
 _WITHOUT_A_KNOWN_TEXT = {
     "NOT_FOUND": Fault(kind=FaultClass.PERMANENT, reason="not_found", missing=True),
@@ -124,6 +128,27 @@ class RuntimeFaultError(NodeprefetchError):
     def protocol(cls, text: str, *, image: str = "") -> Self:
         """What came is not gRPC, or more than we take: seldom different the next time."""
         return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)
+
+
+class NoAnswerError(RuntimeFaultError):
+    """Raised by `answered_within` when the time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer in {format_duration(seconds)}", fault=_TIMEOUT)
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """Limit the time of the calls in the block.
+
+    Raises:
+        NoAnswerError: they took longer.
+    """
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError as error:
+        raise NoAnswerError(seconds) from error
 
 
 @contextmanager

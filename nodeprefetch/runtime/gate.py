@@ -4,7 +4,7 @@ import trio
 
 from nodeprefetch.events import Reader, RuntimeLost, RuntimeReturned
 from nodeprefetch.runtime.api import ImageService
-from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
@@ -43,10 +43,8 @@ class RuntimeGate:
     async def _ask(self) -> str | None:
         """None when the runtime answered, else what is wrong."""
         try:
-            with trio.fail_after(ANSWER_LIMIT):
+            with answered_within(ANSWER_LIMIT):
                 await self._service.version()
         except RuntimeFaultError as error:
             return str(error)
-        except trio.TooSlowError:
-            return f"no answer to Version in {ANSWER_LIMIT:g} s"
         return None

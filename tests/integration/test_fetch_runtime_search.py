@@ -79,7 +79,7 @@ def test_a_socket_that_never_answers(run_fetch: RunFetch, listener: Path) -> Non
     ended = run_fetch(None, IMAGE, cri_socket=listener, runtime_wait="0")
 
     assert 3 == ended.code
-    assert f"{listener}: accepts connections, but did not answer in 5 s" in said(ended)
+    assert f"{listener}: accepts connections, but no answer in 5s (is the runtime" in said(ended)
 
 
 def test_no_permission_to_connect(start_fetch: StartFetch, without_privileges: tuple[str, ...], listener: Path) -> None:

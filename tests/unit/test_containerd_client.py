@@ -11,7 +11,7 @@ from h2 import events
 from nodeprefetch.rpc import Status, open_channel
 from nodeprefetch.rpc import containerd as rpc
 from nodeprefetch.runtime.api import ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
-from nodeprefetch.runtime.connect import _own_api, connect_to
+from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_api
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
@@ -288,7 +288,7 @@ async def test_a_containerd_that_serves_cri_alone_is_told_of_once_and_goes_on(cr
 
     assert runtime.containerd is None
     (text,) = said
-    assert text.startswith("containerd's own API does not answer, so cut pulls begin anew and show no progress: ")
+    assert text.startswith("containerd API unavailable: pulls cannot be resumed and report no progress: ")
 
 
 async def test_its_own_api_is_not_looked_for_where_nobody_wants_it(cri_server):
@@ -305,10 +305,10 @@ async def test_its_own_api_that_is_silent_is_given_up(autojump_clock, monkeypatc
     server, said = ScriptedServer(), []
 
     async with server.channel() as channel:
-        assert await _own_api(CONTAINERD, channel, said.append) is None
+        assert await find_containerd_api(CONTAINERD, channel, said.append) is None
 
     assert 5 == trio.current_time()
-    assert ["containerd's own API gave no answer in 5 s: cut pulls begin anew and show no progress"] == said
+    assert ["containerd API unavailable: pulls cannot be resumed and report no progress: no answer in 5s"] == said
 
 
 async def test_it_is_gone_when_nobody_is_there(short_path):

@@ -255,7 +255,7 @@ async def test_an_api_that_hangs_is_not_waited_for_longer_than_its_limits(autoju
 
     run = await fetch(PinningImageService(pulls={"a:1": [A]}, api=Hanging()), "a:1")
 
-    assert ["--pin: not all pins are as they should be; the next run tries again: no answer in 5 s"] == messages(run)
+    assert ["--pin: not all pins are as they should be; the next run tries again: no answer in 5s"] == messages(run)
     assert 10 == trio.current_time()
 
 

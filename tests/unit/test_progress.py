@@ -375,7 +375,7 @@ async def test_five_looks_without_an_answer_are_the_end_of_looking(autojump_cloc
     await run.run(script)
 
     (notice,) = run.told(Notice)
-    assert "no answer in 10 s, 5 times in a row" in notice.message
+    assert "no answer in 10s, 5 times in a row" in notice.message
     assert 54 == run.times[run.events.index(notice)]
     assert (84, "timeout") == run.ends[0][:2]
 

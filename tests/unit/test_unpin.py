@@ -64,5 +64,5 @@ async def test_a_containerd_that_does_not_answer_is_an_error(autojump_clock):
         async def image_names(self):
             await trio.sleep(math.inf)
 
-    assert "not all pins are taken away, run it again: no answer in 60 s" == await message_of(leads_to(Silent()))
+    assert "not all pins are taken away, run it again: no answer in 1m" == await message_of(leads_to(Silent()))
     assert 60 == trio.current_time()
