@@ -138,7 +138,7 @@ class AttemptClock:
     @property
     def _patience(self) -> float:
         if self._sight.may_fetch:
-            return patience(self._limit, layers=self._sight.on_their_way)
+            return patience(self._limit, layers=self._sight.active)
         return max(self._limit, self._unpack_limit)
 
     def _stalled(self) -> str:

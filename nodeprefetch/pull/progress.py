@@ -2,16 +2,16 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
 from nodeprefetch.events import Notice, Progress, Reader
 from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
-from nodeprefetch.pull.tracker import LARGEST_MANIFEST, PullView, Sight
-from nodeprefetch.runtime.api import ContainerdApi, Ingest
+from nodeprefetch.pull.tracker import LARGEST_MANIFEST, Layers, Observation, Sight, Track, read_layers
+from nodeprefetch.runtime.api import ContainerdApi, Ingest, ResourceKind
 from nodeprefetch.runtime.errors import FaultClass, NoAnswerError, RuntimeFaultError, answered_within
 from nodeprefetch.settings import AttemptClockKind
 from nodeprefetch.values.duration import format_duration
@@ -35,7 +35,7 @@ class _Watched:
     attempt_id: str
     lease: str
     clock: AttemptClock
-    view: PullView
+    track: Track
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
     """Times and bytes, which never become fewer."""
 
@@ -44,10 +44,10 @@ class _Watched:
 
     def rate(self) -> int:
         """Bytes a second. What was there before all layers were known, or is another image's, does not count."""
-        now, done = trio.current_time(), self.view.sight.done
+        now, done = trio.current_time(), self.track.sight.done
         if not self._was_known or done < self.samples[-1][1]:
             self.samples.clear()
-        self._was_known = self.view.is_known
+        self._was_known = self.track.is_known
         self.samples.append((now, done))
         began, first = self.samples[0]
         return round((done - first) / (now - began)) if now > began else 0
@@ -80,7 +80,12 @@ class ProgressWatch:
         self._kind = kind
         self._limit = limit
         self._watched: list[_Watched] = []
-        self._views: dict[str, PullView] = {}
+        self._tracks: dict[str, Track] = {}
+        """By image, of attempts that have ended."""
+
+        self._blobs: dict[str, Layers | None] = {}
+        """By digest, so that a look that fails reads none again; None: not a manifest."""
+
         self._begun = trio.Event()
         self._timekeepers: trio.Nursery | None = None
         self._failures = 0
@@ -104,9 +109,8 @@ class ProgressWatch:
             yield
             return
         self._mention_slowest()
-        view = self._views.setdefault(image, PullView())
-        view.begin()
-        watched = _Watched(image=image, attempt_id=attempt_id, lease=lease, clock=clock, view=view)
+        track = self._tracks.get(image, Track()).begin()
+        watched = _Watched(image=image, attempt_id=attempt_id, lease=lease, clock=clock, track=track)
         if self._kind is not AttemptClockKind.WALL:
             clock.follow()
             self._timekeepers.start_soon(clock.run)
@@ -116,9 +120,10 @@ class ProgressWatch:
             yield
         finally:
             self._watched.remove(watched)
+            self._tracks[image] = watched.track
             clock.stop()
-        complete = view.complete()
-        if view.sight.done < complete.total:  # also where only an attempt before was looked at
+        complete = watched.track.complete
+        if watched.track.sight.done < complete.total:  # also where only an attempt before was looked at
             self._tell_progress(watched, complete, rate=0)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -160,60 +165,76 @@ class ProgressWatch:
 
     async def _look(self, api: ContainerdApi) -> None:
         ingests = {ingest.ref: ingest for ingest in await api.ingests()}
-        # One that is new has a place at which another is done: small layers come and go without being seen to grow.
+        observed = [
+            (watched, await self._observe(api, watched.lease, watched.track, ingests))
+            for watched in tuple(self._watched)
+        ]
+        self._take(ingests, observed)
+
+    async def _observe(
+        self, api: ContainerdApi, lease: str, track: Track, ingests: Mapping[str, Ingest]
+    ) -> Observation:
+        """Gather everything that an update of this track needs, with as few calls as possible."""
+        observation = Observation(ingests=ingests)
+        if not track.wants_resources(ingests):
+            return observation
+        resources = await api.lease_resources(lease)
+        if resources is None:
+            observation = replace(observation, is_lease_gone=True)
+        else:
+            manifests: dict[str, Layers | None] = {}
+            for digest in sorted(held.id for held in resources if held.kind is ResourceKind.CONTENT):
+                if track.may_be_manifest(digest, manifests):
+                    manifests[digest] = await self._read_manifest(api, digest)
+            observation = replace(observation, resources=frozenset(resources), manifests=manifests)
+        layers = {
+            digest: await api.blob_size(digest) is not None for digest in track.learn(observation).unchecked(ingests)
+        }
+        return replace(observation, layers=layers)
+
+    async def _read_manifest(self, api: ContainerdApi, digest: str) -> Layers | None:
+        # The blobs of a resumed pull are layers too: reading a part of each would take seconds.
+        if digest not in self._blobs:
+            is_small = (await api.blob_size(digest) or 0) <= LARGEST_MANIFEST
+            blob = await api.read_blob(digest, most=LARGEST_MANIFEST) if is_small else None
+            self._blobs[digest] = read_layers(blob) if blob else None
+        return self._blobs[digest]
+
+    def _take(self, ingests: Mapping[str, Ingest], observed: Sequence[tuple[_Watched, Observation]]) -> None:
         before = self._offsets
+        # A new ingest has a place in which another is done: small layers come and go without being seen to grow.
         grown = {ref for ref, one in ingests.items() if before is not None and one.offset > before.get(ref, -1)}
         self._growing = (self._growing | grown) & ingests.keys()
         self._offsets = {ref: one.offset for ref, one in ingests.items()}
-        looks = []
         unpacked = False
-        for watched in tuple(self._watched):
-            snapshots = watched.view.snapshots
-            looks.append((watched, await self._look_at(api, watched, ingests)))
-            unpacked |= bool(watched.view.snapshots - snapshots)
-        for watched, moved in looks:
-            if watched in self._watched:
-                self._take(
-                    watched, moved=moved or self._waits_for_others(watched.view, ingests, grown, unpacked=unpacked)
-                )
-
-    async def _look_at(self, api: ContainerdApi, watched: _Watched, ingests: Mapping[str, Ingest]) -> bool:
-        """Whether it moved."""
-        view = watched.view
-        if view.wants_resources(ingests):
-            resources = await api.lease_resources(watched.lease)
-            if resources is not None:
-                view.hold(resources)
-                for digest in view.unread():
-                    # Of a pull that is resumed these are layers too: to read a part of each would take seconds.
-                    is_small = (await api.blob_size(digest) or 0) <= LARGEST_MANIFEST
-                    view.read(digest, await api.read_blob(digest, most=LARGEST_MANIFEST) if is_small else None)
-            elif not view.is_known:
+        for watched, observation in observed:
+            track = watched.track.update(observation)
+            unpacked |= bool(track.snapshots - watched.track.snapshots)
+            watched.track = track
+        for watched, observation in observed:
+            if watched not in self._watched:
+                continue
+            track = watched.track
+            if observation.is_lease_gone and not track.is_known:
                 watched.clock.lose_sight()
-            for digest in view.unasked(ingests):
-                if await api.blob_size(digest) is not None:
-                    view.commit(digest)
-        return view.look(ingests)
+            moved = track.moved or self._waits_for_others(track, ingests, grown, unpacked=unpacked)
+            watched.clock.saw(track.sight, moved=moved)
+            self._tell_progress(watched, track.sight, rate=watched.rate())
 
     def _waits_for_others(
-        self, view: PullView, ingests: Mapping[str, Ingest], grown: set[str], *, unpacked: bool
+        self, track: Track, ingests: Mapping[str, Ingest], grown: set[str], *, unpacked: bool
     ) -> bool:
         """Whether others' movement is its own: containerd lets it wait until they have made room.
 
         Only while as many as can be fetched at once are on their way, none of them for this image: else it has a
         place of its own, and stands still there.
         """
-        if not view.sight.may_fetch:
+        if not track.sight.may_fetch:
             return unpacked
-        if not self._shares_downloads or not view.is_waiting(ingests):
+        if not self._shares_downloads or not track.is_waiting(ingests):
             return False
-        others = self._growing - view.own(ingests).keys()
+        others = self._growing - track.own(ingests).keys()
         return len(others) >= LAYERS_AT_ONCE and bool(grown & others)
-
-    def _take(self, watched: _Watched, *, moved: bool) -> None:
-        sight = watched.view.sight
-        watched.clock.saw(sight, moved=moved)
-        self._tell_progress(watched, sight, rate=watched.rate())
 
     def _tell_progress(self, watched: _Watched, sight: Sight, *, rate: int) -> None:
         now = (sight.phase, sight.done, sight.total, rate)

@@ -1,7 +1,7 @@
-"""The progress of one pull, from containerd's leases and ingests and the image's manifest. No I/O."""
+"""How far one pull is, from containerd's leases and ingests and the image's manifest. Pure: no I/O, no time."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -9,26 +9,29 @@ from nodeprefetch.events import Phase
 from nodeprefetch.runtime.api import Ingest, Resource, ResourceKind
 
 LARGEST_MANIFEST = 4 * 1024 * 1024
-"""Bytes. Registries are to take manifests up to this size (OCI distribution specification)."""
+"""Bytes. Registries should accept manifests up to this size (OCI distribution specification)."""
 
 _LARGEST_TOTAL = 2**63 - 1
-"""Bytes. Events cannot carry more, and no registry has it: containerd refuses such a manifest."""
+"""Bytes. Events cannot carry more; containerd refuses such a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layers:
-    """The blobs that one manifest wants."""
+    """The blobs that one manifest lists."""
 
     sizes: Mapping[str, int]
-    """Bytes of each layer by its digest, as it is transferred. A layer that is there twice is fetched once."""
+    """Bytes of each layer by digest, as transferred. A layer listed twice is fetched once."""
 
     config: str
-    """Digest of the config; empty when there is none."""
+    """Digest of the config; empty: none."""
 
     @property
     def total(self) -> int:
         """Bytes of all layers."""
         return sum(self.sizes.values())
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self.sizes or digest == self.config
 
 
 class _Descriptor(msgspec.Struct):
@@ -45,10 +48,10 @@ _decode = msgspec.json.Decoder(_Manifest).decode
 
 
 def read_layers(blob: bytes) -> Layers | None:
-    """The layers of a manifest; None where the blob is not one: an index, a config, a layer, nonsense."""
+    """Read the layers of a manifest; None: the blob is something else (an index, a config, a layer, garbage)."""
     try:
         manifest = _decode(blob)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last one: nested a thousand times
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # RecursionError: nested a thousand times
         return None
     layers = Layers(
         sizes={layer.digest: max(layer.size, 0) for layer in manifest.layers},
@@ -58,223 +61,270 @@ def read_layers(blob: bytes) -> Layers | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """What containerd reported about one pull in one look."""
+
+    ingests: Mapping[str, Ingest]
+    """All of the node, by reference."""
+
+    resources: frozenset[Resource] | None = None
+    """Of the pull's lease; None: not requested, or the lease does not exist."""
+
+    is_lease_gone: bool = False
+    """The lease does not exist any more."""
+
+    manifests: Mapping[str, Layers | None] = field(default_factory=dict)
+    """Blobs read in this look, in this order, by digest; None: not a manifest."""
+
+    layers: Mapping[str, bool] = field(default_factory=dict)
+    """Whether containerd has the layers it was asked for, by digest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sight:
     """How far a pull is."""
 
     phase: Phase = Phase.RESOLVING
     done: int = 0
-    """Bytes of layers that are there. Never less than before, unless the name has come to stand for another image."""
+    """Bytes of layers on the node. Never decreases, unless the name now stands for another image."""
 
     total: int = 0
     """Bytes of all layers; 0: not known yet."""
 
-    on_their_way: int = 0
-    """How many blobs of it containerd is fetching, or wants to."""
+    active: int = 0
+    """How many of its blobs containerd is fetching, or is about to fetch."""
 
     may_fetch: bool = True
-    """False: nothing can be on its way over the network, so that it is the node itself that is waited for."""
+    """False: it cannot be waiting for the network, only for the node itself."""
 
 
-class PullView:
-    """What is known of an image, over all attempts of a run.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Track:
+    """What is known of an image's pull. `update` returns the next one; `begin` the one for the next attempt."""
 
-    For each look: `wants_resources`, then `hold` and `unread`/`read`, `unasked`/`commit` where it does, then `look`.
-    """
+    sight: Sight = field(default_factory=Sight)
+    manifests: Mapping[str, Layers | None] = field(default_factory=dict)
+    """Blobs read so far, by digest, in the order read; None: not a manifest."""
 
-    def __init__(self) -> None:
-        self.sight = Sight()
-        self._manifests: dict[str, Layers | None] = {}
-        """What was read, by digest; None: no manifest."""
+    current: str = ""
+    """Digest of the manifest that is pulled; empty: not known yet."""
 
-        self._current = ""
-        self._held: frozenset[Resource] | None = None
-        self._committed: set[str] = set()
-        self._asked: set[str] = set()
-        self._seen: dict[str, int] = {}
-        """Layers on their way, for as long as there is no manifest: digest and size."""
+    held: frozenset[Resource] | None = None
+    """Resources of the lease, as last listed."""
 
-        self._offsets: dict[str, int] | None = None
-        self._moving: set[str] = set()
-        """References of ingests that grew in this attempt."""
+    ingested: Mapping[str, int] = field(default_factory=dict)
+    """Sizes of layers by digest, as their ingests reported them. Used until there is a manifest."""
 
-        self._has_moved = False
-        self._arrived = ""
-        """The manifest that came in this attempt, after its first look."""
+    # Of the current attempt alone:
 
-        self._goes_on = False
-        """At the first look of this attempt there were bytes of ingests."""
+    moved: bool = False
+    """Something moved since the observation before. The first observation of an attempt is never movement."""
 
-        self._news = False
+    has_moved: bool = False
+    """Something moved in this attempt."""
 
-    def begin(self) -> None:
-        """Another attempt. What is there is seen anew, as some of it may be gone, and is no movement."""
-        self._moving.clear()
-        self._committed.clear()
-        self._asked.clear()
-        self._offsets = None
-        self._arrived = ""
-        self._has_moved = self._goes_on = self._news = False
-        self.sight = replace(self.sight, phase=Phase.RESOLVING, on_their_way=0, may_fetch=True)
+    offsets: Mapping[str, int] | None = None
+    """Of its ingests, by reference; None: not observed yet."""
+
+    growing: frozenset[str] = frozenset()
+    """References of ingests that grew."""
+
+    committed: frozenset[str] = frozenset()
+    """Digests of blobs that are complete."""
+
+    checked: frozenset[str] = frozenset()
+    """Digests of layers that containerd was asked for."""
+
+    arrived: str = ""
+    """The manifest that came after the first observation."""
+
+    is_resumed: bool = False
+    """At the first observation there were bytes of ingests."""
+
+    def begin(self) -> "Track":
+        """Start another attempt: some of what was on the node may be gone, and finding the rest is no movement."""
+        return Track(
+            sight=replace(self.sight, phase=Phase.RESOLVING, active=0, may_fetch=True),
+            manifests=self.manifests,
+            current=self.current,
+            held=self.held,
+            ingested=self.ingested,
+        )
+
+    def update(self, observation: Observation) -> "Track":
+        """Take in one observation."""
+        learned = self.learn(observation)
+        ingests = observation.ingests
+        own = learned.own(ingests)
+        offsets = {ref: ingest.offset for ref, ingest in own.items()}
+        present = {digest for digest, is_present in observation.layers.items() if is_present}
+        moved, grown = False, set[str]()
+        if self.offsets is not None:
+            before = self.offsets
+            grown = {ref for ref, offset in offsets.items() if offset > before.get(ref, offset)}
+            held_more = self.held is not None and learned.held is not None and bool(learned.held - self.held)
+            moved = bool(grown or offsets.keys() - before.keys() or held_more or present - learned.committed)
+        layers = {_digest(ref): ingest.total for ref, ingest in own.items() if ref.startswith("layer-")}
+        track = replace(
+            learned,
+            ingested={**self.ingested, **layers},
+            moved=moved,
+            has_moved=self.has_moved or moved,
+            offsets=offsets,
+            growing=self.growing | grown,
+            committed=learned.committed | present,
+            # When the ingest of a checked layer has gone, the layer is complete, or was given up: it is checked again.
+            checked=(learned.checked - _digests(ingests)) | observation.layers.keys(),
+            is_resumed=any(offsets.values()) if self.offsets is None else self.is_resumed,
+        )
+        return replace(track, sight=_sight(track, own))
+
+    def learn(self, observation: Observation) -> "Track":
+        """Take in the lease's resources and the manifests alone, which decide what else has to be asked."""
+        if observation.resources is None:
+            return self
+        read, arrived = {**observation.manifests}, self.arrived
+        if self.offsets is not None:
+            arrived = next((each for each in reversed(read) if read[each]), arrived)
+        track = replace(
+            self,
+            held=observation.resources,
+            manifests={**self.manifests, **read},
+            committed=self.committed | _ids(observation.resources, ResourceKind.CONTENT),
+            arrived=arrived,
+        )
+        current = _current(track)
+        if self.current and current != self.current:
+            return replace(track, current=current, sight=Sight(), checked=frozenset())
+        return replace(track, current=current)
 
     @property
     def is_known(self) -> bool:
         """Its manifest was read."""
-        return bool(self._current)
+        return bool(self.current)
+
+    @property
+    def complete(self) -> Sight:
+        """The sight once the pull has succeeded."""
+        return replace(self.sight, phase=Phase.UNPACKING, done=self.sight.total or self.sight.done, active=0)
+
+    @property
+    def snapshots(self) -> frozenset[str]:
+        """IDs of what is unpacked, or being unpacked."""
+        return self.held_ids(ResourceKind.SNAPSHOT)
 
     def own(self, ingests: Mapping[str, Ingest]) -> dict[str, Ingest]:
-        """The ingests that bring this image something, also those that another image's pull has begun.
+        """Select the ingests that bring this image something, also those that another image's pull began.
 
         Args:
-            ingests: all of them, by reference.
+            ingests: all of the node, by reference.
         """
-        leased = {held.id for held in self._held or () if held.kind is ResourceKind.INGEST}
-        layers = self._layers
-        wanted = {*layers.sizes, layers.config} if layers else set()
-        return {ref: one for ref, one in ingests.items() if ref in leased or _digest(ref) in wanted}
+        leased = self.held_ids(ResourceKind.INGEST)
+        layers = self.layers
+        return {
+            ref: ingest
+            for ref, ingest in ingests.items()
+            if ref in leased or (layers is not None and _digest(ref) in layers)
+        }
 
     def is_waiting(self, ingests: Mapping[str, Ingest]) -> bool:
-        """Nothing of this image has come in its ingests: it may be waiting for others to end."""
-        return self.sight.phase is not Phase.UNPACKING and not self._moving & self.own(ingests).keys()
+        """Whether none of its ingests has grown: it may be waiting for other pulls to end."""
+        return self.sight.phase is not Phase.UNPACKING and not self.growing & self.own(ingests).keys()
 
     def wants_resources(self, ingests: Mapping[str, Ingest]) -> bool:
-        """Whether the lease's resources have to be looked at: the picture changed, or is not known.
+        """Whether the lease's resources are needed: the picture changed, or is not known.
 
-        Where bytes were there before the attempt and no more have come, they may be those of another image, which the
+        Where bytes were there before the attempt and no more have come, they may belong to another image, which the
         name stood for then.
         """
         own = self.own(ingests)
         return (
-            not self._current
+            not self.current
             or not own
-            or (self._goes_on and not self._moving & own.keys())
+            or (self.is_resumed and not self.growing & own.keys())
             or self.sight.phase is not Phase.DOWNLOADING
-            or own.keys() != (self._offsets or {}).keys()
+            or own.keys() != (self.offsets or {}).keys()
         )
 
-    def hold(self, held: Collection[Resource]) -> None:
-        """These are the lease's resources."""
-        now = frozenset(held)
-        if self._held is not None and now - self._held:
-            self._news = True
-        self._held = now
-        self._committed |= self._content
-        self._choose()
+    def may_be_manifest(self, digest: str, read: Mapping[str, Layers | None]) -> bool:
+        """Whether a blob must be read: it was not, and no manifest lists it as a layer or config.
 
-    def unread(self) -> Iterator[str]:
-        """Digests of blobs that may be its manifest, each to be given to `read` before the next is asked for."""
-        for digest in sorted(self._content):
-            layers = self._layers
-            if digest not in self._manifests and not (layers and digest in {*layers.sizes, layers.config}):
-                yield digest
+        Args:
+            digest: of the blob.
+            read: blobs read in this look.
+        """
+        return not any(
+            digest in blobs or any(layers is not None and digest in layers for layers in blobs.values())
+            for blobs in (self.manifests, read)
+        )
 
-    def read(self, digest: str, blob: bytes | None) -> None:
-        """This is in that blob; None: it is too large for a manifest."""
-        self._manifests[digest] = layers = read_layers(blob) if blob else None
-        if layers and self._offsets is not None:
-            self._arrived = digest
-        self._choose()
-
-    def unasked(self, ingests: Mapping[str, Ingest]) -> Collection[str]:
-        """Digests of layers of which it has to be asked whether they are there already. Asked once."""
-        layers = self._layers
+    def unchecked(self, ingests: Mapping[str, Ingest]) -> Collection[str]:
+        """Digests of layers that may be complete already: containerd is asked for each once."""
+        layers = self.layers
         if layers is None:
             return ()
-        under_way = {_digest(ref) for ref in ingests}
-        self._asked -= under_way  # when such an ingest has gone, its layer is there, or was given up
-        found = [each for each in layers.sizes if each not in self._committed | self._asked | under_way]
-        self._asked.update(found)
-        return found
-
-    def commit(self, digest: str) -> None:
-        """That layer is there."""
-        if digest not in self._committed:
-            self._committed.add(digest)
-            self._news = True
-
-    def look(self, ingests: Mapping[str, Ingest]) -> bool:
-        """Take in where the ingests are. Returns whether anything moved since the look before.
-
-        The first look of an attempt knows no look before, and is no movement.
-        """
-        own = self.own(ingests)
-        self._seen.update({_digest(ref): one.total for ref, one in own.items() if ref.startswith("layer-")})
-        before = self._offsets
-        self._offsets = {ref: one.offset for ref, one in own.items()}
-        news, self._news = self._news, False
-        grown, begun = set[str](), set[str]()
-        if before is None:
-            self._goes_on = any(self._offsets.values())
-        else:
-            grown = {ref for ref, offset in self._offsets.items() if offset > before.get(ref, offset)}
-            begun = self._offsets.keys() - before.keys()
-        moved = before is not None and bool(grown or begun or news)
-        self._moving |= grown
-        self._has_moved |= moved
-        self.sight = self._picture(own)
-        return moved
-
-    def complete(self) -> Sight:
-        """The pull has succeeded: all of it is there."""
-        return replace(self.sight, phase=Phase.UNPACKING, done=self.sight.total or self.sight.done, on_their_way=0)
+        active = _digests(ingests)
+        checked = self.checked - active
+        return [each for each in layers.sizes if each not in self.committed | checked | active]
 
     @property
-    def snapshots(self) -> frozenset[Resource]:
-        """What is unpacked, or being unpacked."""
-        return frozenset(held for held in self._held or () if held.kind is ResourceKind.SNAPSHOT)
+    def layers(self) -> Layers | None:
+        """Of the manifest that is pulled; None: not known yet."""
+        return self.manifests.get(self.current)
 
-    @property
-    def _content(self) -> set[str]:
-        return {held.id for held in self._held or () if held.kind is ResourceKind.CONTENT}
+    def held_ids(self, kind: ResourceKind) -> frozenset[str]:
+        """IDs of the lease's resources of one kind."""
+        return _ids(self.held or (), kind)
 
-    @property
-    def _layers(self) -> Layers | None:
-        return self._manifests.get(self._current)
 
-    def _choose(self) -> None:
-        """Of several manifests, left by a name that has moved, the one that came in this attempt.
+def _current(track: Track) -> str:
+    """Of several manifests, left by a name that has moved, the one that came in this attempt.
 
-        Where none did, the one whose layers have come, else are under way; else the newest. Ingests of the others may
-        be under way for ever.
-        """
-        found = {
-            digest: layers.sizes.keys()
-            for digest, layers in self._manifests.items()
-            if layers is not None and digest in self._content
-        }
-        if not found:
-            return
-        came = {_digest(ref) for ref in self._moving}
-        leased = {_digest(held.id) for held in self._held or () if held.kind is ResourceKind.INGEST}
-        busy = [digest for digest, layers in found.items() if came & layers] or [
-            digest for digest, layers in found.items() if leased & layers
-        ]
-        current = self._arrived if self._arrived in found else (busy or [*found])[-1]
-        if self._current and current != self._current:
-            self.sight = Sight()
-            self._asked.clear()
-        self._current = current
+    Where none did, the one whose layers have come, else are being fetched; else the newest. Ingests of the others
+    may stay for ever.
+    """
+    content = track.held_ids(ResourceKind.CONTENT)
+    found = {
+        digest: layers.sizes.keys()
+        for digest, layers in track.manifests.items()
+        if layers is not None and digest in content
+    }
+    if not found:
+        return track.current
+    if track.arrived in found:
+        return track.arrived
+    for active in (_digests(track.growing), _digests(track.held_ids(ResourceKind.INGEST))):
+        busy = [digest for digest, layers in found.items() if active & layers]
+        if busy:
+            return busy[-1]
+    return [*found][-1]
 
-    def _picture(self, own: Mapping[str, Ingest]) -> Sight:
-        layers = self._layers
-        sizes = layers.sizes if layers else self._seen
-        under_way = {_digest(ref): one.offset for ref, one in own.items()}
-        done = sum(
-            size if each in self._committed else min(under_way.get(each, 0), size) for each, size in sizes.items()
-        )
-        total = layers.total if layers else 0
-        if layers is not None and sizes.keys() <= self._committed:
-            phase = Phase.UNPACKING
-        else:
-            phase = Phase.DOWNLOADING if own or layers else Phase.RESOLVING
-        # Containerd opens an ingest before it asks the registry for the blob: where there is none, it waits for itself.
-        may_fetch = phase is not Phase.UNPACKING and bool(own or not self._has_moved)
-        return Sight(
-            phase=phase,
-            done=max(done, self.sight.done),
-            total=total,
-            on_their_way=len(own),
-            may_fetch=may_fetch,
-        )
+
+def _sight(track: Track, own: Mapping[str, Ingest]) -> Sight:
+    layers = track.layers
+    sizes = layers.sizes if layers else track.ingested
+    active = {_digest(ref): ingest.offset for ref, ingest in own.items()}
+    done = sum(size if each in track.committed else min(active.get(each, 0), size) for each, size in sizes.items())
+    if layers is not None and sizes.keys() <= track.committed:
+        phase = Phase.UNPACKING
+    else:
+        phase = Phase.DOWNLOADING if own or layers else Phase.RESOLVING
+    return Sight(
+        phase=phase,
+        done=max(done, track.sight.done),
+        total=layers.total if layers else 0,
+        active=len(own),
+        # Containerd opens an ingest before it requests the blob. Without one it does not wait for the registry.
+        may_fetch=phase is not Phase.UNPACKING and bool(own or not track.has_moved),
+    )
+
+
+def _ids(resources: Iterable[Resource], kind: ResourceKind) -> frozenset[str]:
+    return frozenset(resource.id for resource in resources if resource.kind is kind)
+
+
+def _digests(refs: Iterable[str]) -> set[str]:
+    return {_digest(ref) for ref in refs}
 
 
 def _digest(ref: str) -> str:

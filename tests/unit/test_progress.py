@@ -16,7 +16,7 @@ from nodeprefetch.pull.attempt import Surroundings
 from nodeprefetch.pull.deadline import AttemptClock, patience, slowest_rate
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import Ingest, Inventory, ResourceKind
+from nodeprefetch.runtime.api import Ingest, Inventory, Resource, ResourceKind
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
@@ -323,6 +323,36 @@ async def test_a_slow_answer_does_not_cut_a_pull_that_moves(autojump_clock):
     await run.run(script)
 
     assert [(50, "", "")] == run.ends
+
+
+class Stuck(FakeContainerdApi):
+    """Does not answer about one lease, once, from some moment on."""
+
+    at: float = math.inf
+
+    async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
+        if lease_id == "b:1" and trio.current_time() >= self.at:
+            self.at = math.inf
+            await trio.sleep(100)
+        return await super().lease_resources(lease_id)
+
+
+async def test_what_a_failed_look_saw_of_one_pull_counts_in_the_next(autojump_clock):
+    """A byte at 3.5; the look of 4 fails at 14 over the other pull, the next one is at once: cancelled at 14 + 30."""
+    api = Stuck()
+    api.at = 4
+    run = Watched(api=api, pulls={"a:1": [HANG, IMAGE], "b:1": [Hang(60, then=IMAGE), IMAGE]})
+
+    async def script() -> None:
+        resolve(api, "a:1", layer=90 * MIB)
+        api.begin("layer", total=90 * MIB, lease="a:1")
+        await trio.sleep(3.5)
+        api.write("layer", STEP)
+
+    await run.run(script)
+
+    assert 44 == next(event.duration for event in run.told(AttemptFinished) if event.image == "a:1")
+    assert 1 == api.asked.count("read_blob")
 
 
 async def test_one_slow_look_does_not_end_the_progress_of_a_pull(autojump_clock):
