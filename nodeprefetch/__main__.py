@@ -1,6 +1,6 @@
-"""Where the program starts. What needs to be small or quick is done here, before anything large is imported."""
+"""Entry point. Handles what must be small or fast before it imports anything large."""
 
-# CPython's own functions: the enums that signal.py puts around them are too large for `sleep`.
+# The C module: the enums that signal.py adds are too large for `sleep`.
 import _signal as signal  # type: ignore[import-not-found]
 import gc
 import os
@@ -8,8 +8,8 @@ import sys
 
 
 def main() -> None:
-    """The console script. Exits with the code of the command."""
-    _end_at_once_when_interrupted()
+    """Run the command line, and exit with the code of the command."""
+    _exit_at_once_when_interrupted()
     _open_standard_streams()
     match sys.argv[1:]:
         case ["sleep"]:
@@ -25,24 +25,24 @@ def main() -> None:
             from nodeprefetch.cli.commands import run  # noqa: PLC0415
 
             code = run(arguments)
-            _let_go_of_standard_streams()
-            gc.freeze()  # else Python looks through everything once more on its way out, for 20 ms
+            _flush_standard_streams()
+            gc.freeze()  # saves a garbage collection at exit, 20 ms
             sys.exit(code)
 
 
-def _end_at_once_when_interrupted() -> None:
-    """SIGINT while modules are loaded: nothing is done yet, and a traceback out of any of them tells nobody anything.
+def _exit_at_once_when_interrupted() -> None:
+    """Exit on SIGINT while modules are imported, without a traceback: nothing is done yet.
 
-    A command that has something to end in order handles it otherwise, see stopsignals.py.
+    Commands that have something to clean up replace this handler, see cli/stop_signals.py.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as in a shell's background
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored in a shell's background jobs
         signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
 
 
 def _open_standard_streams() -> None:
-    """Some start programs without them. Then Python has None in their place, and a socket may get their numbers."""
+    """Open missing standard streams on /dev/null: Python has None for them, and a socket could get their numbers."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
-        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - the last of the three
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - standard error
             pass
         os.close(number)
         sys.stdin = sys.stdin or os.fdopen(0, "r")
@@ -50,8 +50,8 @@ def _open_standard_streams() -> None:
         sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
-def _let_go_of_standard_streams() -> None:
-    """What somebody who left did not read must not change the exit code: Python would make it 120 at its end."""
+def _flush_standard_streams() -> None:
+    """Flush output, and discard what cannot be written: Python would otherwise exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

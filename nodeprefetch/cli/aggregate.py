@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
+from nodeprefetch.cli.environment import read_environment
 from nodeprefetch.errors import UsageError, leaves
 from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.printable import printable
@@ -34,7 +35,8 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008
 
     async def main(log: Callable[[str], None]) -> None:
         try:
-            reviewer = await connect(flags.kubeconfig) if flags.auth == "kubernetes" else None
+            variables = read_environment().variables
+            reviewer = await connect(flags.kubeconfig, environment=variables) if flags.auth == "kubernetes" else None
         except KubeError as error:
             raise UsageError([f"--auth kubernetes: {error}"]) from error
         with stop_signals() as signals:

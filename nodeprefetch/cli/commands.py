@@ -1,6 +1,6 @@
-"""The command line: argv to settings, the end of a run to an exit code. Nobody else knows exit codes.
+"""The command line: reads arguments, runs the command, and returns its exit code. No other module knows exit codes.
 
-What needs Trio is imported by the commands that run it: `--help` stays quick.
+Commands import Trio, and what needs it, when they run: `--help` stays fast.
 """
 
 import signal
@@ -11,34 +11,29 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Env
 
 from nodeprefetch import __version__
-from nodeprefetch.cli.flags import (
-    ENVIRONMENT_PREFIX,
-    ExplainFlags,
-    FetchFlags,
-    Images,
-    PluginFlags,
-)
+from nodeprefetch.cli.environment import PREFIX, FlagVariables, read_environment
+from nodeprefetch.cli.flags import ExplainFlags, FetchFlags, Images, PluginFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_images
+from nodeprefetch.cli.output import print_records, warn
 from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError, leaves
 from nodeprefetch.settings import LogFormat, PullPolicy
-from nodeprefetch.text.outlet import open_outlet, write
+from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.printable import printable
 
 if TYPE_CHECKING:
     from nodeprefetch.events import Reader
 
 OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, SIGNAL_BASE = 0, 1, 2, 3, 128
-AGGREGATE_HELP = "Take the results of all nodes, and serve them to people, to curl and to Prometheus."
+AGGREGATE_HELP = "Collect results from all nodes and serve them as JSON and Prometheus metrics."
 
 app = App(
     name="nodeprefetch",
-    help="Brings container images onto Kubernetes nodes before anyone needs them.",
+    help="Pull container images onto Kubernetes nodes before pods need them.",
     help_format="plaintext",
     version=__version__,
-    config=Env(ENVIRONMENT_PREFIX, command=False),
+    config=FlagVariables(PREFIX, command=False),
     result_action="return_value",
     exit_on_error=False,
     print_error=False,
@@ -46,16 +41,16 @@ app = App(
 )
 
 
-# Loaded when it is asked for: fetch has no time for it.
+# Loaded only when used: fetch starts faster without them.
 app.command("nodeprefetch.cli.aggregate:aggregate", name=["aggregate", "aggregate-metrics"], help=AGGREGATE_HELP)
 
-app.command("nodeprefetch.cli.unpin:unpin", help="Take away the pins that fetch --pin has made, and tell which.")
+app.command("nodeprefetch.cli.unpin:unpin", help="Remove the pins created by fetch --pin and list the affected images.")
 
-app.command("nodeprefetch.cli.leases:leases", help="List what cut pulls have left for the next run, or delete it.")
+app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial downloads kept from interrupted pulls.")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command. Returns its exit code: 0 done, 1 an image is missing, 2 usage, 3 no runtime, 128+n signal n."""
+    """Run a command. Returns the exit code: 0 done, 1 image missing, 2 usage, 3 no runtime, 128+n signal n."""
     if not arguments or arguments[0] not in {"fetch", "explain"}:
         _offer_completion()
     code = OK
@@ -68,19 +63,19 @@ def run(arguments: Sequence[str]) -> int:
         code = _fail(USAGE, group)
     except* RuntimeUnavailableError as group:
         code = _fail(NO_RUNTIME, group)
-    except* KeyboardInterrupt:  # where no signals are waited for
+    except* KeyboardInterrupt:  # in commands that do not handle signals
         code = SIGNAL_BASE + signal.SIGINT
-    except* BrokenPipeError:  # who reads our output has seen enough
+    except* BrokenPipeError:  # the reader of our output has exited
         code = SIGNAL_BASE + signal.SIGPIPE
     return code
 
 
 @app.command
 def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
-    """Pull every image of the lists onto this node."""
+    """Pull all listed images onto this node."""
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415
 
-    session = prepare(flags, images)
+    prepared = prepare(flags, images, read_environment())
 
     import trio  # noqa: PLC0415
 
@@ -89,10 +84,10 @@ def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B0
 
     async def main() -> Report:
         with stop_signals() as signals:
-            return await session.run(reader, signals)
+            return await prepared.run(reader, signals)
 
     log_format = LogFormat(flags.log_format) if flags.log_format else None
-    with _reader(log_format, session.progress_interval) as reader:
+    with _reader(log_format, prepared.progress_interval) as reader:
         report = trio.run(main)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
@@ -104,12 +99,13 @@ def explain(
     *images: Images,
     flags: ExplainFlags = ExplainFlags(),  # noqa: B008 - frozen
 ) -> int:
-    """Tell what fetch would do with every image, without pulling anything."""
+    """Show what fetch would do with each image, without pulling anything."""
+    environment = read_environment()
     problems = Problems()
     with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
-        plugins = load_credential_plugins(flags, _warn)
+        plugins = load_credential_plugins(flags, environment.variables, warn)
     problems.raise_if_any()
 
     from nodeprefetch.cli import explain as explaining  # noqa: PLC0415
@@ -122,7 +118,7 @@ def explain(
 
     async def main() -> list[explaining.Explanation]:
         asked = plugins if flags.ask_plugins else only_local(plugins)
-        async with open_chain(asked, _warn) as credentials:
+        async with open_chain(asked, warn) as credentials:
             return await explaining.explain(
                 refs,
                 policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
@@ -133,29 +129,28 @@ def explain(
                     for name, provider in plugin.providers
                     if not is_local(provider)
                 ],
-                connect=connect_to(flags.cri_socket, wait=0),
+                connect=connect_to(flags.cri_socket, wait=0, environment=environment.variables),
             )
 
     with knowing_secrets():
-        found = run_interruptibly(main)
-    text = explaining.to_json(found) if flags.output == "json" else explaining.to_table(found)
-    write(sys.stdout, text + "\n")
+        explanations = run_interruptibly(main)
+    print_records(explanations, flags.output, explaining.to_table)
     return OK
 
 
 @app.command
 def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - frozen
-    """List the credential plugins that are installed, and whether they are configured."""
-    from nodeprefetch.cli.plugins import to_json, to_table  # noqa: PLC0415
+    """List the installed credential plugins and whether they are configured."""
+    from nodeprefetch.cli.plugins import listed, to_table  # noqa: PLC0415
 
-    found = load_credential_plugins(flags, _warn)
-    write(sys.stdout, (to_json(found) if flags.output == "json" else to_table(found)) + "\n")
+    loaded = load_credential_plugins(flags, read_environment().variables, warn)
+    print_records(listed(loaded), flags.output, to_table)
     return OK
 
 
 @app.command
 def sleep() -> int:
-    """Wait for SIGTERM or SIGINT: keeps the pod running after fetch."""
+    """Wait for SIGTERM or SIGINT. Keeps the pod running after fetch."""
     from nodeprefetch.sleep import sleep as wait  # noqa: PLC0415
 
     return wait()
@@ -163,26 +158,22 @@ def sleep() -> int:
 
 @app.command
 def completion(
-    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell.")],
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Shell to complete in.")],
 ) -> int:
-    """Print a completion script: source it in the shell's start-up file."""
+    """Print a completion script, to source in the shell's startup file."""
     sys.stdout.write(app.generate_completion(shell=shell))
     return OK
 
 
 @cache
 def _offer_completion() -> None:
-    """`--install-completion`. Loading what it needs takes 6 ms, which are not those of a pull."""
+    """Add `--install-completion`. Loading what it needs takes 6 ms, too long for a pull."""
     app.register_install_completion_command(add_to_startup=False)
-
-
-def _warn(text: str) -> None:
-    write(sys.stderr, f"nodeprefetch: {printable(text)}\n")
 
 
 @contextmanager
 def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator[Reader]":
-    """The live table for who watches on a terminal, the log for everybody else."""
+    """The live table on a terminal, otherwise the log."""
     if log_format is None and sys.stderr.isatty():
         from rich.console import Console  # noqa: PLC0415
 

@@ -1,11 +1,11 @@
-"""`explain`: what fetch would do with every image, without pulling anything."""
+"""`explain`: shows what `fetch` would do with each image, without pulling anything."""
 
 from collections.abc import Sequence
 
 import msgspec
 import trio
 
-from nodeprefetch.cli.columns import columns
+from nodeprefetch.cli.output import columns
 from nodeprefetch.credentials.auth import CredentialSource, Verdict
 from nodeprefetch.credentials.provider import AnyProvider, wants
 from nodeprefetch.errors import RuntimeUnavailableError
@@ -13,19 +13,18 @@ from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import Connect
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 from nodeprefetch.settings import PullPolicy, pull_policy
-from nodeprefetch.text.printable import json_text
 from nodeprefetch.values.image_ref import ImageRef
 
 LIST_LIMIT = 10.0
-"""Seconds to wait for the list of images: a person is waiting too."""
+"""Seconds to wait for the list of images. Short, because a person is waiting."""
 
 
 class UsableCredential(msgspec.Struct, frozen=True, kw_only=True):
-    """A credential that would be tried. Never holds a secret."""
+    """A credential that `fetch` would try. It never contains a secret."""
 
     source: str
     key: str
-    """What matched the image."""
+    """The pattern that matched the image."""
 
     username: str
     kind: str
@@ -39,18 +38,18 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """As written."""
 
     normalized: str
-    """With default registry, `library/` and default tag, as the runtime will name it."""
+    """With the default registry, `library/` and the default tag."""
 
     registry: str
     pull_policy: PullPolicy
     present: bool | None
-    """None when there is no runtime to ask."""
+    """None if no runtime answered."""
 
     credentials: tuple[UsableCredential, ...]
-    """In the order of use; empty: anonymous."""
+    """In the order of use; empty: pulls are anonymous."""
 
     providers: tuple[str, ...] = ()
-    """Names of the credential providers that match."""
+    """Names of the matching credential providers that run programs or contact servers."""
 
 
 async def explain(
@@ -61,14 +60,14 @@ async def explain(
     providers: Sequence[tuple[str, AnyProvider]],
     connect: Connect,
 ) -> list[Explanation]:
-    """One explanation for each image, in order.
+    """Explain each image, in order.
 
     Args:
-        images: what would be pulled.
-        policy: what overrides the policy of each image.
-        credentials: asked for each image.
-        providers: name and provider of those that are only told to match, or not.
-        connect: finds the runtime; without one, `present` stays open.
+        images: the images that `fetch` would pull.
+        policy: overrides the pull policy of each image.
+        credentials: looked up for each image.
+        providers: providers, by name, that are matched with each image but not asked for credentials.
+        connect: finds the runtime. If none answers, `present` is None.
     """
     inventory = await _inventory(connect)
     usable: dict[str, tuple[UsableCredential, ...]] = {}
@@ -94,15 +93,15 @@ async def explain(
 
 
 async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[UsableCredential, ...]:
-    """All credentials for an image, as if each were refused."""
-    found = []
+    """All credentials for an image, as if the registry refused each one."""
+    usable = []
     with credentials.look_up(image) as lookup:
         while (one := await lookup.next()) is not None:
             lookup.report(one, Verdict.UNDECIDED)
-            found.append(
+            usable.append(
                 UsableCredential(source=one.source, key=one.key, username=one.auth.username, kind=one.auth.kind)
             )
-    return tuple(found)
+    return tuple(usable)
 
 
 async def _inventory(connect: Connect) -> Inventory | None:
@@ -117,13 +116,8 @@ async def _inventory(connect: Connect) -> Inventory | None:
             connection.cancel_scope.cancel()
 
 
-def to_json(explanations: Sequence[Explanation]) -> str:
-    """An array, one object an image."""
-    return json_text(msgspec.to_builtins(explanations), indent=2)
-
-
 def to_table(explanations: Sequence[Explanation]) -> str:
-    """Columns of text, for people."""
+    """Format explanations as a table."""
     present = {True: "yes", False: "no", None: "?"}
     rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
     for one in explanations:

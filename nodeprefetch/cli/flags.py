@@ -1,90 +1,131 @@
-"""The command line's flags, declared once each, and how they become settings. All that is wrong is said at once."""
+"""The flags of the commands, each declared once, and the settings they mean. Reports all problems at once."""
 
 import os
-import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
+from nodeprefetch.cli.environment import Environment
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.values.duration import DurationError, parse_duration
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor, parse_disk_floor
 
-ENVIRONMENT_PREFIX = "NODEPREFETCH_"
+_NO_ENVIRONMENT = Environment()
 
-Images = Annotated[str, Parameter(metavar="IMAGE", help="Image references, after those of the lists.")]
+# In this order in --help and in docs/reference.md; within a group in the order of the fields below.
+INSTANCE = Group.create_ordered("Instance")
+IMAGES = Group.create_ordered("Images")
+TIMEOUTS = Group.create_ordered("Timeouts and retries")
+CREDENTIALS = Group.create_ordered("Credentials")
+RUNTIME = Group.create_ordered("Runtime")
+DISK = Group.create_ordered("Disk")
+REPORTING = Group.create_ordered("Reporting")
+OUTPUT = Group.create_ordered("Output")
+OTHER = Group.create_default_parameters()
+
+Images = Annotated[
+    str,
+    Parameter(metavar="IMAGE", help="Images to pull in addition to those in the list files.", group=IMAGES),
+]
 
 
-def flag(text: str, metavar: str | None = None) -> Parameter:
+def flag(text: str, metavar: str | None = None, *, group: Group = OTHER) -> Parameter:
     """A flag with a value."""
-    return Parameter(help=text, metavar=metavar, negative="")
+    return Parameter(help=text, metavar=metavar, negative="", group=group)
 
 
-def _many(text: str, metavar: str) -> Parameter:
-    return Parameter(help=text, metavar=metavar, negative="", show_default=False)
+def switch(text: str, *, group: Group = OTHER, from_environment: bool = True) -> Parameter:
+    """A flag without a value.
+
+    Args:
+        text: the help.
+        group: where it stands in the help.
+        from_environment: False for a switch that makes a command destructive. Its environment variable is not read.
+    """
+    return Parameter(help=text, negative="", show_default=False, group=group, show_env_var=from_environment)
 
 
-def switch(text: str) -> Parameter:
-    """A flag without one."""
-    return Parameter(help=text, negative="", show_default=False)
+def _many(text: str, metavar: str, group: Group) -> Parameter:
+    return Parameter(help=text, metavar=metavar, negative="", show_default=False, group=group)
 
 
-def _duration(text: str) -> Parameter:
-    """A Go-style duration. It is read later, to be reported with everything else that is wrong."""
-    return Parameter(help=text, metavar="DURATION")
+def _duration(text: str, group: Group) -> Parameter:
+    """A Go-style duration. It is parsed later, so that it is reported with all other problems."""
+    return flag(text, "DURATION", group=group)
+
+
+CriSocket = Annotated[
+    str | None,
+    flag(
+        "Socket of the container runtime. Default: $CONTAINER_RUNTIME_ENDPOINT, otherwise probe the well-known"
+        " locations.",
+        "PATH",
+        group=RUNTIME,
+    ),
+]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class CredentialFlags:
-    """What credential plugins are told."""
+    """Options of credential plugins."""
 
     docker_config: Annotated[
         tuple[str, ...],
-        _many("File of type dockerconfigjson, or directory of mounted Secrets, with pull secrets. Repeatable.", "PATH"),
+        _many(
+            "Pull secret: a .dockerconfigjson file or a directory of mounted Secrets. May be repeated.",
+            "PATH",
+            CREDENTIALS,
+        ),
     ] = ()
     image_credential_provider_config: Annotated[
-        str | None, flag("Configuration of the kubelet's credential providers: a file or a directory.", "PATH")
+        str | None,
+        flag("Configuration of the kubelet's credential providers: a file or a directory.", "PATH", group=CREDENTIALS),
     ] = None
     image_credential_provider_bin_dir: Annotated[
-        str | None, flag("Directory of the kubelet's credential provider programs.", "DIR")
+        str | None, flag("Directory containing the kubelet's credential provider binaries.", "DIR", group=CREDENTIALS)
     ] = None
     credential_option: Annotated[
-        tuple[str, ...], _many("Option of a credential plugin. Repeatable.", "NAME.KEY=VALUE")
+        tuple[str, ...], _many("Option of a credential plugin. May be repeated.", "NAME.KEY=VALUE", CREDENTIALS)
     ] = ()
     credential_order: Annotated[
         str | None,
-        flag("Credential plugins that are used first, separated by commas; pull secrets are last by default.", "NAMES"),
+        flag(
+            "Comma-separated plugins to try first; the others follow by name, pull secrets last.",
+            "NAMES",
+            group=CREDENTIALS,
+        ),
     ] = None
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ImageFlags(CredentialFlags):
-    """Which images, and of which runtime."""
+    """Which images, and where."""
 
     image_list_file: Annotated[
         tuple[str, ...],
         Parameter(
-            help="File with one image reference a line, # begins a comment; - is standard input. Repeatable.",
+            help="File with one image per line; '#' starts a comment; '-' reads standard input. May be repeated.",
             metavar="FILE",
             negative="",
             allow_leading_hyphen=True,
             show_default=False,
+            group=IMAGES,
         ),
     ] = ()
     pull_policy: Annotated[
         Literal["IfNotPresent", "Always"] | None,
-        flag("Pull policy for all images; without it Always for the tag latest, IfNotPresent for all others."),
+        flag(
+            "Pull policy for all images. Default: Always for :latest or no tag, otherwise (and for digests)"
+            " IfNotPresent.",
+            group=IMAGES,
+        ),
     ] = None
-    cri_socket: Annotated[
-        str | None,
-        flag("Path of the container runtime's socket; without it the usual places are looked at.", "PATH"),
-    ] = None
+    cri_socket: CriSocket = None
 
 
 @Parameter(name="*")
@@ -92,122 +133,150 @@ class ImageFlags(CredentialFlags):
 class FetchFlags(ImageFlags):
     """How to pull."""
 
-    runtime_wait: Annotated[str, _duration("How long to look for a runtime that answers.")] = "10s"
-    overall_timeout: Annotated[str, _duration("Limit of the whole run.")] = "20m"
+    retry_missing: Annotated[bool, switch("Retry images the registry does not have yet.", group=IMAGES)] = False
+    pin: Annotated[
+        bool,
+        switch(
+            "Protect the images from the kubelet's image garbage collection (containerd 1.7 or newer).", group=IMAGES
+        ),
+    ] = False
+    allow_failures: Annotated[bool, switch("Exit 0 even if some images could not be pulled.", group=IMAGES)] = False
+
+    overall_timeout: Annotated[str, _duration("Time limit for the whole run.", TIMEOUTS)] = "20m"
+    initial_pull_attempt_timeout: Annotated[
+        str, _duration("Timeout of the first attempt; doubles after each attempt.", TIMEOUTS)
+    ] = "30s"
+    max_pull_attempt_timeout: Annotated[str, _duration("Maximum attempt timeout.", TIMEOUTS)] = "5m"
     attempt_clock: Annotated[
         Literal["auto", "progress", "wall"],
-        flag("What an attempt's limit limits: time without progress, time (wall), or the former where it can be seen."),
+        flag(
+            "What the attempt timeout measures: time without progress ('progress'), elapsed time ('wall'), or"
+            " progress where available ('auto').",
+            group=TIMEOUTS,
+        ),
     ] = "auto"
-    initial_pull_attempt_timeout: Annotated[
-        str, _duration("Limit of an image's first attempt; doubles with every attempt.")
-    ] = "30s"
-    max_pull_attempt_timeout: Annotated[str, _duration("What that limit grows to.")] = "5m"
-    unpack_timeout: Annotated[
-        str, _duration("How long an image may be unpacked without a layer being done, where that can be seen.")
-    ] = "10m"
-    no_resume: Annotated[
-        bool, switch("Pull the plain way: a pull that is cut begins anew, and its progress is not seen.")
-    ] = False
     initial_pull_attempt_delay: Annotated[
-        str, _duration("Longest wait after an image's first attempt; doubles with every attempt.")
+        str, _duration("Maximum delay after the first attempt; doubles after each attempt.", TIMEOUTS)
     ] = "1s"
-    max_pull_attempt_delay: Annotated[str, _duration("What that wait grows to.")] = "10m"
-    image_list_timeout: Annotated[str, _duration("Limit of listing the images that are there.")] = "1m"
+    max_pull_attempt_delay: Annotated[str, _duration("Upper limit for that delay.", TIMEOUTS)] = "10m"
+    unpack_timeout: Annotated[
+        str, _duration("Maximum time to unpack a single layer, where the runtime reports it.", TIMEOUTS)
+    ] = "10m"
+    image_list_timeout: Annotated[str, _duration("Timeout for listing the node's images.", TIMEOUTS)] = "1m"
+
     max_parallel_pulls: Annotated[
         int | None,
-        flag("Number of parallel pulls; 0 for no limit. Default: 2 on containerd 2 and newer, otherwise 8.", "N"),
+        flag(
+            "Number of parallel pulls; 0 for no limit. Default: 2 on containerd 2 and newer, otherwise 8.",
+            "N",
+            group=RUNTIME,
+        ),
     ] = None
-    retry_missing: Annotated[
-        bool, switch("Try again when a registry does not know an image: it may still be pushed.")
+    no_resume: Annotated[
+        bool,
+        switch("Disable resumable pulls: interrupted pulls start over and report no progress.", group=RUNTIME),
     ] = False
-    pin: Annotated[bool, switch("Pin the images against the kubelet's image collection; needs containerd 1.7.")] = False
+    runtime_wait: Annotated[str, _duration("How long to wait for a container runtime to respond.", RUNTIME)] = "10s"
+
     min_free_disk: Annotated[
         str | None,
-        flag("What stays free of the disk that images are on: 10Gi, 15%. What does not fit fails.", "AMOUNT"),
+        flag(
+            "Free space to keep on the image file system (10Gi, 15%); images that do not fit fail.",
+            "AMOUNT",
+            group=DISK,
+        ),
     ] = None
     image_fs_path: Annotated[
-        str | None,
-        flag("A directory on that disk; without it where the runtime keeps images, or our own container.", "DIR"),
+        str | None, flag("Directory on the image file system, if it cannot be detected.", "DIR", group=DISK)
     ] = None
-    allow_failures: Annotated[bool, switch("Exit with 0 also when an image is not present in the end.")] = False
-    node_label_prefix: Annotated[str, flag("Prefix of the label and annotation on the node.", "PREFIX")] = (
-        "nodeprefetch.io"
-    )
-    kubeconfig: Annotated[
-        str | None, flag("How to reach the Kubernetes API for the node's label; without it as a pod does.", "FILE")
-    ] = None
+
     metrics_endpoint: Annotated[
-        str | None, flag("Aggregator that takes the results: HOST:PORT or http(s)://HOST[:PORT][/PREFIX].", "URL")
+        str | None,
+        flag("Aggregator to send results to: HOST:PORT or http(s)://HOST[:PORT][/PREFIX].", "URL", group=REPORTING),
     ] = None
     metrics_protocol: Annotated[
         Literal["auto", "http", "grpc"],
-        flag("What it speaks: ours (http), the older tool's (grpc), or whichever turns out."),
+        flag("Aggregator protocol: http, grpc (stackrox/image-prefetcher), or auto-detect.", group=REPORTING),
     ] = "auto"
     metrics_ca_file: Annotated[
-        str | None, flag("Authorities to trust for https, PEM; without it the system's.", "FILE")
+        str | None, flag("CA bundle (PEM) for https. Default: the system's.", "FILE", group=REPORTING)
     ] = None
     metrics_token_file: Annotated[
-        str | None, flag("Bearer token for the aggregator; read again when it changes.", "FILE")
+        str | None,
+        flag("Bearer token for the aggregator; reloaded when the file changes.", "FILE", group=REPORTING),
     ] = None
-    report_grace: Annotated[str, _duration("How long reporting may take after the run.")] = "15s"
-    debug: Annotated[bool, switch("List the images the runtime holds before and after.")] = False
+    node_label_prefix: Annotated[str, flag("Prefix of the node's label and annotation.", "PREFIX", group=REPORTING)] = (
+        "nodeprefetch.io"
+    )
+    kubeconfig: Annotated[
+        str | None,
+        flag("Kubeconfig used to label the node. Default: in-cluster configuration.", "FILE", group=REPORTING),
+    ] = None
+    report_grace: Annotated[
+        str, _duration("Time allowed after the run to deliver results and label the node.", REPORTING)
+    ] = "15s"
+
     log_format: Annotated[
         Literal["logfmt", "json"] | None,
-        flag("How log lines are written; without it a live table on a terminal, logfmt elsewhere."),
+        flag("Log format. Default: live table on a terminal, otherwise logfmt.", group=OUTPUT),
     ] = None
-    progress_interval: Annotated[str, _duration("How often the log tells how far a pull is; 0: never.")] = "10s"
+    progress_interval: Annotated[str, _duration("Interval between progress log lines; 0 disables them.", OUTPUT)] = (
+        "10s"
+    )
+    debug: Annotated[
+        bool,
+        switch("Log the images on the node before and after, and the matching credentials.", group=OUTPUT),
+    ] = False
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ExplainFlags(ImageFlags):
-    """How to tell it."""
+    """How to explain."""
 
-    ask_plugins: Annotated[bool, switch("Also ask credential plugins that run programs or ask servers.")] = False
-    output: Annotated[Literal["table", "json"], flag("How to print it.")] = "table"
+    ask_plugins: Annotated[
+        bool,
+        switch("Also ask credential plugins that run programs or contact servers.", group=CREDENTIALS),
+    ] = False
+    output: Annotated[Literal["table", "json"], flag("Output format.", group=OUTPUT)] = "table"
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class PluginFlags(CredentialFlags):
-    """How to list them."""
+    """How to list plugins."""
 
-    output: Annotated[Literal["table", "json"], flag("How to print it.")] = "table"
+    output: Annotated[Literal["table", "json"], flag("Output format.", group=OUTPUT)] = "table"
 
 
 def read_seconds(flags: object, name: str, *, may_be_zero: bool = False) -> float:
-    """The value of a flag that is a duration.
+    """Parse the value of a duration flag.
 
     Raises:
-        UsageError: by the flag's name.
+        UsageError: the value is invalid. The message names the flag.
     """
-    flag = "--" + name.replace("_", "-")
+    option = "--" + name.replace("_", "-")
     try:
         value = parse_duration(getattr(flags, name))
     except DurationError as error:
-        raise UsageError([f"{flag}: {error}"]) from error
+        raise UsageError([f"{option}: {error}"]) from error
     if value == 0 and not may_be_zero:
-        raise UsageError([f"{flag}: has to be more than 0"])
+        raise UsageError([f"{option}: must be greater than 0"])
     return value
 
 
-def node_name(environment: Mapping[str, str]) -> str:
-    """The node's real name where the pod was told it, else the host's."""
-    return environment.get("NODE_NAME") or socket.gethostname()
-
-
-def fetch_settings(flags: FetchFlags) -> FetchSettings:
-    """The settings that the flags mean.
+def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT) -> FetchSettings:
+    """Convert the flags of `fetch` to settings.
 
     Raises:
-        UsageError: names every flag whose value cannot be used.
+        UsageError: names every flag with an invalid value.
     """
     problems = Problems()
 
     def seconds(name: str, *, may_be_zero: bool = False) -> float:
         with problems.collected():
             return read_seconds(flags, name, may_be_zero=may_be_zero)
-        return 1  # not used, as there is a problem
+        return 1  # not used: the problem is raised below
 
     def disk_floor() -> DiskFloor | None:
         try:
@@ -237,12 +306,12 @@ def fetch_settings(flags: FetchFlags) -> FetchSettings:
         min_free_disk=disk_floor(),
         image_fs_path=flags.image_fs_path or None,
         debug=flags.debug,
-        node=node_name(os.environ),
-        instance=os.environ.get("INSTANCE_NAME", ""),
+        node=environment.reporting_node,
+        instance=environment.instance_name,
     )
     if flags.max_parallel_pulls is not None and flags.max_parallel_pulls < 0:
         problems.add("--max-parallel-pulls: must not be negative")
-    if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - a text, as the user gave it
-        problems.add(f"--image-fs-path: there is no directory {flags.image_fs_path!r}")
+    if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - shown as given
+        problems.add(f"--image-fs-path: directory not found: {flags.image_fs_path!r}")
     problems.raise_if_any()
     return settings

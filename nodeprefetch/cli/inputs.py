@@ -1,9 +1,8 @@
-"""What a run is given besides settings: image lists, and what credential plugins are told."""
+"""Reads what a command is given besides settings: image lists and the options of credential plugins."""
 
-import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nodeprefetch.cli.flags import CredentialFlags
@@ -26,10 +25,10 @@ _OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOT
 
 
 def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRef, ...]:
-    """The images of all lists, then of the arguments, each once.
+    """Return the images of all lists, then those of the arguments, each once.
 
     Raises:
-        UsageError: with every file that cannot be read and every line that is no image reference; or there is none.
+        UsageError: with every unreadable file and every invalid line; or there are no images.
     """
     lists = [_read_list(file) for file in files]
     given = parse_image_arguments(arguments)
@@ -37,16 +36,17 @@ def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRe
     if images.problems:
         raise UsageError([problem for each in (*lists, given) for problem in first_problems(each.problems)])
     if not images.images:
-        where = f"{', '.join(files)}: there is no image in it" if files else "no images given"
-        raise UsageError([f"{where}: name them as arguments or in --image-list-file"])
+        verb = "contains" if len(files) == 1 else "contain"
+        problem = f"{', '.join(files)} {verb} no images" if files else "no images given"
+        raise UsageError([f"{problem}; pass them as arguments or with --image-list-file"])
     return unique(images.refs)
 
 
 def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...]]]:
-    """What each credential plugin is told: `--credential-option`, and the flags that stand for one.
+    """Return the options of each plugin: from `--credential-option` and from the flags that stand for an option.
 
     Raises:
-        UsageError: with every option that is not NAME.KEY=VALUE. Values may be secrets and are not repeated.
+        UsageError: with every option that is not NAME.KEY=VALUE, by its number: it may contain a secret.
     """
     options: dict[str, dict[str, tuple[str, ...]]] = {}
 
@@ -64,7 +64,7 @@ def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...
     for number, text in enumerate(flags.credential_option, start=1):
         option = _OPTION.fullmatch(text)
         if option is None:
-            problems.append(f"--credential-option number {number} is not NAME.KEY=VALUE")
+            problems.append(f"--credential-option number {number}: must be NAME.KEY=VALUE")
         else:
             add(option["plugin"], option["key"], option["value"])
     if problems:
@@ -72,19 +72,26 @@ def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...
     return options
 
 
-def load_credential_plugins(flags: CredentialFlags, warn: Callable[[str], None]) -> "tuple[Plugin, ...]":
-    """The installed credential plugins, told what the flags say.
+def load_credential_plugins(
+    flags: CredentialFlags, variables: Mapping[str, str], warn: Callable[[str], None]
+) -> "tuple[Plugin, ...]":
+    """Load and configure the installed credential plugins.
+
+    Args:
+        flags: options and order of the plugins.
+        variables: environment variables, for the plugins.
+        warn: receives what is wrong with plugins that are skipped.
 
     Raises:
-        UsageError: with everything that is wrong with options, order and files.
+        UsageError: with all invalid options, names and files.
     """
     from nodeprefetch.credentials.plugins import load_plugins  # noqa: PLC0415 - not for --help
 
-    return load_plugins(plugin_options(flags), environment=os.environ, warn=warn, order=plugin_order(flags))
+    return load_plugins(plugin_options(flags), environment=variables, warn=warn, order=plugin_order(flags))
 
 
 def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
-    """The plugins that come first."""
+    """Return the names of the plugins to try first."""
     names = (flags.credential_order or "").split(",")
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
@@ -100,4 +107,4 @@ def _read_list(file: str) -> ImageList:
     except OSError as error:
         return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))
     except ValueError:
-        return ImageList(problems=(f"{file!r}: cannot be read: a path must not hold a NUL",))
+        return ImageList(problems=(f"{file!r}: cannot be read: the path must not contain a NUL byte",))

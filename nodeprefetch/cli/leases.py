@@ -1,6 +1,5 @@
-"""`leases`: lists what cut pulls of fetch have left on the node for the next run, or deletes it."""
+"""`leases`: lists or deletes the partial downloads that `fetch` keeps on the node for its next run."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import Parameter
 
-from nodeprefetch.cli.columns import columns
 from nodeprefetch.cli.containerd import OwnerFlags, ask_containerd, owner_text
-from nodeprefetch.cli.flags import switch
-from nodeprefetch.text.outlet import write
-from nodeprefetch.text.printable import json_text
+from nodeprefetch.cli.environment import read_environment
+from nodeprefetch.cli.flags import INSTANCE, switch
+from nodeprefetch.cli.output import columns, print_records
 from nodeprefetch.values.sizes import format_size
 
 if TYPE_CHECKING:
@@ -27,73 +25,77 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class LeaseFlags(OwnerFlags):
-    """Whose leases, and what about them."""
+    """Which leases, and whether to delete them."""
 
-    delete: Annotated[bool, switch("Delete them, and with them what they keep.")] = False
+    delete: Annotated[
+        bool, switch("Delete the leases and the data they hold.", group=INSTANCE, from_environment=False)
+    ] = False
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One lease of ours, as it was found."""
+class ListedLease(msgspec.Struct, frozen=True, kw_only=True):
+    """A lease that a run of `fetch` created."""
 
     id: str
     image: str
     instance: str
-    """Empty for the one without a name."""
+    """Empty for the instance without a name."""
 
     expires_at: float | None
     """Unix seconds; None: never."""
 
     kept_bytes: int
-    """Of its image, complete or not: what the next pull does not fetch again."""
+    """Bytes of its image, complete or partial, that the next pull does not download again."""
 
     deleted: bool
-    """It was, just now."""
+    """This command deleted it."""
 
 
 def leases(*, flags: LeaseFlags = LeaseFlags()) -> None:
-    """List the leases that runs of this instance have left, or delete them.
+    """List the leases of this instance, or delete them.
 
     Raises:
-        RuntimeUnavailableError: no runtime answered, or it stopped to. It may come in an exception group.
+        RuntimeUnavailableError: the runtime did not respond. It may come in an exception group.
     """
     from nodeprefetch.cli.stop_signals import run_interruptibly  # noqa: PLC0415 - not for --help
 
-    found = run_interruptibly(partial(look, flags.connect(), flags.owner, delete=flags.delete))
-    text = _to_json(found) if flags.output == "json" else _to_table(found, time.time())
-    write(sys.stdout, text + "\n")
+    environment = read_environment()
+    listed = run_interruptibly(
+        partial(list_leases, flags.connect(environment), flags.owner(environment), delete=flags.delete)
+    )
+    print_records(listed, flags.output, partial(_to_table, now=time.time()))
 
 
-async def look(connect: "Connect", instance: str | None, *, delete: bool = False) -> list[Found]:
-    """The leases of one instance; None: of all.
+async def list_leases(connect: "Connect", instance: str | None, *, delete: bool = False) -> list[ListedLease]:
+    """Return the leases of one instance; None: of all.
 
     Args:
         connect: finds the runtime.
-        instance: whose.
-        delete: delete them too.
+        instance: whose leases.
+        delete: also delete them.
 
     Raises:
-        RuntimeUnavailableError: no runtime answered, or it stopped to. It comes in an exception group.
+        RuntimeUnavailableError: the runtime did not respond. It comes in an exception group.
     """
     return await ask_containerd(
         connect,
-        lambda api: _find(api, instance, delete=delete),
-        things="leases",
-        nothing_done="leases are not known",
-        not_all_done="not all leases are deleted, run it again" if delete else "leases are not known",
+        lambda api: _list(api, instance, delete=delete),
+        nothing_done="could not read leases",
+        not_all_done="could not delete all leases" if delete else "could not read leases",
+        hint="run the command again" if delete else "",
     )
 
 
-async def _find(api: "ContainerdApi", instance: str | None, *, delete: bool) -> list[Found]:
+async def _list(api: "ContainerdApi", instance: str | None, *, delete: bool) -> list[ListedLease]:
     from nodeprefetch.runtime.lease_labels import label_value, pull_lease  # noqa: PLC0415
 
     mine = None if instance is None else label_value(instance)
-    ours = [lease for one in await api.leases() if (lease := pull_lease(one)) and mine in {None, lease.instance}]
+    ours = [lease for each in await api.leases() if (lease := pull_lease(each)) and mine in {None, lease.instance}]
     offsets = {ingest.ref: ingest.offset for ingest in await api.ingests()}
-    found = []
-    for lease in sorted(ours, key=lambda one: (one.image, one.instance, one.expires_at)):
+    listed = []
+    for lease in sorted(ours, key=lambda each: (each.image, each.instance, each.expires_at)):
         kept = await _kept_bytes(api, lease, offsets)
-        found.append(
-            Found(
+        listed.append(
+            ListedLease(
                 id=lease.id,
                 image=lease.image,
                 instance=lease.instance,
@@ -102,7 +104,7 @@ async def _find(api: "ContainerdApi", instance: str | None, *, delete: bool) -> 
                 deleted=delete and await api.delete_lease(lease.id),
             )
         )
-    return found
+    return listed
 
 
 async def _kept_bytes(api: "ContainerdApi", lease: "PullLease", offsets: dict[str, int]) -> int:
@@ -117,24 +119,18 @@ async def _kept_bytes(api: "ContainerdApi", lease: "PullLease", offsets: dict[st
     return kept
 
 
-def _to_json(found: Sequence[Found]) -> str:
-    """An array, one object a lease."""
-    return json_text(msgspec.to_builtins(found), indent=2)
-
-
-def _to_table(found: Sequence[Found], now: float) -> str:
-    """Columns of text, for people."""
+def _to_table(listed: Sequence[ListedLease], now: float) -> str:
     rows = [("IMAGE", "INSTANCE", "KEEPS", "EXPIRES")]
-    for one in found:
-        keeps = format_size(one.kept_bytes) or "0 B"
-        rows.append((one.image, owner_text(one.instance), keeps, _expiry(one, now)))
+    for each in listed:
+        keeps = format_size(each.kept_bytes) or "0 B"
+        rows.append((each.image, owner_text(each.instance), keeps, _expiry(each, now)))
     return columns(rows)
 
 
-def _expiry(one: Found, now: float) -> str:
-    if one.deleted:
+def _expiry(lease: ListedLease, now: float) -> str:
+    if lease.deleted:
         return "deleted"
-    if one.expires_at is None:
+    if lease.expires_at is None:
         return "never"
-    text = datetime.fromtimestamp(one.expires_at, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
-    return text if one.expires_at > now else f"{text} (is over, goes with whatever containerd removes next)"
+    text = datetime.fromtimestamp(lease.expires_at, UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+    return text if lease.expires_at > now else f"{text} (expired, awaiting garbage collection)"

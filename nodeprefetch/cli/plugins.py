@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from nodeprefetch.cli.columns import columns
+from nodeprefetch.cli.output import columns
 from nodeprefetch.credentials.plugins import Plugin
-from nodeprefetch.text.printable import json_text
 
 
 class ListedPlugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,17 +23,17 @@ class ListedPlugin(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...]
 
 
-def to_json(plugins: Sequence[Plugin]) -> str:
-    """An array, one object a plugin, in the order of use."""
-    return json_text(msgspec.to_builtins([_listed(plugin) for plugin in plugins]), indent=2)
+def listed(plugins: Sequence[Plugin]) -> list[ListedPlugin]:
+    """What is listed of each plugin, in the order of use."""
+    return [_listed(plugin) for plugin in plugins]
 
 
-def to_table(plugins: Sequence[Plugin]) -> str:
+def to_table(plugins: Sequence[ListedPlugin]) -> str:
     """Columns of text."""
     rows = [("NAME", "DISTRIBUTION", "VERSION", "STATE", "WHY / PROVIDERS")]
     rows += [
         (one.name, one.distribution or "?", one.version or "?", one.state, one.why or ", ".join(one.providers))
-        for one in map(_listed, plugins)
+        for one in plugins
     ]
     return columns(rows)
 

@@ -1,11 +1,11 @@
-"""Everything around a `fetch`: what the user gave, checked as a whole; then plugins, readers and reporters, opened."""
+"""Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
-import os
-from collections.abc import AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings, node_name, read_seconds
+from nodeprefetch.cli.environment import Environment
+from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
 from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
@@ -24,35 +24,37 @@ from nodeprefetch.values.image_ref import ImageRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
-    """A run that is ready to begin."""
+class PreparedFetch:
+    """A run of `fetch` that is ready to start."""
 
     settings: FetchSettings
+    environment: Environment
     images: tuple[ImageRef, ...]
     plugins: tuple[Plugin, ...]
     reporters: tuple[Reporter, ...]
-    """Deliver what is said."""
+    """Deliver events, such as the submitter."""
 
     speakers: tuple[Reporter, ...]
-    """Say something at their own end, which reporters deliver."""
+    """Emit events when they finish, which the reporters deliver: the node label."""
 
     report_grace: float
-    """Seconds for reporters after the run."""
+    """Seconds that reporters have after the run."""
 
     progress_interval: float
-    """Seconds between two log lines that tell how far a pull is; 0: none."""
+    """Seconds between two progress log lines of a pull; 0: none."""
 
     emit: Emitter
-    """Reaches the reporters, and whoever else is added."""
+    """Passes events to the reporters and to the reader given to `run`."""
 
     notices: Notices
+    """Warnings from before the run started."""
 
     async def run(self, reader: Reader, signals: AsyncIterable[int]) -> Report:
-        """Pull, report, and return how it ended.
+        """Pull the images and report the results.
 
         Args:
-            reader: who watches.
-            signals: the first one stops the run.
+            reader: receives all events.
+            signals: the first one cancels the run.
         """
         self.emit.add_first(reader)
         self.notices.pass_to(self.emit)
@@ -67,23 +69,28 @@ class Session:
             return await fetch(
                 self.images,
                 self.settings,
-                connect=connect_to(self.settings.cri_socket, wait=self.settings.runtime_wait, warn=self.notices.add),
+                connect=connect_to(
+                    self.settings.cri_socket,
+                    wait=self.settings.runtime_wait,
+                    environment=self.environment.variables,
+                    warn=self.notices.add,
+                ),
                 credentials=credentials,
                 emit=self.emit,
                 signals=signals,
             )
 
 
-def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, str] = os.environ) -> Session:
+def prepare(flags: FetchFlags, images: Sequence[str], environment: Environment) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
 
     Raises:
-        UsageError: with all that is wrong.
+        UsageError: with all problems.
     """
     problems = Problems()
     notices, emit = Notices(), Emitter()
     with problems.collected():
-        settings = fetch_settings(flags)
+        settings = fetch_settings(flags, environment)
     with problems.collected():
         grace = read_seconds(flags, "report_grace", may_be_zero=True)
     with problems.collected():
@@ -91,7 +98,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     with problems.collected():
         refs = read_images(flags.image_list_file, images)
     with problems.collected():
-        plugins = load_credential_plugins(flags, notices.add)
+        plugins = load_credential_plugins(flags, environment.variables, notices.add)
     reporters: list[Reporter] = []
     speakers: list[Reporter] = []
     with problems.collected():
@@ -102,8 +109,9 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
     emit.add(UnrecognizedErrors(emit).hear)
-    return Session(
+    return PreparedFetch(
         settings=settings,
+        environment=environment,
         images=refs,
         plugins=plugins,
         reporters=tuple(reporters),
@@ -115,38 +123,35 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Mapping[str, 
     )
 
 
-def _node_label(
-    flags: FetchFlags, notices: Notices, emit: Emitter, environment: Mapping[str, str]
-) -> Sequence[Reporter]:
+def _node_label(flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment) -> Sequence[Reporter]:
     check_prefix(flags.node_label_prefix)
-    node, instance = environment.get("NODE_NAME", ""), environment.get("INSTANCE_NAME", "")
-    if not node:
-        notices.info("no node is labelled: NODE_NAME is not set")
+    if not environment.node_name:
+        notices.info("node labeling disabled: NODE_NAME is not set")
         return []
     return [
         NodeLabel(
-            node,
-            instance,
+            environment.node_name,
+            environment.instance_name,
             prefix=flags.node_label_prefix,
-            connect=partial(connect, flags.kubeconfig),
+            connect=partial(connect, flags.kubeconfig, environment=environment.variables),
             warn=notices.add,
             emit=emit,
         )
     ]
 
 
-def _submitter(flags: FetchFlags, notices: Notices, environment: Mapping[str, str]) -> Sequence[Reporter]:
+def _submitter(flags: FetchFlags, notices: Notices, environment: Environment) -> Sequence[Reporter]:
     if not flags.metrics_endpoint:
         return []
-    # Only who has an aggregator pays for what speaks to it.
+    # Loaded only if there is an aggregator.
     from nodeprefetch.submit.submitter import Submitter  # noqa: PLC0415
 
     return [
         Submitter(
             flags.metrics_endpoint,
             warn=notices.add,
-            node=node_name(environment),
-            instance=environment.get("INSTANCE_NAME", ""),
+            node=environment.reporting_node,
+            instance=environment.instance_name,
             protocol=flags.metrics_protocol,
             ca_file=flags.metrics_ca_file,
             token_file=flags.metrics_token_file,

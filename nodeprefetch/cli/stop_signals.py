@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first ends what runs in order, the second ends the process where it stands."""
+"""SIGTERM and SIGINT: the first signal cancels the run, the second exits at once."""
 
 import os
 import signal
@@ -16,28 +16,28 @@ SIGNAL_BASE = 128
 
 
 def run_interruptibly(main: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """`trio.run` of what SIGINT cancels; a second SIGINT ends the process where it stands.
+    """Run `main` with `trio.run`. SIGINT cancels it; a second SIGINT exits at once.
 
-    Trio's own way, a KeyboardInterrupt at any line that runs, is lost where that line's errors are.
+    By itself, Trio raises KeyboardInterrupt at an arbitrary line, and code that ignores errors there would ignore it.
 
     Raises:
-        KeyboardInterrupt: SIGINT came.
+        KeyboardInterrupt: on SIGINT.
         ExceptionGroup: what `main` raised.
     """
 
     async def run() -> T:
         with stop_signals(signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_cancel_at_the_first, signals, nursery.cancel_scope)
-                found = await main(*args)
+                nursery.start_soon(_cancel_at_first, signals, nursery.cancel_scope)
+                result = await main(*args)
                 nursery.cancel_scope.cancel()
-                return found
+                return result
         raise KeyboardInterrupt
 
     return trio.run(run)
 
 
-async def _cancel_at_the_first(signals: AsyncIterable[int], scope: trio.CancelScope) -> None:
+async def _cancel_at_first(signals: AsyncIterable[int], scope: trio.CancelScope) -> None:
     async for _ in signals:
         scope.cancel()
         return
@@ -45,17 +45,17 @@ async def _cancel_at_the_first(signals: AsyncIterable[int], scope: trio.CancelSc
 
 @contextmanager
 def stop_signals(*numbers: signal.Signals) -> Iterator[AsyncIterable[int]]:
-    """The first signal ends the run in order: it is a value to wait for. The next ends the process where it stands.
+    """Yield the signals received. The first one is for the caller to act on; the second one exits at once.
 
-    The second is met in the signal handler itself: Trio does not come to it where a write to standard error blocks.
+    The signal handler itself exits: Trio cannot handle the second signal while a write to standard error blocks.
 
     Args:
-        numbers: of these alone, in place of `STOP_SIGNALS`.
+        numbers: signals to receive. Default: `STOP_SIGNALS`.
     """
     numbers = numbers or STOP_SIGNALS
     with trio.open_signal_receiver(*numbers) as signals:
         to_trio = signal.getsignal(numbers[0])
-        assert callable(to_trio)  # noqa: S101 - the one of the receiver
+        assert callable(to_trio)  # noqa: S101 - the receiver's handler
         received: list[int] = []
 
         def handle(number: int, frame: FrameType | None) -> None:

@@ -1,15 +1,13 @@
-"""`unpin`: takes away pins that runs of fetch have made, and tells which."""
+"""`unpin`: removes pins that `fetch --pin` created, and lists the affected images."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from nodeprefetch.cli.columns import columns
 from nodeprefetch.cli.containerd import OwnerFlags, ask_containerd, owner_text
-from nodeprefetch.text.outlet import write
-from nodeprefetch.text.printable import json_text
+from nodeprefetch.cli.environment import read_environment
+from nodeprefetch.cli.output import columns, print_records
 
 if TYPE_CHECKING:
     from nodeprefetch.runtime.api import ContainerdApi
@@ -20,42 +18,42 @@ _THIS_INSTANCE = OwnerFlags()
 
 
 class Unpinned(msgspec.Struct, frozen=True, kw_only=True):
-    """One image whose pin was taken away, or would have been."""
+    """An image whose pin was removed for some instances."""
 
     image_id: str
     names: tuple[str, ...]
     instances: tuple[str, ...]
-    """That wanted it pinned until now; empty for the one without a name."""
+    """Instances that no longer pin the image; an empty text is the instance without a name."""
 
     still_pinned_by: tuple[str, ...]
-    """That want it pinned still; where there are any, it is."""
+    """Instances that still pin it. While there is one, the image stays pinned."""
 
 
 def unpin(*, flags: OwnerFlags = _THIS_INSTANCE) -> None:
-    """Take away the pins that runs of this instance have made, and only those.
+    """Remove the pins that this instance created, and no others.
 
     Raises:
-        RuntimeUnavailableError: no runtime answered, or it stopped to. It may come in an exception group.
+        RuntimeUnavailableError: the runtime did not respond. It may come in an exception group.
     """
     from nodeprefetch.cli.stop_signals import run_interruptibly  # noqa: PLC0415 - not for --help
 
-    found = run_interruptibly(take_away, flags.connect(), flags.owner)
-    text = _to_json(found) if flags.output == "json" else _to_table(found)
-    write(sys.stdout, text + "\n")
+    environment = read_environment()
+    unpinned = run_interruptibly(remove_pins, flags.connect(environment), flags.owner(environment))
+    print_records(unpinned, flags.output, _to_table)
 
 
-async def take_away(connect: "Connect", instance: str | None) -> list[Unpinned]:
-    """Take away the pins of one instance; None: of all. Tells what was done.
+async def remove_pins(connect: "Connect", instance: str | None) -> list[Unpinned]:
+    """Remove the pins of one instance; None: of all. Returns the affected images.
 
     Raises:
-        RuntimeUnavailableError: no runtime answered, or it stopped to. It comes in an exception group.
+        RuntimeUnavailableError: the runtime did not respond. It comes in an exception group.
     """
     return await ask_containerd(
         connect,
         lambda api: _release(api, instance),
-        things="pins",
-        nothing_done="no pin was taken away",
-        not_all_done="not all pins are taken away, run it again",
+        nothing_done="no pins were removed",
+        not_all_done="could not remove all pins",
+        hint="run the command again",
     )
 
 
@@ -65,24 +63,18 @@ async def _release(api: "ContainerdApi", instance: str | None) -> list[Unpinned]
     mine = None if instance is None else mark_of(instance)
     released = await release(api, await api.image_names(), lambda _, mark: mine in {None, mark})
     return [
-        Unpinned(image_id=one.image_id, names=one.names, instances=one.instances, still_pinned_by=one.still)
-        for one in released
+        Unpinned(image_id=each.image_id, names=each.names, instances=each.instances, still_pinned_by=each.still)
+        for each in released
     ]
 
 
-def _to_json(found: Sequence[Unpinned]) -> str:
-    """An array, one object an image."""
-    return json_text(msgspec.to_builtins(found), indent=2)
-
-
-def _to_table(found: Sequence[Unpinned]) -> str:
-    """Columns of text, for people."""
+def _to_table(unpinned: Sequence[Unpinned]) -> str:
     rows = [("IMAGE", "INSTANCE", "NOW")]
-    for one in found:
-        now = f"pinned by {_spoken(one.still_pinned_by)}" if one.still_pinned_by else "not pinned"
-        rows.append((", ".join(one.names) or one.image_id, _spoken(one.instances), now))
+    for each in unpinned:
+        now = f"pinned by {_owner_texts(each.still_pinned_by)}" if each.still_pinned_by else "not pinned"
+        rows.append((", ".join(each.names) or each.image_id, _owner_texts(each.instances), now))
     return columns(rows)
 
 
-def _spoken(instances: Sequence[str]) -> str:
+def _owner_texts(instances: Sequence[str]) -> str:
     return ", ".join(map(owner_text, instances))

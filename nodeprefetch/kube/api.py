@@ -3,11 +3,11 @@
 The client blocks: it is called in worker threads, and its errors are mapped here to ours.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -171,7 +171,7 @@ class Kube:
 async def connect(
     kubeconfig: str | None = None,
     *,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str] = MappingProxyType({}),
     mount: Path = SERVICE_ACCOUNT,
 ) -> Kube:
     """Load the client and build it; nothing is asked of the API server yet.

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import trio
 
@@ -68,7 +69,7 @@ def connect_to(
     path: str | None,
     *,
     wait: float,
-    environment: Mapping[str, str] = os.environ,
+    environment: Mapping[str, str] = MappingProxyType({}),
     usual: tuple[str, ...] = USUAL_SOCKETS,
     warn: Callable[[str], None] | None = None,
 ) -> Connect:

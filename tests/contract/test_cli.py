@@ -3,13 +3,14 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 
 import pytest
 
 from nodeprefetch import __version__
-from nodeprefetch.cli.commands import run
+from nodeprefetch.cli.commands import app, run
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing import HANG
 from tests.support.cri_server import FakeCriServer, Refusal
@@ -232,3 +233,27 @@ def test_on_a_terminal_a_table_is_shown(server):
 
     assert b"1 succeeded, 1 present" in shown
     assert b"level=INFO" not in shown
+
+
+def test_help_of_fetch_has_groups_images_first(capsys):
+    run(["fetch", "--help"])
+
+    groups = re.findall(r"^╭─ (.+?) ─+╮$", capsys.readouterr().out, re.MULTILINE)
+    assert ["Images", "Timeouts and retries", "Credentials", "Runtime", "Disk", "Reporting", "Output"] == groups
+
+
+@pytest.mark.parametrize("command", ["leases", "unpin"])
+def test_no_variable_makes_a_command_destructive(command, capsys, monkeypatch):
+    monkeypatch.setenv("NODEPREFETCH_DELETE", "true")
+    monkeypatch.setenv("NODEPREFETCH_ALL", "true")
+    monkeypatch.setenv("NODEPREFETCH_INSTANCE", "one")
+
+    _, bound, _ = app.parse_args([command], exit_on_error=False, print_error=False)
+    run([command, "--help"])
+
+    flags = bound.arguments["flags"]
+    shown = "".join(capsys.readouterr().out.split())
+    assert (False, False, "one") == (flags.all, getattr(flags, "delete", False), flags.instance)
+    assert "NODEPREFETCH_INSTANCE" in shown
+    assert "NODEPREFETCH_ALL" not in shown
+    assert "NODEPREFETCH_DELETE" not in shown

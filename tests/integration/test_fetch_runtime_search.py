@@ -27,8 +27,8 @@ def listener(short_path: Path) -> Iterator[Path]:
 
 
 def said(ended: Ended) -> str:
-    """The message to the user; before it the log says that no node is labelled, and that the image has failed."""
-    assert ["no node is labelled: NODE_NAME is not set", "image failed", "run no-runtime"] == [
+    """The message to the user; before it the log says that no node is labeled and that the image has failed."""
+    assert ["node labeling disabled: NODE_NAME is not set", "image failed", "run no-runtime"] == [
         line["msg"] for line in ended.log
     ]
     (line,) = (line for line in ended.stderr.splitlines() if not line.startswith("{"))

@@ -164,7 +164,7 @@ def test_no_standard_input_is_an_empty_list(start_fetch: StartFetch) -> None:
     ended = start_fetch(None, image_list_file="-", how={"prefix": closed("<")}).end()
 
     assert 2 == ended.code
-    assert "nodeprefetch: -: there is no image in it" in ended.stderr
+    assert "nodeprefetch: - contains no images" in ended.stderr
 
 
 @pytest.mark.containerd
@@ -179,7 +179,7 @@ def test_logfmt_is_written_where_no_terminal_is(
     assert 0 == ended.code
     assert "" == ended.stdout
     assert first.startswith("time=")
-    assert 'level=INFO msg="no node is labelled: NODE_NAME is not set"' in unlabelled
+    assert 'level=INFO msg="node labeling disabled: NODE_NAME is not set"' in unlabelled
     assert 'level=INFO msg="run started"' in first
     assert 'msg="run finished"' in last
     assert "succeeded=1" in last

@@ -84,7 +84,7 @@ def test_an_empty_list_is_an_error(run_fetch: RunFetch, tmp_path: Path, text: st
     ended = run_fetch(None, image_list_file=tmp_path / "images.txt")
 
     assert 2 == ended.code
-    assert "there is no image in it" in said(ended)[0]
+    assert "contains no images" in said(ended)[0]
 
 
 def test_no_image_at_all_is_an_error(run_fetch: RunFetch) -> None:

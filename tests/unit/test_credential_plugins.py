@@ -7,7 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from nodeprefetch.cli.plugins import to_json, to_table
+from nodeprefetch.cli.output import to_json
+from nodeprefetch.cli.plugins import listed, to_table
 from nodeprefetch.credentials.plugins import PluginState, load_plugins, only_local
 from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
@@ -237,8 +238,8 @@ def test_they_are_listed_as_a_table_and_as_json():
         "crashes         ?             ?        broken          ValueError",
         "not_configured  ?             ?        not configured  no file",
         "several         ?             ?        configured      x/one, several/2",
-    ] == to_table(loaded).splitlines()
-    assert ["crashes", "not_configured", "several"] == [one["name"] for one in json.loads(to_json(loaded))]
+    ] == to_table(listed(loaded)).splitlines()
+    assert ["crashes", "not_configured", "several"] == [one["name"] for one in json.loads(to_json(listed(loaded)))]
 
 
 def test_what_is_installed_is_found_by_entry_point():

@@ -1,30 +1,28 @@
 """What flags mean, and how all that is wrong with them is said at once."""
 
+import socket
+
 import pytest
 
+from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.errors import UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor
 
-
-@pytest.fixture(autouse=True)
-def _node(monkeypatch):
-    monkeypatch.setenv("NODE_NAME", "n1")
-    monkeypatch.delenv("INSTANCE_NAME", raising=False)
+ENVIRONMENT = Environment(node_name="n1", instance_name="big-images")
 
 
-def test_the_defaults_are_those_of_the_older_tool():
+def test_the_defaults_are_those_of_image_prefetcher():
     policy = RetryPolicy(initial_timeout=30, max_timeout=300, initial_delay=1, max_delay=600)
 
-    assert FetchSettings(retry=policy, overall_timeout=1200, image_list_timeout=60, node="n1") == fetch_settings(
-        FetchFlags()
-    )
+    assert FetchSettings(
+        retry=policy, overall_timeout=1200, image_list_timeout=60, node="n1", instance="big-images"
+    ) == fetch_settings(FetchFlags(), ENVIRONMENT)
 
 
-def test_every_flag_reaches_its_setting(monkeypatch):
-    monkeypatch.setenv("INSTANCE_NAME", "big-images")
+def test_every_flag_reaches_its_setting():
     flags = FetchFlags(
         cri_socket="/run/x.sock",
         runtime_wait="0",
@@ -56,7 +54,7 @@ def test_every_flag_reaches_its_setting(monkeypatch):
         debug=True,
         node="n1",
         instance="big-images",
-    ) == fetch_settings(flags)
+    ) == fetch_settings(flags, ENVIRONMENT)
 
 
 def test_everything_wrong_is_said_at_once_by_the_flags_name():
@@ -88,11 +86,9 @@ def test_a_disk_that_cannot_be_is_refused(tmp_path):
 
     assert (
         "--min-free-disk: 'much' is no amount of disk: write 10Gi, 500M or 15%",
-        f"--image-fs-path: there is no directory '{tmp_path}/none'",
+        f"--image-fs-path: directory not found: '{tmp_path}/none'",
     ) == caught.value.problems
 
 
-def test_without_node_name_the_host_is_the_node(monkeypatch):
-    monkeypatch.delenv("NODE_NAME")
-
-    assert fetch_settings(FetchFlags()).node
+def test_without_node_name_the_host_is_the_node():
+    assert socket.gethostname() == fetch_settings(FetchFlags(), Environment()).node

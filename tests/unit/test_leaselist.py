@@ -1,4 +1,4 @@
-"""`leases` on runtimes that cannot, or stop to: what it says and how it ends. The rest is in the integration tests."""
+"""`leases` with runtimes that have none or fail. The rest is in the integration tests."""
 
 import json
 import math
@@ -6,7 +6,8 @@ import math
 import pytest
 import trio
 
-from nodeprefetch.cli.leases import Found, _to_json, _to_table, look
+from nodeprefetch.cli.leases import ListedLease, _to_table, list_leases
+from nodeprefetch.cli.output import to_json
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.runtime.api import ContainerdApi, Lease, RuntimeVersion
 from nodeprefetch.runtime.connect import Connect, Runtime
@@ -31,13 +32,13 @@ async def put(api: FakeContainerdApi, image: str, instance: str, *, expires_at: 
 
 async def message_of(connect: Connect, *, delete: bool = False) -> str:
     with pytest.raises(ExceptionGroup) as caught:
-        await look(connect, "one", delete=delete)
+        await list_leases(connect, "one", delete=delete)
     (error,) = caught.value.exceptions
     assert isinstance(error, RuntimeUnavailableError)
     return str(error)
 
 
-async def test_a_lease_is_told_with_what_it_keeps():
+async def test_a_lease_is_listed_with_the_bytes_it_keeps():
     api = FakeContainerdApi()
     lease = await put(api, "r/a:1", "one")
     await put(api, "r/a:1", "two")
@@ -51,9 +52,9 @@ async def test_a_lease_is_told_with_what_it_keeps():
     api.hold(lease, "snapshots", "extract")
 
     assert [
-        Found(id=lease, image="r/a:1", instance="one", expires_at=1000, kept_bytes=800, deleted=False)
-    ] == await look(leads_to(api), "one")
-    assert ["one", "two"] == [one.instance for one in await look(leads_to(api), None)]
+        ListedLease(id=lease, image="r/a:1", instance="one", expires_at=1000, kept_bytes=800, deleted=False)
+    ] == await list_leases(leads_to(api), "one")
+    assert ["one", "two"] == [one.instance for one in await list_leases(leads_to(api), None)]
     assert 3 == len(api.leases_held)
 
 
@@ -62,7 +63,7 @@ async def test_deleted_are_those_asked_for():
     await put(api, "r/a:1", "one")
     other = await put(api, "r/a:1", "two", expires_at=1e12)
 
-    assert [True] == [one.deleted for one in await look(leads_to(api), "one", delete=True)]
+    assert [True] == [one.deleted for one in await list_leases(leads_to(api), "one", delete=True)]
     assert {other} == set(api.leases_held)
 
 
@@ -75,27 +76,32 @@ async def test_one_that_goes_meanwhile_was_not_deleted_by_us():
     api = Racing()
     await put(api, "r/a:1", "one")
 
-    assert [(0, False)] == [(one.kept_bytes, one.deleted) for one in await look(leads_to(api), "one", delete=True)]
+    assert [(0, False)] == [
+        (one.kept_bytes, one.deleted) for one in await list_leases(leads_to(api), "one", delete=True)
+    ]
 
 
 async def test_another_runtime_has_no_leases(capsys):
-    assert [] == await look(leads_to(None, "cri-o"), "one")
-    assert "nodeprefetch: cri-o 1 holds no leases of ours: it needs containerd\n" == capsys.readouterr().err
+    assert [] == await list_leases(leads_to(None, "cri-o"), "one")
+    assert "nodeprefetch: this command needs containerd, but the runtime is cri-o 1\n" == capsys.readouterr().err
 
 
 async def test_a_containerd_that_does_not_let_us_look_is_an_error():
-    assert "leases are not known: containerd does not answer over its own API" == await message_of(leads_to(None))
+    assert "could not read leases: containerd API unavailable" == await message_of(leads_to(None))
 
 
 @pytest.mark.parametrize(
     ("delete", "text"),
-    [(False, "leases are not known"), (True, "not all leases are deleted, run it again")],
+    [
+        (False, "could not read leases: connection refused"),
+        (True, "could not delete all leases: connection refused (run the command again)"),
+    ],
 )
 async def test_a_containerd_that_goes_away_is_an_error(delete, text):
     api = FakeContainerdApi()
     api.gone = RuntimeFaultError.gone("connection refused")
 
-    assert f"{text}: connection refused" == await message_of(leads_to(api), delete=delete)
+    assert text == await message_of(leads_to(api), delete=delete)
 
 
 async def test_a_containerd_that_does_not_answer_is_an_error(autojump_clock):
@@ -103,7 +109,7 @@ async def test_a_containerd_that_does_not_answer_is_an_error(autojump_clock):
         async def leases(self):
             await trio.sleep(math.inf)
 
-    assert "leases are not known: no answer in 1m" == await message_of(leads_to(Silent()))
+    assert "could not read leases: no answer in 1m" == await message_of(leads_to(Silent()))
     assert 60 == trio.current_time()
 
 
@@ -113,24 +119,24 @@ async def test_a_lease_without_an_end_has_none():
     api.leases_held[made.id] = Lease(id=made.id, labels=made.labels)
     api.resources[made.id] = []
 
-    (found,) = await look(leads_to(api), "")
+    (found,) = await list_leases(leads_to(api), "")
 
     assert found.expires_at is None
 
 
-def test_the_table_says_when_they_expire_and_what_is_over():
+def test_the_table_shows_when_leases_expire():
     found = [
-        Found(id="1", image="r/a:1", instance="one", expires_at=100, kept_bytes=3 << 20, deleted=False),
-        Found(id="2", image="r/b:1", instance="", expires_at=10, kept_bytes=0, deleted=False),
-        Found(id="3", image="r/c:1", instance="one", expires_at=100, kept_bytes=0, deleted=True),
-        Found(id="4", image="r/d:1", instance="one", expires_at=None, kept_bytes=0, deleted=False),
+        ListedLease(id="1", image="r/a:1", instance="one", expires_at=100, kept_bytes=3 << 20, deleted=False),
+        ListedLease(id="2", image="r/b:1", instance="", expires_at=10, kept_bytes=0, deleted=False),
+        ListedLease(id="3", image="r/c:1", instance="one", expires_at=100, kept_bytes=0, deleted=True),
+        ListedLease(id="4", image="r/d:1", instance="one", expires_at=None, kept_bytes=0, deleted=False),
     ]
 
     assert [
         "IMAGE  INSTANCE          KEEPS    EXPIRES",
         "r/a:1  one               3.0 MiB  1970-01-01 00:01:40Z",
-        "r/b:1  (without a name)  0 B      1970-01-01 00:00:10Z (is over, goes with whatever containerd removes next)",
+        "r/b:1  (without a name)  0 B      1970-01-01 00:00:10Z (expired, awaiting garbage collection)",
         "r/c:1  one               0 B      deleted",
         "r/d:1  one               0 B      never",
     ] == _to_table(found, 50).splitlines()
-    assert 4 == len(json.loads(_to_json(found)))
+    assert 4 == len(json.loads(to_json(found)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.cli.columns import columns
+from nodeprefetch.cli.output import columns
 from nodeprefetch.text.printable import json_text, printable
 
 ANY_TEXT = st.text(alphabet=st.characters())
