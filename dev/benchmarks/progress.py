@@ -46,7 +46,7 @@ async def _pull(socket: str, names: list[str], *, is_watched: bool) -> float:
         runtime = await connect_to(socket, wait=0, warn=print)(nursery)
         api = runtime.containerd
         assert api is not None
-        watch = ProgressWatch(api if is_watched else None, told.append, limit=60)
+        watch = ProgressWatch(api if is_watched else None, told.append)
         await nursery.start(watch.run)
 
         async def pull(name: str, lease: str) -> None:

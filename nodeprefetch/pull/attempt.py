@@ -19,15 +19,15 @@ from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.settings import FetchSettings
 from nodeprefetch.values.image_ref import ImageRef
-from nodeprefetch.values.retry import RetryPolicy
 
 STATUS_LIMIT = 5.0
 """Seconds that asking for one image may take: what is said is used where it is known, and not waited for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class PullContext:
     """What all pulls of a run share."""
 
     service: ImageService
@@ -35,16 +35,13 @@ class Surroundings:
     """What the runtime holds; None where it could not say, and each image has to be asked for."""
 
     credentials: CredentialSource
-    retry: RetryPolicy
+    settings: FetchSettings
     slots: trio.CapacityLimiter
     """A pull holds a slot during an attempt, never while it waits for its next one. See `Slot`."""
 
     gate: RuntimeGate
     emit: Reader
     progress: ProgressWatch
-    unpack_limit: float
-    """Seconds without movement while an image is unpacked, where that is seen."""
-
     leases: LeaseSource = field(default_factory=NoLeases)
     """Asked when an attempt has its slot."""
 
@@ -53,10 +50,6 @@ class Surroundings:
 
     disk: DiskGuard = field(default_factory=DiskGuard)
     """Asked before each attempt; by default it lets all pass."""
-
-    retry_missing: bool = False
-    debug: bool = False
-    """Tell which credentials match."""
 
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
@@ -112,7 +105,7 @@ class Attempt:
     limit: float
     """Seconds from when it has its slot; where its progress is seen, seconds without any movement."""
 
-    around: Surroundings
+    context: PullContext
     slot: Slot
     """Given back when the attempt ends."""
 
@@ -145,7 +138,7 @@ class Attempt:
         if has_queued and self.credential is not None and trio.current_time() >= self.credential.valid_until:
             raise StaleCredentialError
         try:
-            self.around.disk.check()
+            self.context.disk.check()
             begun()
             self._tell_start()
             try:
@@ -161,44 +154,44 @@ class Attempt:
             self.slot.give_back()
         pulled()
         try:
-            record = await self.around.ask_status(self.image)
+            record = await self.context.ask_status(self.image)
             if record is not None:
                 self.size, self.digest = record.size, manifest_digest(self.image, record)
         finally:
             self._tell_end()
 
     async def _call(self) -> None:
-        lease = await self.around.leases.obtain(self.image)
+        lease = await self.context.leases.obtain(self.image)
         while True:
             try:
                 await self._pull(lease)
             except RuntimeFaultError as error:
                 if lease and error.fault.reason == "lease_gone":  # nothing was asked of the registry yet
-                    lease = await self.around.leases.obtain(self.image, lease)
+                    lease = await self.context.leases.obtain(self.image, lease)
                     continue
-                if error.fault.doubts_kept and await self.around.leases.discard(self.image):
+                if error.fault.doubts_kept and await self.context.leases.discard(self.image):
                     text = f"{self.image.text}: discarded its partial download and started over: {error}"
-                    self.around.emit(Notice(message=text, is_warning=False))
-                    lease = await self.around.leases.obtain(self.image)
+                    self.context.emit(Notice(message=text, is_warning=False))
+                    lease = await self.context.leases.obtain(self.image)
                     continue
                 if error.fault.kind is FaultClass.NO_SPACE:  # what is kept would fill the disk for nothing
-                    await self.around.leases.release(self.image)
+                    await self.context.leases.release(self.image)
                 raise
             return
 
     async def _pull(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None
-        clock = AttemptClock(self.limit, unpack_limit=self.around.unpack_limit)
-        progress = self.around.progress.watching(self.image.text, self._id, lease, clock)
-        with self.around.disk.guarding(self.image.text), clock.scope, progress:
-            self.image_id = await self.around.service.pull_image(self.image.text, auth, lease=lease)
+        clock = AttemptClock(self.limit, unpack_limit=self.context.settings.unpack_timeout)
+        progress = self.context.progress.watching(self.image.text, self._id, lease, clock)
+        with self.context.disk.guarding(self.image.text), clock.scope, progress:
+            self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
         if clock.scope.cancelled_caught:
             raise clock.cut()
-        await self.around.artifacts.pass_image(self.image.text, self.image_id)
+        await self.context.artifacts.pass_image(self.image.text, self.image_id)
 
     def _tell_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()
-        self.around.emit(
+        self.context.emit(
             AttemptStarted(
                 attempt_id=self._id,
                 image=self.image.text,
@@ -210,7 +203,7 @@ class Attempt:
 
     def _tell_end(self, error: str = "", error_class: str = "", reason: str = "") -> None:
         ended = trio.current_time() if self._ended is None else self._ended
-        self.around.emit(
+        self.context.emit(
             AttemptFinished(
                 attempt_id=self._id,
                 image=self.image.text,

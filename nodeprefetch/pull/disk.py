@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.events import Event, Notice, Progress, Reader
+from nodeprefetch.events import Notice, Reader
 from nodeprefetch.pull.disk_space import OWN_ROOT, Space, UnseenError, image_directory, space_at
+from nodeprefetch.pull.tracker import Sight
 from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.values.sizes import DiskFloor, format_size
@@ -86,8 +87,7 @@ class _UnderWay:
 class DiskGuard:
     """Decides for each pull whether there is room for it, as soon as its size is known.
 
-    Is a reader of `Progress` events (`hear`), which tell sizes where they can be seen. Where they cannot, what is
-    really free is all that is looked at.
+    Progress reports sizes (`saw`) where the runtime shows them. Elsewhere only the free space counts.
 
     Args:
         measure: the file system, now; raises OSError. None: there is nothing to guard, all pulls pass.
@@ -150,13 +150,18 @@ class DiskGuard:
         if entry.scope.cancelled_caught and entry.refused is not None:
             raise entry.refused
 
-    def hear(self, event: Event) -> None:
-        """An event: what progress tells of sizes is used."""
-        if not isinstance(event, Progress) or not event.total_bytes:
+    def saw(self, image: str, sight: Sight) -> None:
+        """Take in how far a pull is, and refuse what does not fit.
+
+        Args:
+            image: as the user wrote it.
+            sight: with its size, once that is known.
+        """
+        if not sight.total:
             return
         for entry in self._under_way:
-            if entry.image == event.image:
-                entry.total, entry.done = event.total_bytes, event.done_bytes
+            if entry.image == image:
+                entry.total, entry.done = sight.total, sight.done
                 before = min(self._there_before.get(entry.image, entry.done), entry.done)
                 self._there_before[entry.image] = entry.unpacked = before
         self._decide()

@@ -9,7 +9,7 @@ import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
-from nodeprefetch.pull.attempt import Attempt, Slot, StaleCredentialError, Surroundings, manifest_digest
+from nodeprefetch.pull.attempt import Attempt, PullContext, Slot, StaleCredentialError, manifest_digest
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.values.image_ref import ImageRef
@@ -62,19 +62,19 @@ class Pull:
             self.next_may_begin()
             self.next_may_begin = None
 
-    async def run(self, around: Surroundings) -> None:
+    async def run(self, context: PullContext) -> None:
         """Until the image is present or an error says that trying again cannot help."""
-        if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(around):
+        if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(context):
             try:
-                await around.artifacts.pass_image(self.image.text, self.image_id)
+                await context.artifacts.pass_image(self.image.text, self.image_id)
             except RuntimeFaultError as error:
                 self.error, self.outcome = error.detached(), Outcome.FAILED
             else:
                 self.outcome = Outcome.PRESENT
             return
-        for limit, longest_delay in around.retry.rounds():
-            while not await self._round(limit, around):
-                if self._is_final(self._fault, around):
+        for limit, longest_delay in context.settings.retry.rounds():
+            while not await self._round(limit, context):
+                if self._is_final(self._fault, context):
                     self.outcome = Outcome.FAILED
                     return
                 if self._fault.kind is not FaultClass.RUNTIME_GONE:
@@ -82,12 +82,12 @@ class Pull:
                 # Not the registry's doing: the same round again once the runtime is back. A runtime that goes away
                 # again and again because of this pull is given longer each time, whatever the round's own delay is.
                 self.outcome = Outcome.WAITING
-                await around.gate.wait()
+                await context.gate.wait()
                 times = min(self._repeats[self._fault.reason], 16)
-                await self._rest(min(0.1 * 2**times, around.retry.max_delay), around)
+                await self._rest(min(0.1 * 2**times, context.settings.retry.max_delay), context)
             else:
                 return
-            await self._rest(longest_delay, around)
+            await self._rest(longest_delay, context)
 
     def finished(self, *, elapsed: float, cut: str = "", reason_of_cut: str = "cancelled") -> ImageFinished:
         """The final outcome, as an event. What is not final yet was cut, and has failed."""
@@ -113,11 +113,11 @@ class Pull:
         )
         return self.result
 
-    async def _is_present(self, around: Surroundings) -> bool:
-        if around.inventory is not None:
-            record = around.inventory.find(self.image)
+    async def _is_present(self, context: PullContext) -> bool:
+        if context.inventory is not None:
+            record = context.inventory.find(self.image)
         else:
-            record = await around.ask_status(self.image)  # where that fails, the pull will say what is wrong
+            record = await context.ask_status(self.image)  # where that fails, the pull will say what is wrong
         if record is None:
             return False
         self.image_id, self.size, self.digest = record.id, record.size, manifest_digest(self.image, record)
@@ -128,8 +128,8 @@ class Pull:
         assert self.error is not None  # noqa: S101 - a round that did not succeed left its error
         return self.error.fault
 
-    def _is_final(self, fault: Fault, around: Surroundings) -> bool:
-        if fault.missing and around.retry_missing:
+    def _is_final(self, fault: Fault, context: PullContext) -> bool:
+        if fault.missing and context.settings.retry_missing:
             return False
         self._repeats[fault.reason] += 1
         repeats = self._repeats[fault.reason]
@@ -143,24 +143,24 @@ class Pull:
             return trio.current_time() - began >= fault.patience
         return fault.retries is not None and repeats > fault.retries
 
-    async def _rest(self, longest: float, around: Surroundings) -> None:
-        delay = full_jitter(longest, around.jitter)
+    async def _rest(self, longest: float, context: PullContext) -> None:
+        delay = full_jitter(longest, context.jitter)
         self.outcome = Outcome.WAITING
-        around.emit(RetryPlanned(image=self.image.text, delay=delay))
+        context.emit(RetryPlanned(image=self.image.text, delay=delay))
         await trio.sleep(delay)
 
-    async def _round(self, limit: float, around: Surroundings) -> bool:
-        slot = Slot(limiter=around.slots, taken=self.leave_queue)
+    async def _round(self, limit: float, context: PullContext) -> bool:
+        slot = Slot(limiter=context.slots, taken=self.leave_queue)
         try:
             while True:
                 try:
-                    return await self._credentials_in_turn(limit, around, slot)
+                    return await self._credentials_in_turn(limit, context, slot)
                 except StaleCredentialError:
                     continue  # it waited too long for its slot: credentials are looked up anew while it holds it
         finally:
             slot.give_back()
 
-    async def _credentials_in_turn(self, limit: float, around: Surroundings, slot: Slot) -> bool:
+    async def _credentials_in_turn(self, limit: float, context: PullContext, slot: Slot) -> bool:
         """Every credential once; True when one brought the image.
 
         Whatever error a credential meets, the next one is tried at once, as the kubelet does: a registry may report a
@@ -169,10 +169,10 @@ class Pull:
         Without any credential there is one anonymous attempt.
         """
         verdict: RuntimeFaultError | None = None
-        with self._look_up(around) as lookup:
+        with self._look_up(context) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
-                error = await self._try(credential, lookup, limit, around, slot)
+                error = await self._try(credential, lookup, limit, context, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
                 if error is not None and (verdict is None or error.fault.hope >= verdict.fault.hope):
@@ -184,25 +184,25 @@ class Pull:
         return False
 
     @contextmanager
-    def _look_up(self, around: Surroundings) -> Iterator[Lookup]:
-        with around.credentials.look_up(self.image) as lookup:
+    def _look_up(self, context: PullContext) -> Iterator[Lookup]:
+        with context.credentials.look_up(self.image) as lookup:
             try:
                 yield lookup
             finally:
-                if around.debug:
+                if context.settings.debug:
                     matched = tuple(map(str, lookup.matched))
-                    around.emit(
+                    context.emit(
                         CredentialsMatched(image=self.image.text, credentials=matched, complete=lookup.is_complete)
                     )
 
     async def _try(
-        self, credential: Credential | None, lookup: Lookup, limit: float, around: Surroundings, slot: Slot
+        self, credential: Credential | None, lookup: Lookup, limit: float, context: PullContext, slot: Slot
     ) -> RuntimeFaultError | None:
         """One attempt. What went wrong; None also where there was nothing to try."""
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, limit, around, slot)
+                await self._attempt(credential, limit, context, slot)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -214,13 +214,13 @@ class Pull:
                 lookup.report(credential, verdict)
         return None
 
-    async def _attempt(self, credential: Credential | None, limit: float, around: Surroundings, slot: Slot) -> None:
+    async def _attempt(self, credential: Credential | None, limit: float, context: PullContext, slot: Slot) -> None:
         attempt = Attempt(
             image=self.image,
             number=self.attempts + 1,
             credential=credential,
             limit=limit,
-            around=around,
+            context=context,
             slot=slot,
         )
 

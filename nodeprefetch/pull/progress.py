@@ -10,10 +10,11 @@ import trio
 
 from nodeprefetch.events import Notice, Progress, Reader
 from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
+from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.tracker import LARGEST_MANIFEST, Layers, Observation, Sight, Track, read_layers
 from nodeprefetch.runtime.api import ContainerdApi, Ingest, ResourceKind
 from nodeprefetch.runtime.errors import FaultClass, NoAnswerError, RuntimeFaultError, answered_within
-from nodeprefetch.settings import AttemptClockKind
+from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_size
 
@@ -61,8 +62,8 @@ class ProgressWatch:
     Args:
         api: where to look; None: nothing is seen.
         emit: hears progress.
-        kind: whether clocks follow what is seen.
-        limit: of the shortest attempts, seconds: whether slow pulls could be taken for stalled ones is told.
+        settings: of the run.
+        disk: asked whether there is room for a pull, whenever more is known of it.
         shares_downloads: whether a pull may have to wait for other pulls' layers (containerd 2).
     """
 
@@ -71,14 +72,15 @@ class ProgressWatch:
         api: ContainerdApi | None,
         emit: Reader,
         *,
-        kind: AttemptClockKind = AttemptClockKind.AUTO,
-        limit: float,
+        settings: FetchSettings = FetchSettings(),  # noqa: B008 - frozen
+        disk: DiskGuard | None = None,
         shares_downloads: bool = True,
     ) -> None:
         self._api = api
         self._emit = emit
-        self._kind = kind
-        self._limit = limit
+        self._kind = settings.attempt_clock
+        self._limit = settings.retry.first_timeout
+        self._disk = disk or DiskGuard()
         self._watched: list[_Watched] = []
         self._tracks: dict[str, Track] = {}
         """By image, of attempts that have ended."""
@@ -251,6 +253,7 @@ class ProgressWatch:
                 rate=rate,
             )
         )
+        self._disk.saw(watched.image, sight)
 
     def _give_up(self, error: str) -> None:
         self._api = None

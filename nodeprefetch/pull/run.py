@@ -17,7 +17,6 @@ from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import CredentialSource
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.events import (
-    Emitter,
     ImageFinished,
     ImagesListed,
     Notice,
@@ -27,7 +26,7 @@ from nodeprefetch.events import (
     RunFinished,
     RunStarted,
 )
-from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.leases import Leases, NoLeases
@@ -185,27 +184,24 @@ class _Run:
         nursery.start_soon(disk.run)
         progress = ProgressWatch(
             runtime.containerd,
-            Emitter(self.emit, disk.hear),
-            kind=self.settings.attempt_clock,
-            limit=self.settings.retry.first_timeout,
+            self.emit,
+            settings=self.settings,
+            disk=disk,
             shares_downloads=runtime.version.is_containerd_2,
         )
         await nursery.start(progress.run)
-        around = Surroundings(
+        context = PullContext(
             service=runtime.service,
             inventory=inventory,
             credentials=self.credentials,
-            retry=self.settings.retry,
+            settings=self.settings,
             slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
             gate=gate,
             emit=self.emit,
             progress=progress,
             leases=self.leases,
             artifacts=ArtifactCheck(runtime.containerd),
-            unpack_limit=self.settings.unpack_timeout,
             disk=disk,
-            retry_missing=self.settings.retry_missing,
-            debug=self.settings.debug,
             jitter=self.jitter,
         )
         queue = trio.Semaphore(LONGEST_QUEUE)
@@ -213,7 +209,7 @@ class _Run:
             for pull in self.pulls:
                 await queue.acquire()
                 pull.next_may_begin = queue.release
-                pulls.start_soon(self._pull, pull, around, name=f"pull {pull.image.text}")
+                pulls.start_soon(self._pull, pull, context, name=f"pull {pull.image.text}")
                 await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
 
     @property
@@ -232,8 +228,8 @@ class _Run:
         ends = self.started + self.settings.overall_timeout
         return Leases(runtime.containerd, self.emit, instance=self.settings.instance, run=self.run_id, ends=ends)
 
-    async def _pull(self, pull: Pull, around: Surroundings) -> None:
-        await pull.run(around)
+    async def _pull(self, pull: Pull, context: PullContext) -> None:
+        await pull.run(context)
         pull.leave_queue()
         self.emit(pull.finished(elapsed=trio.current_time() - self.started))
         if self.pins is not None and pull.is_there:

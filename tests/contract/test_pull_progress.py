@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Phase, Progress
-from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.settings import PullPolicy
+from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
@@ -56,25 +56,25 @@ def pull(containerd: Containerd, *images: str) -> Told:
             assert api is not None
             for image in images:
                 await api.create_lease(f"{run}-{image}", expires_at=time.time() + 600, labels={})
-            watch = ProgressWatch(api, events.append, limit=LIMIT)
+            settings = FetchSettings(retry=POLICY, unpack_timeout=60)
+            watch = ProgressWatch(api, events.append, settings=settings)
             await around.start(watch.run)
-            surroundings = Surroundings(
+            context = PullContext(
                 service=runtime.service,
                 inventory=Inventory(()),
                 credentials=FakeCredentialSource(),
-                retry=POLICY,
+                settings=settings,
                 slots=trio.CapacityLimiter(len(images)),
                 gate=RuntimeGate(runtime.service, events.append),
                 emit=events.append,
                 progress=watch,
-                unpack_limit=60,
                 leases=GivenLeases(of=lambda image: f"{run}-{image.text}"),
             )
             with trio.fail_after(300):
                 async with trio.open_nursery() as pulls:
                     for image in images:
                         one = Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS)
-                        pulls.start_soon(one.run, surroundings)
+                        pulls.start_soon(one.run, context)
             for image in images:
                 await api.delete_lease(f"{run}-{image}")
             around.cancel_scope.cancel()

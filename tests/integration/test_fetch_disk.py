@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from nodeprefetch.events import Emitter, Event
-from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.events import Event
+from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.disk_space import space_at
 from nodeprefetch.pull.image import Pull
@@ -22,7 +22,7 @@ from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.containerd import ContainerdClient
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.settings import PullPolicy
+from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
@@ -155,25 +155,25 @@ async def pull_with_leases(node: SmallNode, names: list[str]) -> list[Pull]:
         for image in images:
             await api.create_lease(image.path, expires_at=time.time() + 600, labels={})
         disk = await open_disk_guard(DiskFloor(size=FLOOR), None, service=service, images=names, emit=events.append)
-        progress = ProgressWatch(api, Emitter(events.append, disk.hear), limit=30)
+        settings = FetchSettings(retry=RetryPolicy(initial_delay=0.2, max_delay=0.2), unpack_timeout=60)
+        progress = ProgressWatch(api, events.append, settings=settings, disk=disk)
         await nursery.start(progress.run)
         nursery.start_soon(disk.run)
-        around = Surroundings(
+        context = PullContext(
             service=service,
             inventory=Inventory([]),
             credentials=FakeCredentialSource(),
-            retry=RetryPolicy(initial_delay=0.2, max_delay=0.2),
+            settings=settings,
             slots=trio.CapacityLimiter(math.inf),
             gate=RuntimeGate(service, events.append),
             emit=events.append,
             progress=progress,
-            unpack_limit=60,
             leases=GivenLeases(of=lambda image: image.path),
             disk=disk,
         )
         pulls = [Pull(image=image, policy=PullPolicy.ALWAYS) for image in images]
         async with trio.open_nursery() as running:
             for pull in pulls:
-                running.start_soon(pull.run, around)
+                running.start_soon(pull.run, context)
         nursery.cancel_scope.cancel()
     return pulls

@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from nodeprefetch.events import AttemptFinished, Event
-from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.leases import Leases
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.lease_labels import pull_lease
-from nodeprefetch.settings import PullPolicy
+from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.images import Image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
@@ -264,23 +264,25 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
             ends=trio.current_time() + 60,
             wall=lambda: time.time() - behind,
         )
-        surroundings = Surroundings(
+        context = PullContext(
             service=runtime.service,
             inventory=None,
             credentials=FakeCredentialSource(),
-            retry=RetryPolicy(initial_delay=0.5, max_delay=0.5),  # until containerd has collected
+            settings=FetchSettings(
+                retry=RetryPolicy(initial_delay=0.5, max_delay=0.5),  # until containerd has collected
+                unpack_timeout=60,
+            ),
             jitter=longest,
             slots=trio.CapacityLimiter(1),
             gate=RuntimeGate(runtime.service, events.append),
             emit=events.append,
-            progress=ProgressWatch(None, events.append, limit=30),
-            unpack_limit=60,
+            progress=ProgressWatch(None, events.append),
             leases=leases,
         )
         pull = Pull(image=ImageRef.parse(name), policy=PullPolicy.ALWAYS)
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as pulling:
-                pulling.start_soon(pull.run, surroundings)
+                pulling.start_soon(pull.run, context)
                 while image.layers[0].digest not in {one.ref.partition("-")[2] for one in await api.ingests()}:  # noqa: ASYNC110
                     await trio.sleep(0.02)
                 used = {lease.id for lease in await api.leases() if pull_lease(lease)}

@@ -12,8 +12,10 @@ import trio
 import trio.testing
 
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Notice, Phase, Progress
-from nodeprefetch.pull.attempt import Surroundings
+from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.deadline import AttemptClock, patience, slowest_rate
+from nodeprefetch.pull.disk import DiskGuard
+from nodeprefetch.pull.disk_space import Space
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import Ingest, Inventory, Resource, ResourceKind
@@ -24,6 +26,7 @@ from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, 
 from nodeprefetch.testing.run import Kind, longest
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.sizes import DiskFloor
 from tests.support.leases import GivenLeases
 
 IMAGE = "sha256:" + "1" * 64
@@ -47,6 +50,7 @@ class Watched:
     retry: RetryPolicy = field(default_factory=lambda: RetryPolicy(initial_delay=1, max_delay=1))
     lease: Callable[[ImageRef], str] = field(default=lambda image: image.text)
     shares_downloads: bool = True
+    disk: DiskGuard = field(default_factory=DiskGuard)
     events: list[Event] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
@@ -58,32 +62,29 @@ class Watched:
         for image in self.pulls:
             await self.api.create_lease(image, expires_at=math.inf, labels={})
         async with trio.open_nursery() as background:
+            settings = FetchSettings(attempt_clock=self.kind, retry=self.retry)
             watch = ProgressWatch(
-                self.api,
-                self.emit,
-                kind=self.kind,
-                limit=self.retry.first_timeout,
-                shares_downloads=self.shares_downloads,
+                self.api, self.emit, settings=settings, disk=self.disk, shares_downloads=self.shares_downloads
             )
             await background.start(watch.run)
-            around = Surroundings(
+            context = PullContext(
                 service=self.service,
                 inventory=Inventory(()),
                 credentials=FakeCredentialSource(),
-                retry=self.retry,
+                settings=settings,
                 slots=trio.CapacityLimiter(math.inf),
                 gate=RuntimeGate(self.service, self.emit),
                 emit=self.emit,
                 progress=watch,
-                unpack_limit=600,
                 leases=GivenLeases(of=self.lease),
+                disk=self.disk,
                 jitter=longest,
             )
             async with trio.open_nursery() as pulls:
                 for script in scripts:
                     background.start_soon(script)
                 for image in self.pulls:
-                    pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, around)
+                    pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, context)
             background.cancel_scope.cancel()
 
     def emit(self, event: Event) -> None:
@@ -162,6 +163,21 @@ async def test_a_pull_that_stalls_is_cut_its_limit_after_its_last_byte_was_seen(
     assert "passing" == run.told(AttemptFinished)[0].error_class
     assert [0, 132, 193] == run.service.call_times
     assert [30, 60, 120] == [event.limit for event in run.told(AttemptStarted)]
+
+
+async def test_a_pull_that_does_not_fit_on_the_disk_is_refused_at_the_look_that_shows_its_size(autojump_clock):
+    """30 MiB need 90 of the 89 that are free. The manifest comes at 3.5, and is seen at 4."""
+    api = FakeContainerdApi()
+    disk = DiskGuard(lambda: Space(total=100 * MIB, free=89 * MIB), DiskFloor(size=0), images=["a:1"])
+    run = Watched(api=api, pulls={"a:1": [HANG]}, disk=disk)
+
+    async def script() -> None:
+        await trio.sleep(3.5)
+        resolve(api, "a:1", layer=30 * MIB)
+
+    await run.run(script)
+
+    assert [(4, "no_space")] == [end[:2] for end in run.ends]
 
 
 async def test_a_registry_that_never_answers_is_cut_while_resolving(autojump_clock):
@@ -827,7 +843,7 @@ async def test_a_limit_that_moves_on_does_not_go_along_with_the_call(autojump_cl
 
 
 async def test_before_anybody_looks_an_attempt_is_not_watched(autojump_clock):
-    watch = ProgressWatch(FakeContainerdApi(), pytest.fail, limit=30)
+    watch = ProgressWatch(FakeContainerdApi(), pytest.fail)
     clock = AttemptClock(30, unpack_limit=600)
 
     with clock.scope, watch.watching("a:1", "1", "lease", clock):
@@ -836,7 +852,7 @@ async def test_before_anybody_looks_an_attempt_is_not_watched(autojump_clock):
 
 async def test_nothing_is_left_of_the_clock_of_an_attempt_that_has_ended(autojump_clock):
     async with trio.open_nursery() as nursery:
-        watch = ProgressWatch(FakeContainerdApi(), lambda _event: None, limit=30)
+        watch = ProgressWatch(FakeContainerdApi(), lambda _event: None)
         await nursery.start(watch.run)
         clock = AttemptClock(30, unpack_limit=600)
         tasks = []
