@@ -1,4 +1,4 @@
-"""Prints the Kubernetes manifests of an installation of nodeprefetch. Standard library only."""
+"""Prints the Kubernetes manifests that install nodeprefetch. Uses the standard library only."""
 
 __version__ = "0.1.0"
-"""That of nodeprefetch: the image with this tag is what is installed by default."""
+"""Version of nodeprefetch, and default tag of its image."""

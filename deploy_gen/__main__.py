@@ -1,48 +1,48 @@
-"""`nodeprefetch-deploy` and `python -m deploy_gen`: argv to manifests on stdout. Exit codes are known here alone."""
+"""`nodeprefetch-deploy` and `python -m deploy_gen`: print manifests to standard output and set the exit code."""
 
 import os
 import sys
 from collections.abc import Sequence
 
-from deploy_gen.arguments import parse
-from deploy_gen.manifests import manifests, notices
+from deploy_gen.arguments import parse_arguments
+from deploy_gen.manifests import build_manifests, notices
 from deploy_gen.parse import read_options
 from deploy_gen.problems import InputError
 from deploy_gen.yaml import render
 
-OK, NOT_WRITTEN, USAGE, READER_GONE = 0, 1, 2, 141
+OK, WRITE_FAILED, USAGE, BROKEN_PIPE = 0, 1, 2, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the manifests that the arguments ask for, or everything that is wrong with them. Returns the exit code."""
+    """Print the manifests, or all problems of the arguments. Returns the exit code."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        options = read_options(parse(arguments))
+        options = read_options(parse_arguments(arguments))
     except InputError as error:
         for problem in error.problems:
-            _say(problem)
-        _say("nothing was printed; --help tells of all flags")
+            _report(problem)
+        _report("no manifests generated; see --help")
         return USAGE
     for notice in notices(options):
-        _say(f"note: {notice}")
+        _report(f"note: {notice}")
     try:
-        sys.stdout.write(render(manifests(options), options.output, arguments))
+        sys.stdout.write(render(build_manifests(options), options.output, arguments))
         sys.stdout.flush()
-    except BrokenPipeError:  # who reads it has seen enough
-        return _unwritten(READER_GONE)
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
+        return _discard_output(BROKEN_PIPE)
     except OSError as error:
-        _say(f"standard output cannot be written: {error.strerror}")
-        return _unwritten(NOT_WRITTEN)
+        _report(f"cannot write to standard output: {error.strerror}")
+        return _discard_output(WRITE_FAILED)
     return OK
 
 
-def _unwritten(code: int) -> int:
-    """The code; else the interpreter would try again to write, complain once more, and end with a code of its own."""
+def _discard_output(code: int) -> int:
+    """Redirect standard output. Otherwise the interpreter flushes it again, fails and changes the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     sys.stderr.write(f"nodeprefetch-deploy: {text}\n")
 
 

@@ -1,4 +1,4 @@
-"""The aggregator: Deployment, Service, volume, ServiceMonitor, NetworkPolicy."""
+"""Builds the aggregator: Deployment, Service, volume, ServiceMonitor, and all NetworkPolicies."""
 
 from deploy_gen.objects import (
     AGGREGATOR,
@@ -7,7 +7,7 @@ from deploy_gen.objects import (
     SERVICE_ACCOUNT_MOUNT,
     Object,
     api_token_volume,
-    arguments,
+    container_args,
     container_security,
     labels,
     metrics_name,
@@ -18,27 +18,31 @@ from deploy_gen.objects import (
     selector,
 )
 from deploy_gen.options import Options
-from deploy_gen.platforms import READING, SUBMISSION
+from deploy_gen.platforms import HTTP_PORT, SUBMISSION_PORT
+
+DATA_MOUNT = "/var/lib/nodeprefetch"
+_EMPTY_DIR_LIMIT = "1Gi"
+"""A million results, the default maximum, take 281 MiB; the write-ahead log takes some more."""
 
 
 def network_policies(options: Options) -> list[Object]:
-    """The policies. They do not hold for pods in their node's network, so such fetch pods get none."""
+    """Build the policies. They do not apply to pods in the node's network, so such fetch pods get none."""
     found = []
     if not options.host_network:
         found.append(_policy(options.name, options, FETCH, []))
     if options.collect_metrics:
-        found.append(_policy(metrics_name(options), options, AGGREGATOR, _to_aggregator(options)))
+        found.append(_policy(metrics_name(options), options, AGGREGATOR, _ingress_of_aggregator(options)))
     return found
 
 
-def _to_aggregator(options: Options) -> list[Object]:
-    submission: Object = {"ports": [{"port": SUBMISSION, "protocol": "TCP"}]}
-    if not options.host_network:  # else they come from addresses of nodes, which nobody knows beforehand
+def _ingress_of_aggregator(options: Options) -> list[Object]:
+    submission: Object = {"ports": [{"port": SUBMISSION_PORT, "protocol": "TCP"}]}
+    if not options.host_network:  # otherwise they have addresses of nodes, which are not known in advance
         submission = {"from": [{"podSelector": {"matchLabels": selector(options, FETCH)}}], **submission}
-    reading: Object = {"ports": [{"port": READING, "protocol": "TCP"}]}
+    reading: Object = {"ports": [{"port": HTTP_PORT, "protocol": "TCP"}]}
     if options.expose == "LoadBalancer":
-        pass  # readers come from outside
-    elif options.service_monitor:  # Prometheus has a namespace of its own, whatever it is called
+        pass  # clients are outside of the cluster
+    elif options.service_monitor:  # the namespace of Prometheus is not known
         reading = {"from": [{"namespaceSelector": {}}], **reading}
     else:
         reading = {"from": [{"podSelector": {}}], **reading}
@@ -51,18 +55,13 @@ def _policy(name: str, options: Options, component: str, ingress: list[Object]) 
         "spec": {
             "podSelector": {"matchLabels": selector(options, component)},
             "policyTypes": ["Ingress"],
-            **({"ingress": ingress} if ingress else {}),  # the API server keeps no empty list
+            **({"ingress": ingress} if ingress else {}),  # the API server drops an empty list
         },
     }
 
 
-DATA_MOUNT = "/var/lib/nodeprefetch"
-_EMPTY_DIR_LIMIT = "1Gi"
-"""A million results, the most that are kept by default, take 281 MiB, and the log of a transaction under way some."""
-
-
 def volume_claim(options: Options) -> Object:
-    """The volume, where results are to outlive the pod."""
+    """Build the volume that keeps results when the pod is replaced."""
     return {
         **new_object("v1", "PersistentVolumeClaim", metrics_name(options), options, AGGREGATOR),
         "spec": {
@@ -73,7 +72,7 @@ def volume_claim(options: Options) -> Object:
 
 
 def deployment(options: Options) -> Object:
-    """The Deployment: one pod, and never two of them, as one aggregator at a time uses the database."""
+    """Build the Deployment. Never two pods at once, as only one aggregator can use the database."""
     return {
         **new_object("apps/v1", "Deployment", metrics_name(options), options, AGGREGATOR),
         "spec": {
@@ -89,22 +88,22 @@ def deployment(options: Options) -> Object:
 
 
 def service(options: Options) -> Object:
-    """The Service."""
+    """Build the Service."""
     return {
         **new_object("v1", "Service", metrics_name(options), options, AGGREGATOR),
         "spec": {
             "type": options.expose,
             "selector": selector(options, AGGREGATOR),
             "ports": [
-                {"name": "grpc", "port": SUBMISSION, "targetPort": "grpc", "protocol": "TCP"},
-                {"name": "http", "port": READING, "targetPort": "http", "protocol": "TCP"},
+                {"name": "grpc", "port": SUBMISSION_PORT, "targetPort": "grpc", "protocol": "TCP"},
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
             ],
         },
     }
 
 
 def service_monitor(options: Options) -> Object:
-    """For the Prometheus operator. Prometheus asks for its own format by `Accept`, so `/metrics` answers in it."""
+    """Build the ServiceMonitor. By the `Accept` header of Prometheus, `/metrics` returns its format."""
     return {
         **new_object("monitoring.coreos.com/v1", "ServiceMonitor", metrics_name(options), options, AGGREGATOR),
         "spec": {
@@ -115,13 +114,13 @@ def service_monitor(options: Options) -> Object:
 
 
 def _pod(options: Options) -> Object:
-    # On OpenShift the constraints give each namespace its own users and groups, and refuse others.
+    # OpenShift assigns user and group IDs to each namespace and rejects others.
     ids = {} if options.is_openshift else {"runAsUser": NONROOT, "runAsGroup": NONROOT, "fsGroup": NONROOT}
     claim = {"persistentVolumeClaim": {"claimName": metrics_name(options)}}
     return {
         "serviceAccountName": metrics_name(options),
         "automountServiceAccountToken": False,
-        "enableServiceLinks": False,  # a Service called nodeprefetch-… would set variables that are taken for flags
+        "enableServiceLinks": False,  # a Service nodeprefetch-… would set variables that are read as flags
         **pull_secrets(options),
         "nodeSelector": {"kubernetes.io/os": "linux"},
         "securityContext": {"runAsNonRoot": True, **ids, "seccompProfile": {"type": "RuntimeDefault"}},
@@ -144,16 +143,16 @@ def _container(options: Options) -> Object:
     return {
         "name": "aggregator",
         "image": options.image.reference,
-        "args": arguments(found),
+        "args": container_args(found),
         "ports": [
-            {"name": "grpc", "containerPort": SUBMISSION, "protocol": "TCP"},
-            {"name": "http", "containerPort": READING, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": SUBMISSION_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
         ],
-        # Fetch pods that start at the same moment wait until this one is ready. A failed readiness probe is repeated a
-        # whole period later; the end of startup triggers one at once. The threshold is for a large database.
-        "startupProbe": {**_asks("/healthz"), "periodSeconds": 1, "failureThreshold": 300},
-        "readinessProbe": {**_asks("/readyz"), "periodSeconds": 5},
-        "livenessProbe": {**_asks("/healthz"), "timeoutSeconds": 5},
+        # Fetch pods that start at the same time wait until this pod is ready. A failed readiness probe is repeated
+        # after a whole period; a successful startup probe triggers one at once. A large database needs the threshold.
+        "startupProbe": {**_http_get("/healthz"), "periodSeconds": 1, "failureThreshold": 300},
+        "readinessProbe": {**_http_get("/readyz"), "periodSeconds": 5},
+        "livenessProbe": {**_http_get("/healthz"), "timeoutSeconds": 5},
         "resources": resources(cpu="10m", memory="64Mi", memory_limit="256Mi"),
         "securityContext": container_security(),
         "volumeMounts": [
@@ -163,5 +162,5 @@ def _container(options: Options) -> Object:
     }
 
 
-def _asks(path: str) -> Object:
+def _http_get(path: str) -> Object:
     return {"httpGet": {"path": path, "port": "http"}}

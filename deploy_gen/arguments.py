@@ -1,4 +1,4 @@
-"""The command line: declares the flags, and reads them in any order and in the spellings that Go programs take."""
+"""Declares and parses the command line: flags in any order, in all spellings that Go programs accept."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -7,31 +7,34 @@ from typing import NoReturn
 
 from deploy_gen import __version__
 from deploy_gen.images import DEFAULT_REPOSITORY, DEFAULT_VERSION
-from deploy_gen.platforms import FLAVORS, INTEGRATIONS
+from deploy_gen.platforms import CLOUDS, FLAVORS
 from deploy_gen.problems import InputError
 
 DEFAULT_LABEL_PREFIX = "nodeprefetch.io"
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-"""What Go's flag package takes for the value of a switch."""
+"""Values of a switch that Go's flag package accepts."""
 
-_PASSING_ON = frozenset({"--fetch-arg", "--aggregate-arg"})
-"""Flags whose value may well be called as one of ours."""
+_PASS_THROUGH = frozenset({"--fetch-arg", "--aggregate-arg"})
+"""Flags whose value may look like one of this program's flags."""
 
 _EPILOG = f"""\
-Flags may come before and after NAME, with one dash or two, their values after a '=' or a blank.
+Flags may come before or after NAME, with one dash or two, and take their value after '=' or a space.
 
+Examples:
   nodeprefetch-deploy web --images images.txt | kubectl apply -f -
   nodeprefetch-deploy web --namespace prefetch --secret registry --collect-metrics > web.yaml
   nodeprefetch-deploy web --k8s-flavor ocp --namespace prefetch --images images.txt | oc apply -f -
 
-The list of images is the ConfigMap NAME, key images.txt. Without --images, make it yourself:
-
+Without --images, create the ConfigMap NAME with the key images.txt yourself:
   kubectl create configmap web --from-file=images.txt
 
-Exit codes: 0 the manifests were printed; 1 they could not be written; 2 something in the flags is wrong: all of it was
-said, nothing was printed.
+Exit codes:
+  0  manifests printed
+  1  cannot write to standard output
+  2  invalid flags: all problems are reported, no manifests generated
+
 nodeprefetch-deploy {__version__}"""
 
 
@@ -40,22 +43,22 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message)
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The flags' values, unchecked, and `names`. Ends the process for --help.
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the values of all flags, unvalidated, with `names` and `problems`. Ends the process for --help.
 
     Raises:
-        InputError: with every flag that is unknown, lacks its value, or has one that it cannot have.
+        InputError: argparse rejects a flag.
     """
-    parser = _parser()
+    parser = new_parser()
     flags, names, problems = _sort(argv, parser)
-    found = parser.parse_args(flags)
-    found.names = names
-    found.problems = problems
-    return found
+    parsed = parser.parse_args(flags)
+    parsed.names = names
+    parsed.problems = problems
+    return parsed
 
 
 def _sort(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str], list[str]]:
-    """Flags as `--flag=value` and `--switch`; names; problems. A value may begin with a dash, as with Go."""
+    """Sort arguments into flags (as `--flag=value` or `--switch`), names and problems."""
     actions = {option: action for action in parser._actions for option in action.option_strings}  # noqa: SLF001
     flags: list[str] = []
     names: list[str] = []
@@ -72,135 +75,170 @@ def _sort(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[st
         flag = flag if flag == "-h" else "--" + flag.lstrip("-")
         action = actions.get(flag)
         if action is None:
-            problems.append(f"{argument!r}: there is no such flag")
+            problems.append(f"{argument!r}: unknown flag")
         elif action.nargs == 0:
             if equals and value not in _TRUE | _FALSE:
-                problems.append(f"{flag}: {value!r} is neither true nor false")
+                problems.append(f"{flag}: {value!r} must be true or false")
             elif not equals or value in _TRUE:
                 flags.append(flag)
         elif equals:
             flags.append(f"{flag}={value}")
         else:
             following = next(rest, None)
-            if following is not None and (flag in _PASSING_ON or following not in actions):
+            # As in Go, a value may begin with a dash.
+            if following is not None and (flag in _PASS_THROUGH or following not in actions):
                 flags.append(f"{flag}={following}")
                 continue
-            problems.append(f"{flag}: the value is missing")
+            problems.append(f"{flag}: requires a value")
             rest = chain([following] if following else [], rest)
     return flags, names, problems
 
 
-def _parser() -> argparse.ArgumentParser:
+def new_parser() -> argparse.ArgumentParser:
+    """Declare all flags."""
     parser = _Parser(
         prog="nodeprefetch-deploy",
         usage="nodeprefetch-deploy NAME [FLAG…]",
-        description="Prints the Kubernetes manifests of an installation of nodeprefetch, called NAME.",
+        description="Print the Kubernetes manifests of an installation of nodeprefetch called NAME.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    _add_general(parser.add_argument_group("what is installed"))
-    _add_nodes(parser.add_argument_group("which nodes, and what they are"))
-    _add_credentials(parser.add_argument_group("logins at registries"))
-    _add_fetch(parser.add_argument_group("fetching"))
-    _add_results(parser.add_argument_group("results of all nodes"))
+    _add_installation(parser.add_argument_group("Installation"))
+    _add_credentials(parser.add_argument_group("Registry credentials"))
+    _add_nodes(parser.add_argument_group("Nodes"))
+    _add_pulls(parser.add_argument_group("Pulls and node label"))
+    _add_results(parser.add_argument_group("Results of all nodes"))
+    _add_restrictions(parser.add_argument_group("Restrictions"))
+    parser.add_argument_group("Help").add_argument("-h", "--help", action="help", help="Show this help.")
     return parser
 
 
-def _add_general(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--namespace", default="default", metavar="NAMESPACE", help="where (default: default)")
-    group.add_argument(
+def _add_installation(group: "argparse._ArgumentGroup") -> None:
+    _add_value(group, "--namespace", "NAMESPACE", "Namespace to install into. Default: default.", default="default")
+    _add_list(
+        group,
         "--images",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="list of images, put into the ConfigMap; - is standard input. Edits roll out",
+        "FILE",
+        "Image list to put into the ConfigMap NAME; '-' reads standard input. Changes trigger a rollout.",
     )
-    group.add_argument(
-        "--version", metavar="TAG", help=f"tag of our image (default: {DEFAULT_VERSION}); Go's versions of commits too"
+    _add_value(
+        group,
+        "--version",
+        "TAG",
+        f"Tag of the nodeprefetch image, also a Go pseudo-version. Default: {DEFAULT_VERSION}.",
     )
-    group.add_argument(
-        "--image", metavar="REPOSITORY", help=f"our image: a mirror of yours (default: {DEFAULT_REPOSITORY})"
+    _add_value(
+        group,
+        "--image",
+        "REPOSITORY",
+        f"Repository of the nodeprefetch image, e.g. a mirror. Default: {DEFAULT_REPOSITORY}.",
     )
-    group.add_argument(
-        "--image-pull-secret", action="append", default=[], metavar="SECRET", help="for our image; repeatable"
-    )
-    group.add_argument("--output", default="yaml", metavar="FORMAT", help="yaml (default) or json")
-
-
-def _add_nodes(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--k8s-flavor", default="vanilla", metavar="FLAVOR", help=f"{', '.join(FLAVORS)} (default: vanilla)"
-    )
-    group.add_argument("--cri-socket", metavar="PATH", help="of the container runtime, on the node (default: flavor's)")
-    group.add_argument(
-        "--selinux-type", metavar="TYPE", help="of the fetch container (default: the runtime's; for ocp spc_t)"
-    )
-    group.add_argument(
-        "--node-selector", action="append", default=[], metavar="KEY=VALUE", help="nodes with this label; repeatable"
-    )
-    group.add_argument(
-        "--toleration",
-        action="append",
-        default=[],
-        metavar="TAINT",
-        help="KEY[=VALUE][:EFFECT], tolerated in place of all taints; repeatable",
-    )
-    group.add_argument("--no-tolerate-all", action="store_true", help="leave out nodes with taints")
-    group.add_argument(
-        "--priority-class",
-        default="",
-        metavar="NAME",
-        help="of the fetch pods; for a system-… class with the ResourceQuota that it may need",
-    )
-    group.add_argument(
-        "--max-unavailable", default="100%", metavar="N", help="fetch pods replaced at once, N or N%% (default: 100%%)"
-    )
+    _add_list(group, "--image-pull-secret", "SECRET", "Pull secret for the nodeprefetch image. May be repeated.")
+    _add_value(group, "--output", "FORMAT", "Output format, yaml or json. Default: yaml.", default="yaml")
 
 
 def _add_credentials(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--secret", action="append", default=[], metavar="SECRET", help="pull secret for the list's images; repeatable"
-    )
-    group.add_argument(
+    _add_list(group, "--secret", "SECRET", "Pull secret for the listed images. May be repeated.")
+    _add_value(
+        group,
         "--use-kubelet-image-credential-integration",
-        default="",
-        metavar="CLOUD",
-        help=f"the kubelet's credential programs of {', '.join(INTEGRATIONS)}",
+        "CLOUD",
+        f"Use the kubelet's credential providers of {', '.join(CLOUDS)}.",
     )
-    group.add_argument("--image-credential-provider-config", metavar="PATH", help="the same elsewhere: configuration")
-    group.add_argument("--image-credential-provider-bin-dir", metavar="DIR", help="and directory of the programs")
-    group.add_argument(
-        "--host-network", action="store_true", help="fetch in the node's network: for such programs of other clouds"
+    _add_value(
+        group,
+        "--image-credential-provider-config",
+        "PATH",
+        "Configuration of the kubelet's credential providers elsewhere.",
+    )
+    _add_value(
+        group, "--image-credential-provider-bin-dir", "DIR", "Directory containing the binaries of those providers."
+    )
+    _add_switch(
+        group,
+        "--host-network",
+        "Run fetch pods in the node's network, which such providers may need. Default: only with CLOUD.",
     )
 
 
-def _add_fetch(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--fetch-arg", action="append", default=[], metavar="ARG", help="passed on to nodeprefetch fetch; repeatable"
+def _add_nodes(group: "argparse._ArgumentGroup") -> None:
+    _add_value(
+        group,
+        "--k8s-flavor",
+        "FLAVOR",
+        f"Kubernetes distribution: {', '.join(FLAVORS)}. Default: vanilla.",
+        default="vanilla",
     )
-    group.add_argument(
-        "--allow-failures", action="store_true", help="the pod gets ready also when an image is not present"
+    _add_list(group, "--node-selector", "KEY=VALUE", "Only nodes with this label. May be repeated.")
+    _add_list(
+        group,
+        "--toleration",
+        "TAINT",
+        "Taint to tolerate, KEY[=VALUE][:EFFECT]. May be repeated. Default: all taints.",
     )
-    group.add_argument(
+    _add_switch(group, "--no-tolerate-all", "Exclude nodes with taints.")
+    _add_value(
+        group,
+        "--max-unavailable",
+        "N",
+        "Number or percentage of fetch pods that a rollout replaces at once. Default: 100%%.",
+        default="100%",
+    )
+    _add_value(
+        group,
+        "--priority-class",
+        "NAME",
+        "Priority class of the fetch pods. For system-… classes, adds the ResourceQuota that they may need.",
+    )
+    _add_value(
+        group, "--cri-socket", "PATH", "Socket of the container runtime on the node. Default depends on --k8s-flavor."
+    )
+    _add_value(
+        group,
+        "--selinux-type",
+        "TYPE",
+        "SELinux type of the fetch container. Default: spc_t for ocp, otherwise the runtime's.",
+    )
+
+
+def _add_pulls(group: "argparse._ArgumentGroup") -> None:
+    _add_list(group, "--fetch-arg", "ARG", "Argument to pass to 'nodeprefetch fetch'. May be repeated.")
+    _add_switch(group, "--allow-failures", "Become ready even if some images could not be pulled.")
+    _add_value(
+        group,
         "--node-label-prefix",
+        "PREFIX",
+        f"Prefix of the node label PREFIX/NAME. Default: {DEFAULT_LABEL_PREFIX}.",
         default=DEFAULT_LABEL_PREFIX,
-        metavar="PREFIX",
-        help=f"of the node's label PREFIX/NAME (default: {DEFAULT_LABEL_PREFIX})",
-    )
-    group.add_argument(
-        "--restrict-node-access",
-        action="store_true",
-        help="let the API server refuse all changes of nodes but that label's, on the pod's own node",
     )
 
 
 def _add_results(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument("--collect-metrics", action="store_true", help="install the aggregator")
-    group.add_argument(
-        "--aggregate-arg", action="append", default=[], metavar="ARG", help="passed on to it; repeatable"
+    _add_switch(group, "--collect-metrics", "Install the aggregator, which the flags below configure.")
+    _add_list(group, "--aggregate-arg", "ARG", "Argument to pass to 'nodeprefetch aggregate'. May be repeated.")
+    _add_value(group, "--persist", "SIZE", "Keep results on a volume of this size, e.g. 1Gi.")
+    _add_value(group, "--expose", "TYPE", "Type of its Service, ClusterIP or LoadBalancer. Default: ClusterIP.")
+    _add_switch(group, "--service-monitor", "Create a ServiceMonitor for the Prometheus operator.")
+
+
+def _add_restrictions(group: "argparse._ArgumentGroup") -> None:
+    _add_switch(
+        group,
+        "--restrict-node-access",
+        "Make the API server reject all changes to nodes except the node label on the pod's own node.",
     )
-    group.add_argument("--expose", metavar="TYPE", help="its Service: ClusterIP (default) or LoadBalancer")
-    group.add_argument("--persist", metavar="SIZE", help="keep results on a volume of this size, such as 1Gi")
-    group.add_argument("--service-monitor", action="store_true", help="have the Prometheus operator scrape it")
-    group.add_argument("--network-policy", action="store_true", help="allow only the connections that are needed")
+    _add_switch(group, "--network-policy", "Allow only the connections to the pods that are needed.")
+
+
+def _add_value(group: "argparse._ArgumentGroup", flag: str, metavar: str, text: str, *, default: str = "") -> None:
+    group.add_argument(flag, metavar=metavar, default=default, help=text)
+
+
+def _add_list(group: "argparse._ArgumentGroup", flag: str, metavar: str, text: str) -> None:
+    group.add_argument(flag, action="append", metavar=metavar, default=[], help=text)
+
+
+def _add_switch(group: "argparse._ArgumentGroup", flag: str, text: str) -> None:
+    group.add_argument(flag, action="store_true", help=text)

@@ -1,6 +1,6 @@
-"""Checks of single values, by the rules of Kubernetes. Each returns the value and raises `InputError` with the rule.
+"""Checks single values by the rules of Kubernetes. Each function returns the value or raises `InputError`.
 
-Nothing that these let through can stand for anything but itself in YAML, in a CEL expression or in a path.
+What passes needs no escaping in YAML, in a CEL expression or in a path.
 """
 
 import math
@@ -23,115 +23,121 @@ _SELINUX_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 _SUBDOMAIN_LIMIT = 253  # characters
 _LONGEST_DURATION = 2**63 / 1e9  # seconds; Go counts nanoseconds in 63 bits
-_PATH_LIMIT = 1024  # bytes; hostPath has no limit of its own, the kernel's is 4096
+_PATH_LIMIT = 1024  # bytes; Kubernetes sets no limit for hostPath, the kernel's is 4096
 
 
 def dns_label(text: str) -> str:
-    """RFC 1123: what namespaces are called."""
+    """Check a DNS label (RFC 1123), such as the name of a namespace."""
     if not _DNS_LABEL.fullmatch(text):
-        raise InputError(f"{text!r} has to be 1 to 63 lower-case letters, digits and '-', not '-' at its ends")
+        raise InputError(
+            f"invalid name {text!r}: must be 1 to 63 lower-case letters, digits and '-', and begin and end with a "
+            f"letter or digit"
+        )
     return text
 
 
 def dns_subdomain(text: str) -> str:
-    """RFC 1123: what most objects are called, such as Secrets."""
+    """Check a DNS subdomain (RFC 1123), the name of most objects, such as Secrets."""
     if len(text) > _SUBDOMAIN_LIMIT or not _DNS_SUBDOMAIN.fullmatch(text):
         raise InputError(
-            f"{text!r} has to be lower-case letters, digits, '-' and '.', a letter or digit at the ends and beside "
-            f"each '.', at most {_SUBDOMAIN_LIMIT} characters and 63 between two '.'"
+            f"invalid name {text!r}: must be lower-case letters, digits, '-' and '.', with a letter or digit at both "
+            f"ends and next to each '.', at most {_SUBDOMAIN_LIMIT} characters and 63 between dots"
         )
     return text
 
 
 def is_service_name(text: str) -> bool:
-    """Whether a Service can be called so (RFC 1035)."""
+    """Whether the text is a valid name of a Service (RFC 1035)."""
     return _SERVICE_NAME.fullmatch(text) is not None
 
 
 def label_key(text: str) -> str:
-    """`[PREFIX/]NAME`, the key of a label or of a taint."""
+    """Check the key of a label or taint, `[PREFIX/]NAME`."""
     prefix, slash, name = text.rpartition("/")
     if not _QUALIFIED.fullmatch(name) or (slash and not _is_subdomain(prefix)):
-        raise InputError(f"{text!r} is no key of a label: NAME or PREFIX/NAME, such as example.com/pool")
+        raise InputError(f"invalid label key {text!r} (expected NAME or PREFIX/NAME, e.g. example.com/pool)")
     return text
 
 
 def is_label_value(text: str) -> bool:
-    """Whether a label's value may be this; it may be empty."""
+    """Whether the text is a valid value of a label, which may be empty."""
     return not text or _QUALIFIED.fullmatch(text) is not None
 
 
 def label_value(text: str) -> str:
-    """The value of a label or of a taint."""
+    """Check the value of a label or taint."""
     if not is_label_value(text):
         raise InputError(
-            f"{text!r} is no value of a label: up to 63 letters, digits, '-', '_', '.', a letter or digit at its ends"
+            f"invalid label value {text!r}: must be up to 63 letters, digits, '-', '_' and '.', and begin and end with "
+            f"a letter or digit"
         )
     return text
 
 
 def absolute_path(text: str) -> str:
-    """A path of the node that can also be one of the container (`mountPath` holds no ':')."""
+    """Check a path of the node that is also used in the container, where `mountPath` must not contain ':'."""
     parts = PurePosixPath(text).parts
     if not text.startswith("/") or text.startswith("//") or str(PurePosixPath(text)) == "/":
-        raise InputError(f"{text!r} has to be an absolute path, and not the root")
+        raise InputError(f"invalid path {text!r}: must be absolute and not the root directory")
     if ".." in parts or ":" in text or not text.isprintable() or len(text.encode()) > _PATH_LIMIT:
-        raise InputError(f"{text!r} has '..', ':', something unprintable, or more than {_PATH_LIMIT} bytes in it")
+        raise InputError(
+            f"invalid path {text!r}: must not contain '..', ':' or unprintable characters or exceed {_PATH_LIMIT} bytes"
+        )
     return str(PurePosixPath(text))
 
 
 def socket_path(text: str) -> str:
-    """The path of a socket, with or without `unix://`; its directory is mounted, which cannot be the root."""
+    """Check the path of a socket, with or without `unix://`. Its directory is mounted, so it cannot be the root."""
     path = absolute_path(text.removeprefix("unix://"))
     if text.endswith("/") or str(PurePosixPath(path).parent) == "/":
-        raise InputError(f"{text!r} has to be the path of a socket, in a directory that can be mounted")
+        raise InputError(f"invalid socket path {text!r}: must be a file in a directory other than the root")
     return path
 
 
 def quantity(text: str) -> str:
-    """A size of more than nothing."""
+    """Check a size greater than 0."""
     match = _QUANTITY.fullmatch(text)
     if match is None or float(match["number"]) == 0:
-        raise InputError(f"{text!r} is no size: write it like 1Gi or 500Mi")
+        raise InputError(f"invalid size {text!r} (expected e.g. 1Gi or 500Mi)")
     return text
 
 
 def max_unavailable(text: str) -> int | str:
-    """How many pods may be replaced at once: 0 would be none, and is refused by the API server."""
+    """Check how many pods may be replaced at once. The API server rejects 0."""
     if _PERCENT.fullmatch(text):
         return text
     if not _NUMBER.fullmatch(text):
-        raise InputError(f"{text!r} has to be a number from 1, or a percentage from 1% to 100%")
+        raise InputError(f"invalid number {text!r}: must be 1 or more, or a percentage from 1% to 100%")
     return int(text)
 
 
 def selinux_type(text: str) -> str:
-    """The type of an SELinux label."""
+    """Check the type of an SELinux label."""
     if not _SELINUX_TYPE.fullmatch(text):
-        raise InputError(f"{text!r} is no SELinux type: one is spc_t")
+        raise InputError(f"invalid SELinux type {text!r} (expected e.g. spc_t)")
     return text
 
 
 def duration(text: str) -> int:
-    """A duration as Go writes it. Returns seconds, rounded up."""
+    """Check a duration in Go's notation. Returns seconds, rounded up."""
     signless = text.removeprefix("+")
     position, seconds = 0, 0.0
     while part := _DURATION_PART.match(signless, position):
         seconds += float(part["number"]) * _SECONDS[part["unit"]]
         position = part.end()
     if signless != "0" and (not signless or position < len(signless)):
-        raise InputError(f"{text!r} is no duration: write it like 1m30s or 45s")
+        raise InputError(f"invalid duration {text!r} (expected e.g. 1m30s or 45s)")
     if seconds > _LONGEST_DURATION:
-        raise InputError(f"{text!r} is longer than 292 years")
+        raise InputError(f"invalid duration {text!r}: must not exceed 292 years")
     return math.ceil(seconds)
 
 
 def plain_text(text: str) -> str:
-    """Text that UTF-8 can hold; an argument of a program can be other bytes."""
+    """Check that a text is valid UTF-8, as arguments of a program can be any bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InputError(f"{text!a} is not UTF-8") from None
+        raise InputError(f"{text!a} is not valid UTF-8") from None
     return text
 
 

@@ -1,4 +1,4 @@
-"""The DaemonSet (`fetch` in an init container, then `sleep`), what it mounts of the node, and the ConfigMap."""
+"""Builds the DaemonSet (`fetch` in an init container, then `sleep`), its mounts, and the list's ConfigMap."""
 
 import hashlib
 from pathlib import PurePosixPath
@@ -11,7 +11,7 @@ from deploy_gen.objects import (
     TOKEN_SECONDS,
     Object,
     api_token_volume,
-    arguments,
+    container_args,
     container_security,
     labels,
     metrics_name,
@@ -22,42 +22,49 @@ from deploy_gen.objects import (
     selector,
 )
 from deploy_gen.options import Options, Toleration
-from deploy_gen.platforms import SUBMISSION, CredentialPrograms
+from deploy_gen.platforms import SUBMISSION_PORT, CredentialProviders
 
 SOCKET_MOUNT = "/run/nodeprefetch/cri"
+LIST_MOUNT = "/etc/nodeprefetch/list"
+SECRETS_MOUNT = "/etc/nodeprefetch/pull-secrets"
+METRICS_TOKEN_MOUNT = "/var/run/secrets/nodeprefetch"  # noqa: S105 - a path
+AUDIENCE = "nodeprefetch"
+"""Audience of the token for the aggregator, whose default it is."""
+
+_WHY_ROOT = "fetch must run as root, which owns the socket of the container runtime"
 
 _FILES = (".json", ".yaml", ".yml")
-"""A configuration with such a name is a file, any other a directory of them."""
+"""Suffixes of configuration files; a path without one is a directory."""
 
 
 def socket_volume(socket: str) -> Object:
-    """The directory of the socket, as a runtime that is restarted makes a new socket, and a mount shows the old one.
+    """Build the volume with the socket's directory: a mounted socket would be stale once the runtime restarts.
 
-    With type Directory the kubelet says in an event that it is not there. Without a type the runtime would make an
-    empty directory on the node, at the place of another kind of cluster.
+    Type Directory makes the kubelet report a missing directory as an event. Without a type, a wrong flavor would
+    create an empty directory on the node.
     """
     return _host_path("cri-socket-dir", str(PurePosixPath(socket).parent), "Directory")
 
 
-def credential_volumes(programs: CredentialPrograms | None) -> list[Object]:
-    """Of a pod."""
-    return [_host_path(name, path, kind) for name, path, kind in _paths(programs)]
+def credential_volumes(providers: CredentialProviders | None) -> list[Object]:
+    """Build the volumes with credential providers of the node."""
+    return [_host_path(name, path, kind) for name, path, kind in _paths(providers)]
 
 
-def credential_mounts(programs: CredentialPrograms | None) -> list[Object]:
-    """Of the container, at the paths of the node: configurations name files by them."""
-    return [mount(name, path) for name, path, _ in _paths(programs)]
+def credential_mounts(providers: CredentialProviders | None) -> list[Object]:
+    """Build their mounts, at the paths of the node, which configurations contain."""
+    return [mount(name, path) for name, path, _ in _paths(providers)]
 
 
-def _paths(programs: CredentialPrograms | None) -> list[tuple[str, str, str]]:
-    """Volume, path and type. What lies in a directory that is mounted anyway is not mounted again."""
-    if programs is None:
+def _paths(providers: CredentialProviders | None) -> list[tuple[str, str, str]]:
+    """List volume name, path and type. Omits what is in a directory of the list."""
+    if providers is None:
         return []
-    is_file = PurePosixPath(programs.config).suffix in _FILES
+    is_file = PurePosixPath(providers.config).suffix in _FILES
     wanted = [
-        ("credential-provider-bin", programs.bin_dir, "Directory"),
-        ("credential-provider-config", programs.config, "File" if is_file else "Directory"),
-        *((f"credential-provider-file-{number}", path, "File") for number, path in enumerate(programs.others)),
+        ("credential-provider-bin", providers.bin_dir, "Directory"),
+        ("credential-provider-config", providers.config, "File" if is_file else "Directory"),
+        *((f"credential-provider-file-{number}", path, "File") for number, path in enumerate(providers.files)),
     ]
     directories = [PurePosixPath(path) for _, path, kind in wanted if kind == "Directory"]
     found: dict[str, tuple[str, str, str]] = {}
@@ -71,23 +78,14 @@ def _host_path(name: str, path: str, kind: str) -> Object:
     return {"name": name, "hostPath": {"path": path, "type": kind}}
 
 
-LIST_MOUNT = "/etc/nodeprefetch/list"
-SECRETS_MOUNT = "/etc/nodeprefetch/pull-secrets"
-METRICS_TOKEN_MOUNT = "/var/run/secrets/nodeprefetch"  # noqa: S105 - a path
-AUDIENCE = "nodeprefetch"
-"""Whom the token for the aggregator is meant for: its own default."""
-
-_NOT_AS_ROOT = "fetch has to be root: the runtime's socket is root's"
-
-
 def image_list(options: Options, text: str) -> Object:
-    """The ConfigMap."""
+    """Build the ConfigMap."""
     return {**new_object("v1", "ConfigMap", options.name, options, FETCH), "data": {LIST_KEY: text}}
 
 
 def daemon_set(options: Options) -> Object:
-    """The DaemonSet."""
-    annotations: Object = {"ignore-check.kube-linter.io/run-as-non-root": _NOT_AS_ROOT}
+    """Build the DaemonSet."""
+    annotations: Object = {"ignore-check.kube-linter.io/run-as-non-root": _WHY_ROOT}
     daemons = new_object("apps/v1", "DaemonSet", options.name, options, FETCH)
     daemons["metadata"]["annotations"] = annotations
     unavailable = {"maxUnavailable": options.max_unavailable}
@@ -110,7 +108,7 @@ def _pod_annotations(options: Options) -> Object:
     if options.is_openshift:
         found["openshift.io/required-scc"] = "privileged"
     if options.images is not None:
-        # An edit of the list changes the pod, so that the list is fetched.
+        # A changed list changes the pod template, which triggers a rollout.
         found["nodeprefetch.io/images-sha256"] = hashlib.sha256(options.images.encode()).hexdigest()
     return found
 
@@ -119,7 +117,7 @@ def _pod(options: Options) -> Object:
     return {
         "serviceAccountName": options.name,
         "automountServiceAccountToken": False,
-        "enableServiceLinks": False,  # a Service called nodeprefetch-… would set variables that `fetch` takes for flags
+        "enableServiceLinks": False,  # a Service nodeprefetch-… would set variables that `fetch` reads as flags
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if options.host_network else {}),
         **({"priorityClassName": options.priority_class} if options.priority_class else {}),
         **pull_secrets(options),
@@ -138,7 +136,7 @@ def _prefetch(options: Options) -> Object:
     return {
         "name": "prefetch",
         "image": options.image.reference,
-        "args": arguments(_fetch_arguments(options)),
+        "args": container_args(_fetch_arguments(options)),
         "env": [
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "INSTANCE_NAME", "value": options.name},
@@ -171,7 +169,7 @@ def _fetch_arguments(options: Options) -> list[str]:
         ]
     if options.collect_metrics:
         found += [
-            f"--metrics-endpoint={metrics_name(options)}.{options.namespace}.svc:{SUBMISSION}",
+            f"--metrics-endpoint={metrics_name(options)}.{options.namespace}.svc:{SUBMISSION_PORT}",
             f"--metrics-token-file={METRICS_TOKEN_MOUNT}/token",
         ]
     if options.allow_failures:
@@ -205,7 +203,7 @@ def _volumes(options: Options) -> list[Object]:
 
 
 def _secret_volume(number: int) -> str:
-    """Volumes have shorter names than Secrets can have."""
+    """Name a volume by number, as names of Secrets may be too long."""
     return f"pull-secret-{number}"
 
 

@@ -1,4 +1,4 @@
-"""Two kinds of images: ours, which runs in the pods, by repository and tag; and the list that is to be pulled."""
+"""Validates images: nodeprefetch's own by repository and tag, and the list of images to pull."""
 
 import re
 import sys
@@ -26,60 +26,78 @@ _REFERENCE = re.compile(
 )
 _FULL_TAG = re.compile(_TAG)
 _PSEUDO_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+-[0-9]+\.[0-9]+-([a-f0-9]{7,})")
-_SHORT_HASH, _REPOSITORY_LIMIT = 7, 255
+_SHORT_HASH, _REPOSITORY_LIMIT = 7, 255  # characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Image:
-    """Our image."""
+class ProgramImage:
+    """The nodeprefetch image that pods run."""
 
     reference: str
-    """What stands in the pods."""
-
     tag: str
-    """Empty where there is a digest alone."""
+    """Empty if the reference has a digest only."""
 
 
 def tag_of_version(version: str) -> str:
-    """The image's tag: a version of Go's for a commit between two releases becomes `sha-` and seven digits of it."""
+    """Convert a version to an image tag. A Go pseudo-version becomes `sha-` and seven digits of its commit."""
     commit = _PSEUDO_VERSION.fullmatch(version)
     return f"sha-{commit[1][:_SHORT_HASH]}" if commit else version
 
 
-def our_image(repository: str | None, version: str | None, *, distro: bool) -> Image:
-    """Our image in a repository.
+def program_image(repository: str | None, version: str | None, *, distro: bool) -> ProgramImage:
+    """Build the reference of the nodeprefetch image.
 
     Args:
-        repository: with a tag or digest it is taken as it is.
+        repository: used as it is if it has a tag or digest; None for the default.
         version: None for this generator's own.
-        distro: the variant with a libc, for programs of the node.
+        distro: use the variant with a libc, which some credential providers of nodes need.
 
     Raises:
-        InputError: no reference comes out.
+        InputError: the result is not a valid reference.
     """
     given = _REFERENCE.fullmatch(repository or DEFAULT_REPOSITORY)
     if given is None or len(given["repository"]) > _REPOSITORY_LIMIT:
-        raise InputError(f"--image: {repository!r} is no image: write it like registry.example.com:5000/nodeprefetch")
+        raise InputError(
+            f"--image: invalid image {repository!r} (expected e.g. registry.example.com:5000/nodeprefetch)"
+        )
     if given["tag"] or given["digest"]:
         if version is not None:
-            raise InputError("--version: the tag or digest in --image says it already")
-        return Image(reference=given[0], tag=given["tag"] or "")
+            raise InputError("--version: cannot be combined with a tag or digest in --image")
+        return ProgramImage(reference=given[0], tag=given["tag"] or "")
     tag = tag_of_version(version or DEFAULT_VERSION) + ("-distro" if distro else "")
     if not _FULL_TAG.fullmatch(tag):
-        raise InputError(f"--version: {tag!r} is no tag: up to 128 letters, digits, '_', '.' and '-'")
-    return Image(reference=f"{given['repository']}:{tag}", tag=tag)
+        raise InputError(f"--version: invalid tag {tag!r}: must be up to 128 letters, digits, '_', '.' and '-'")
+    return ProgramImage(reference=f"{given['repository']}:{tag}", tag=tag)
+
+
+def is_image_name(text: str) -> bool:
+    """Whether `fetch` accepts the text as an image reference."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def read_list(file: str) -> str:
-    """The list of images, as it is.
+    """Read the list of images and validate it. Returns its text unchanged.
 
     Args:
         file: its name; `-` is standard input.
 
     Raises:
-        InputError: it cannot be read, is not a list, or has lines that `fetch` would refuse.
+        InputError: the list cannot be read, or `fetch` would reject it.
     """
-    where = STANDARD_INPUT if file == "-" else file
+    origin = STANDARD_INPUT if file == "-" else file
+    text = _decode(_read(file, origin), origin)
+    lines = read_lines(text, origin=origin)
+    invalid = [(line, name) for line, name in lines.names if not is_image_name(name)]
+    problems = [*lines.problems, *((line, f"{origin}:{line}: invalid image name {name!r}") for line, name in invalid)]
+    if problems:
+        problems.sort(key=lambda problem: problem[0])
+        raise InputError(*first_problems([text for _, text in problems]))
+    if not lines.names:
+        raise InputError(f"{origin}: contains no images")
+    return text
+
+
+def _read(file: str, origin: str) -> bytes:
     try:
         if file == "-":
             data = sys.stdin.buffer.read(LIST_LIMIT + 1)
@@ -87,21 +105,18 @@ def read_list(file: str) -> str:
             with Path(file).open("rb") as stream:
                 data = stream.read(LIST_LIMIT + 1)
     except OSError as error:
-        raise InputError(f"{where}: cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{origin}: cannot be read: {error.strerror or error}") from error
     if len(data) > LIST_LIMIT:
-        raise InputError(f"{where}: longer than the {LIST_LIMIT} bytes that fit into a ConfigMap")
+        raise InputError(f"{origin}: must not be longer than {LIST_LIMIT} bytes, which is what a ConfigMap can hold")
+    return data
+
+
+def _decode(data: bytes, origin: str) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: not UTF-8 (byte 0x{data[error.start]:02x} at {error.start})") from error
+        byte = f"0x{data[error.start]:02x}"
+        raise InputError(f"{origin}: is not valid UTF-8 (byte {byte} at offset {error.start})") from error
     if "\0" in text:
-        raise InputError(f"{where}: a NUL byte: this is no text file")
-    lines = read_lines(text, origin=where)
-    invalid = ((line, name) for line, name in lines.names if not _REFERENCE.fullmatch(name))
-    named = ((line, f"{where}:{line}: {name!r} is not a valid image name") for line, name in invalid)
-    problems = [problem for _, problem in sorted((*lines.problems, *named), key=lambda problem: problem[0])]
-    if problems:
-        raise InputError(*first_problems(problems))
-    if not lines.names:
-        raise InputError(f"{where}: there is no image in it")
+        raise InputError(f"{origin}: contains a NUL byte (not a text file?)")
     return text

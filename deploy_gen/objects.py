@@ -1,4 +1,4 @@
-"""What all objects of an installation share: names, labels, and the pieces of pods. Pure functions."""
+"""Builds what objects of an installation share: names, labels, and parts of pods."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,37 +7,37 @@ from deploy_gen.checks import is_label_value
 from deploy_gen.options import Options
 
 Object = dict[str, Any]
-"""A Kubernetes object, or a part of one, as JSON has it."""
+"""A Kubernetes object or a part of one, in its JSON form."""
 
 NONROOT = 65532
-"""User and group of our image."""
+"""User and group of the nodeprefetch image."""
 
 FETCH, AGGREGATOR = "fetch", "aggregator"
 """Values of the label app.kubernetes.io/component."""
 
 SERVICE_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where in-cluster clients look."""
+"""Where in-cluster clients look for their credentials."""
 
 TOKEN_SECONDS = 3600
-"""Life of projected tokens; the kubelet renews them after four fifths of it."""
+"""Lifetime of projected tokens. The kubelet renews them after 80 percent of it."""
 
 
 def metrics_name(options: Options) -> str:
-    """Of everything that belongs to the aggregator. No installation can be called so, see `reading.py`."""
+    """Name all objects of the aggregator. `parse.py` rejects it as the NAME of an installation."""
     return f"{options.name}-metrics"
 
 
 def cluster_name(options: Options, purpose: str) -> str:
-    """Of an object without a namespace.
+    """Name an object without a namespace.
 
-    A namespace has no '.', so the second part is the namespace and the last the purpose, whatever NAME is: two
-    installations never share a name. The longest has 145 of the 253 characters that are allowed.
+    The name is unique to the installation: a namespace has no '.', so the second part is always the namespace and the
+    last the purpose, whatever NAME contains. The longest has 145 of the 253 characters allowed.
     """
     return f"nodeprefetch.{options.namespace}.{options.name}.{purpose}"
 
 
 def selector(options: Options, component: str) -> Object:
-    """Labels that tell the pods of a component from all others."""
+    """Labels that only pods of this component have."""
     return {
         "app.kubernetes.io/name": "nodeprefetch",
         "app.kubernetes.io/instance": options.name,
@@ -46,7 +46,7 @@ def selector(options: Options, component: str) -> Object:
 
 
 def labels(options: Options, component: str) -> Object:
-    """The recommended labels. https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/."""
+    """Labels that Kubernetes recommends. https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/."""
     tag = options.image.tag
     return {
         **selector(options, component),
@@ -66,7 +66,7 @@ def new_object(
     description: str = "",
     is_of_cluster: bool = False,
 ) -> Object:
-    """An object with its metadata; what else it has is added by the caller."""
+    """Build an object with its metadata, to which the caller adds the rest."""
     metadata: Object = {"name": name}
     if not is_of_cluster:
         metadata["namespace"] = options.namespace
@@ -76,13 +76,13 @@ def new_object(
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
 
 
-def arguments(texts: Iterable[str]) -> list[str]:
-    """Arguments of a container, kept from having their `$(NAME)` replaced by the kubelet."""
+def container_args(texts: Iterable[str]) -> list[str]:
+    """Escape arguments of a container, in which the kubelet would replace `$(NAME)`."""
     return [text.replace("$", "$$") for text in texts]
 
 
 def container_security(**more: object) -> Object:
-    """The least a container can have, and what it needs besides."""
+    """Build a security context with the fewest privileges, and what the container needs besides."""
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -92,14 +92,14 @@ def container_security(**more: object) -> Object:
 
 
 def resources(*, cpu: str, memory: str, memory_limit: str) -> Object:
-    """Requests, and a limit of memory. None of processor time: it would only slow down what is short anyway."""
+    """Build requests and a memory limit. A CPU limit would only slow down a short start."""
     return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": memory_limit}}
 
 
 def api_token_volume(name: str) -> Object:
-    """What `automountServiceAccountToken` would mount into all containers, for one of them.
+    """Build the volume that `automountServiceAccountToken` would mount into all containers, for one of them.
 
-    Here and elsewhere, defaults inside lists are written out: `kubectl apply` would find a difference every time.
+    Defaults inside lists are explicit, here and elsewhere: otherwise every `kubectl apply` finds a difference.
     """
     return {
         "name": name,
@@ -120,11 +120,11 @@ def api_token_volume(name: str) -> Object:
 
 
 def mount(name: str, path: str, *, read_only: bool = True) -> Object:
-    """A volume in a container."""
+    """Build the mount of a volume in a container."""
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
 def pull_secrets(options: Options) -> Object:
-    """Members of a pod's specification, for our own image."""
+    """Build the fields of a pod's spec with the pull secrets for the nodeprefetch image."""
     names = options.image_pull_secrets
     return {"imagePullSecrets": [{"name": name} for name in names]} if names else {}

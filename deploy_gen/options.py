@@ -1,14 +1,14 @@
-"""What an installation is to be: frozen, checked (`reading.py` does it), and all that the manifests are made of."""
+"""The options of an installation: validated by `parse.py`, and the only input of the manifests."""
 
 from dataclasses import dataclass
 
-from deploy_gen.images import Image
-from deploy_gen.platforms import OPENSHIFT, CredentialPrograms
+from deploy_gen.images import ProgramImage
+from deploy_gen.platforms import OPENSHIFT, CredentialProviders
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Toleration:
-    """Of a taint; what is empty stands for any."""
+    """Toleration of a taint. An empty field matches any."""
 
     key: str = ""
     value: str | None = None
@@ -20,37 +20,37 @@ TOLERATE_ALL = Toleration()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """An installation."""
+    """Options of one installation."""
 
     name: str
     namespace: str
-    image: Image
+    image: ProgramImage
     flavor: str
     cri_socket: str
-    """On the node; its directory is mounted."""
+    """Path on the node. Its directory is mounted."""
 
     selinux_type: str
-    """Of the fetch container; empty: the runtime's default."""
+    """SELinux type of the fetch container. Empty: the runtime's default."""
 
     secrets: tuple[str, ...]
-    """Pull secrets for the images of the list."""
+    """Pull secrets for the listed images."""
 
     image_pull_secrets: tuple[str, ...]
-    """Pull secrets for our own image."""
+    """Pull secrets for the nodeprefetch image."""
 
-    credentials: CredentialPrograms | None
+    credentials: CredentialProviders | None
     host_network: bool
-    """Fetch pods are in their node's network."""
+    """Whether fetch pods use the node's network."""
 
     images: str | None
-    """The list, for a ConfigMap of ours; None: the ConfigMap is made by somebody else."""
+    """Content of the list's ConfigMap. None: the user creates it."""
 
     fetch_args: tuple[str, ...]
     allow_failures: bool
     node_label_prefix: str
     restrict_node_access: bool
     termination_grace: int
-    """Seconds that a fetch pod has when it is stopped; the report must have come out by then."""
+    """Seconds from SIGTERM to SIGKILL of a fetch pod; enough to deliver its results."""
 
     node_selector: tuple[tuple[str, str], ...]
     tolerations: tuple[Toleration, ...]
@@ -63,7 +63,7 @@ class Options:
     """Type of the aggregator's Service."""
 
     persist: str
-    """Size of the aggregator's volume; empty: its results live as long as its pod."""
+    """Size of the aggregator's volume. Empty: results are lost with its pod."""
 
     service_monitor: bool
     network_policy: bool
@@ -71,5 +71,5 @@ class Options:
 
     @property
     def is_openshift(self) -> bool:
-        """User IDs are given by the cluster there, and hostPath needs a right of its own."""
+        """Whether the cluster assigns user IDs, and hostPath needs a permission of its own."""
         return self.flavor == OPENSHIFT

@@ -1,4 +1,4 @@
-"""From the flags to `Options`. Everything that is wrong is said at once."""
+"""Turns parsed flags into validated `Options`, and reports all problems at once."""
 
 import argparse
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -6,157 +6,182 @@ from functools import partial
 from typing import TypeVar
 
 from deploy_gen import checks
-from deploy_gen.images import Image, our_image, read_list
+from deploy_gen.images import ProgramImage, program_image, read_list
 from deploy_gen.options import TOLERATE_ALL, Options, Toleration
-from deploy_gen.passed_on import check_aggregate_args, check_fetch_args, termination_grace
-from deploy_gen.platforms import FLAVORS, INTEGRATIONS, OPENSHIFT, SOCKETS, UNCONFINED, CredentialPrograms
+from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
+from deploy_gen.platforms import CLOUDS, FLAVORS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
 
 NAME_LIMIT = 55
-"""Characters: NAME-metrics is a Service's name and NAME.summary an annotation's, of at most 63 each."""
+"""Characters: NAME-metrics is the name of a Service and NAME.summary that of an annotation, both limited to 63."""
 
-_TAKEN = frozenset({"default", "kube-root-ca.crt"})
-"""What Kubernetes makes in each namespace: the ServiceAccount of pods that name no other, and a ConfigMap."""
+_RESERVED_NAMES = frozenset({"default", "kube-root-ca.crt"})
+"""Created by Kubernetes in each namespace: the ServiceAccount of pods that set none, and a ConfigMap."""
 
-_TAKEN_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca.crt"})
+_RESERVED_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca.crt"})
 
 _OPERATING_SYSTEM = ("kubernetes.io/os", "linux")
-"""The label of nodes that all pods select."""
+"""Node label that all pods select."""
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_EXPOSURES = ("ClusterIP", "LoadBalancer")
+_SERVICE_TYPES = ("ClusterIP", "LoadBalancer")
 _OUTPUTS = ("yaml", "json")
 
 T = TypeVar("T")
+Fallback = TypeVar("Fallback")
+
+
+class _Values:
+    """Checks values of flags, and collects the problems of all of them."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    def one(self, flag: str, check: Callable[[str], T], text: str, fallback: Fallback) -> T | Fallback:
+        """Check one value. The fallback only serves until the problems are raised."""
+        with self._problems.collected(f"{flag}: "):
+            return check(text)
+        return fallback
+
+    def given(self, flag: str, check: Callable[[str], str], text: str | None, default: str = "") -> str:
+        """Check the value of a flag that may be absent or empty."""
+        return self.one(flag, check, text, default) if text else default
+
+    def each(self, flag: str, check: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
+        """Check all values, without duplicates. Ignores empty ones, as unset variables of scripts produce them."""
+        values: list[T] = []
+        for text in filter(None, texts):
+            with self._problems.collected(f"{flag}: "):
+                values.append(check(text))
+        return tuple(dict.fromkeys(values))
 
 
 def read_options(flags: argparse.Namespace) -> Options:
-    """The options that the flags mean.
+    """Validate the flags.
 
     Raises:
-        InputError: with everything that cannot be used.
+        InputError: with the problems of all flags.
     """
     problems = Problems()
     problems.add(*flags.problems)
-
-    def read(flag: str, check: Callable[[str], T], text: str, otherwise: T) -> T:
-        with problems.collected(f"{flag}: "):
-            return check(text)
-        return otherwise  # not used, as there is a problem
-
-    def read_all(flag: str, check: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
-        """Each once; empty ones, as unset variables of scripts make them, are none."""
-        found: list[T] = []
-        for text in filter(None, texts):
-            with problems.collected(f"{flag}: "):
-                found.append(check(text))
-        return tuple(dict.fromkeys(found))
-
-    flavor = read("--k8s-flavor", _choice(FLAVORS), flags.k8s_flavor, "vanilla")
-    taken = _TAKEN | (_TAKEN_ON_OPENSHIFT if flavor == OPENSHIFT else frozenset())
-    check_name = partial(_name, taken=taken, is_service=flags.collect_metrics)
-    name = read("NAME", check_name, _one(flags.names, problems), "")
-    expose = read("--expose", _choice(_EXPOSURES), flags.expose or _EXPOSURES[0], "")
+    values = _Values(problems)
+    flavor = values.one("--k8s-flavor", _one_of(FLAVORS), flags.k8s_flavor, "vanilla")
+    is_openshift = flavor == OPENSHIFT
+    reserved = _RESERVED_NAMES | (_RESERVED_ON_OPENSHIFT if is_openshift else frozenset())
+    check_name = partial(_name, reserved=reserved, is_service=flags.collect_metrics)
     credentials = None
     with problems.collected():
         credentials = _credentials(flags)
-    image = Image(reference="", tag="")
+    image = ProgramImage(reference="", tag="")
     with problems.collected():
-        image = our_image(flags.image, flags.version or None, distro=_wants_programs(flags))
-    images = None
-    if flags.images:
-        if len(flags.images) > 1:
-            problems.add(f"--images: one list is wanted, not {len(flags.images)}: put them into one file")
-        images = read("--images", read_list, flags.images[-1], "")
-    if not flags.collect_metrics:
-        problems.add(*(f"{flag}: needs --collect-metrics too" for flag in _of_the_aggregator(flags)))
-    fetch_args: tuple[str, ...] = ()
-    grace = 0
-    with problems.collected("--fetch-arg: "):
-        fetch_args = check_fetch_args(flags.fetch_arg, collects_metrics=flags.collect_metrics)
-        grace = termination_grace(fetch_args)
-    aggregate_args: tuple[str, ...] = ()
-    with problems.collected("--aggregate-arg: "):
-        aggregate_args = check_aggregate_args(flags.aggregate_arg)
-    unavailable: int | str = ""
-    with problems.collected("--max-unavailable: "):
-        unavailable = checks.max_unavailable(flags.max_unavailable)
-
+        image = program_image(flags.image, flags.version or None, distro=_needs_libc(flags))
+    fetch_args, grace = _fetch_args(flags, problems)
     options = Options(
-        name=name,
-        namespace=read("--namespace", checks.dns_label, flags.namespace, ""),
+        name=values.one("NAME", check_name, _single_name(flags.names, problems), ""),
+        namespace=values.one("--namespace", checks.dns_label, flags.namespace, ""),
         image=image,
         flavor=flavor,
-        cri_socket=read("--cri-socket", checks.socket_path, flags.cri_socket or SOCKETS[flavor], ""),
-        selinux_type=read("--selinux-type", checks.selinux_type, flags.selinux_type, "")
-        if flags.selinux_type
-        else (UNCONFINED if flavor == OPENSHIFT else ""),
-        secrets=read_all("--secret", checks.dns_subdomain, flags.secret),
-        image_pull_secrets=read_all("--image-pull-secret", checks.dns_subdomain, flags.image_pull_secret),
+        cri_socket=values.one("--cri-socket", checks.socket_path, flags.cri_socket or SOCKETS[flavor], ""),
+        selinux_type=values.given(
+            "--selinux-type", checks.selinux_type, flags.selinux_type, SOCKET_SELINUX_TYPE if is_openshift else ""
+        ),
+        secrets=values.each("--secret", checks.dns_subdomain, flags.secret),
+        image_pull_secrets=values.each("--image-pull-secret", checks.dns_subdomain, flags.image_pull_secret),
         credentials=credentials,
-        host_network=flags.host_network or (credentials is not None and credentials.asks_metadata_server),
-        images=images,
+        host_network=flags.host_network or (credentials is not None and credentials.uses_metadata_server),
+        images=_images(flags.images, values, problems),
         fetch_args=fetch_args,
         allow_failures=flags.allow_failures,
-        node_label_prefix=read("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
+        node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
-        node_selector=_once_each(read_all("--node-selector", _node_selector, flags.node_selector), problems),
-        tolerations=read_all("--toleration", _toleration, flags.toleration)
+        node_selector=_single_values(values.each("--node-selector", _label, flags.node_selector), problems),
+        tolerations=values.each("--toleration", _toleration, flags.toleration)
         or (() if flags.no_tolerate_all else (TOLERATE_ALL,)),
-        priority_class=read("--priority-class", checks.dns_subdomain, flags.priority_class, "")
-        if flags.priority_class
-        else "",
-        max_unavailable=unavailable,
+        priority_class=values.given("--priority-class", checks.dns_subdomain, flags.priority_class),
+        max_unavailable=values.one("--max-unavailable", checks.max_unavailable, flags.max_unavailable, ""),
         collect_metrics=flags.collect_metrics,
-        aggregate_args=aggregate_args,
-        expose=expose,
-        persist=read("--persist", checks.quantity, flags.persist, "") if flags.persist else "",
+        aggregate_args=_aggregate_args(flags, problems),
+        expose=values.given("--expose", _one_of(_SERVICE_TYPES), flags.expose, _SERVICE_TYPES[0]),
+        persist=values.given("--persist", checks.quantity, flags.persist),
         service_monitor=flags.service_monitor,
         network_policy=flags.network_policy,
-        output=read("--output", _choice(_OUTPUTS), flags.output, ""),
+        output=values.one("--output", _one_of(_OUTPUTS), flags.output, ""),
     )
     problems.raise_if_any()
     return options
 
 
-def _one(names: Sequence[str], problems: Problems) -> str:
+def _single_name(names: Sequence[str], problems: Problems) -> str:
     match names:
         case [name]:
             return name
         case []:
-            problems.add("NAME is missing: what the installation is to be called")
+            problems.add("NAME is required")
         case _:
-            problems.add(f"one NAME is wanted, not {len(names)}: {', '.join(map(repr, names))}")
+            problems.add(f"expected exactly one NAME, got {len(names)}: {', '.join(map(repr, names))}")
     return "name"
 
 
-def _name(text: str, *, taken: Container[str], is_service: bool) -> str:
+def _name(text: str, *, reserved: Container[str], is_service: bool) -> str:
     checks.dns_subdomain(text)
-    if text in taken:
-        raise InputError(f"{text!r} is what the cluster calls something of its own in each namespace")
+    if text in reserved:
+        raise InputError(f"{text!r} is reserved: the cluster creates an object of this name in every namespace")
     if len(text) > NAME_LIMIT:
-        raise InputError(f"{text!r} has {len(text)} characters; {NAME_LIMIT} are the most")
+        raise InputError(f"{text!r} must not exceed {NAME_LIMIT} characters, got {len(text)}")
     if text.endswith("-metrics"):
-        raise InputError(f"{text!r} ends in -metrics: the aggregator of {text.removesuffix('-metrics')!r} is called so")
+        other = text.removesuffix("-metrics")
+        raise InputError(f"{text!r} must not end in -metrics, which is the name of the aggregator of {other!r}")
     if is_service and not checks.is_service_name(text):
-        raise InputError(f"{text!r} has to begin with a letter and be without '.': --collect-metrics makes a Service")
+        raise InputError(
+            f"{text!r} must begin with a letter and must not contain '.', as --collect-metrics creates a Service"
+        )
     return text
 
 
-def _choice(values: Sequence[str]) -> Callable[[str], str]:
-    """One of some words; upper and lower case are not told apart."""
+def _one_of(values: Sequence[str]) -> Callable[[str], str]:
+    """Build a check for one of some words, in upper or lower case."""
 
     def check(text: str) -> str:
         for value in values:
             if text.lower() == value.lower():
                 return value
-        raise InputError(f"{text!r} is none of {', '.join(values)}")
+        raise InputError(f"{text!r} must be one of {', '.join(values)}")
 
     return check
 
 
-def _wants_programs(flags: argparse.Namespace) -> bool:
+def _images(files: Sequence[str], values: _Values, problems: Problems) -> str | None:
+    if not files:
+        return None
+    if len(files) > 1:
+        problems.add(f"--images: must be given only once, got {len(files)} (put all images into one file)")
+    return values.one("--images", read_list, files[-1], "")
+
+
+def _fetch_args(flags: argparse.Namespace, problems: Problems) -> tuple[tuple[str, ...], int]:
+    with problems.collected("--fetch-arg: "):
+        arguments = check_fetch_args(flags.fetch_arg, collects_metrics=flags.collect_metrics)
+        return arguments, termination_grace(arguments)
+    return (), 0
+
+
+def _aggregate_args(flags: argparse.Namespace, problems: Problems) -> tuple[str, ...]:
+    if not flags.collect_metrics:
+        given = {
+            "--aggregate-arg": flags.aggregate_arg,
+            "--expose": flags.expose,
+            "--persist": flags.persist,
+            "--service-monitor": flags.service_monitor,
+        }
+        problems.add(*(f"{flag}: requires --collect-metrics" for flag, value in given.items() if value))
+    with problems.collected("--aggregate-arg: "):
+        return check_aggregate_args(flags.aggregate_arg)
+    return ()
+
+
+def _needs_libc(flags: argparse.Namespace) -> bool:
+    """Whether the container runs credential providers of the node, some of which are linked with a libc."""
     return bool(
         flags.use_kubelet_image_credential_integration
         or flags.image_credential_provider_config
@@ -164,53 +189,43 @@ def _wants_programs(flags: argparse.Namespace) -> bool:
     )
 
 
-def _credentials(flags: argparse.Namespace) -> CredentialPrograms | None:
+def _credentials(flags: argparse.Namespace) -> CredentialProviders | None:
     cloud = flags.use_kubelet_image_credential_integration
     config, bin_dir = flags.image_credential_provider_config, flags.image_credential_provider_bin_dir
     problems = Problems()
     if cloud:
         if config or bin_dir:
-            problems.add("--use-kubelet-image-credential-integration: not with paths of a configuration or programs")
+            problems.add(
+                "--use-kubelet-image-credential-integration: cannot be combined with "
+                "--image-credential-provider-config or --image-credential-provider-bin-dir"
+            )
         with problems.collected("--use-kubelet-image-credential-integration: "):
-            cloud = _choice(tuple(INTEGRATIONS))(cloud)
+            cloud = _one_of(tuple(CLOUDS))(cloud)
         problems.raise_if_any()
-        return INTEGRATIONS[cloud]
+        return CLOUDS[cloud]
     if not (config or bin_dir):
         return None
     given = {"--image-credential-provider-config": config, "--image-credential-provider-bin-dir": bin_dir}
-    for flag, text in given.items():
-        with problems.collected(f"{flag}: "):
-            if not text:
-                raise InputError("is missing: configuration and directory of the programs are needed together")
-            checks.absolute_path(text)
+    if not (config and bin_dir):
+        problems.add(f"{' and '.join(given)} must be given together")
+    values = _Values(problems)
+    paths = [values.given(flag, checks.absolute_path, text) for flag, text in given.items()]
     problems.raise_if_any()
-    return CredentialPrograms(
-        config=checks.absolute_path(config), bin_dir=checks.absolute_path(bin_dir), asks_metadata_server=False
-    )
+    return CredentialProviders(config=paths[0], bin_dir=paths[1], uses_metadata_server=False)
 
 
-def _of_the_aggregator(flags: argparse.Namespace) -> Iterable[str]:
-    given = {
-        "--aggregate-arg": flags.aggregate_arg,
-        "--expose": flags.expose,
-        "--persist": flags.persist,
-        "--service-monitor": flags.service_monitor,
-    }
-    return (flag for flag, value in given.items() if value)
-
-
-def _node_selector(text: str) -> tuple[str, str]:
+def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"{text!r} is not KEY=VALUE")
+        raise InputError(f"{text!r} must be KEY=VALUE")
     return checks.label_key(key), checks.label_value(value)
 
 
-def _once_each(pairs: tuple[tuple[str, str], ...], problems: Problems) -> tuple[tuple[str, str], ...]:
-    keys = [key for key, _ in dict.fromkeys((_OPERATING_SYSTEM, *pairs))]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    problems.add(*(f"--node-selector: {key} is given two values: no node has both" for key in twice))
-    return pairs
+def _single_values(labels: tuple[tuple[str, str], ...], problems: Problems) -> tuple[tuple[str, str], ...]:
+    keys = [key for key, _ in dict.fromkeys((_OPERATING_SYSTEM, *labels))]
+    repeated = sorted({key for key in keys if keys.count(key) > 1})
+    problems.add(*(f"--node-selector: conflicting values for {key}: a node has only one" for key in repeated))
+    return labels
 
 
 def _toleration(text: str) -> Toleration:
@@ -218,10 +233,10 @@ def _toleration(text: str) -> Toleration:
     if not colon:
         taint, effect = text, ""
     if colon and effect not in _EFFECTS:
-        raise InputError(f"{text!r}: the effect is one of {', '.join(_EFFECTS)}")
+        raise InputError(f"invalid taint {text!r}: the effect must be one of {', '.join(_EFFECTS)}")
     key, equals, value = taint.partition("=")
     if not key and equals:
-        raise InputError(f"{text!r}: a value without a key")
+        raise InputError(f"invalid taint {text!r}: a value requires a key")
     return Toleration(
         key=checks.label_key(key) if key else "",
         value=checks.label_value(value) if equals else None,

@@ -1,14 +1,13 @@
-"""What differs between clusters: the runtime's socket, a cloud's credential programs. Ports of the aggregator."""
+"""What differs between clusters: the runtime's socket, the cloud's credential providers. Ports of the aggregator."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-READING = 8080
-"""Reading, health, and submission."""
+HTTP_PORT = 8080
+"""For queries, probes and submissions."""
 
-SUBMISSION = 8443
-"""Submission alone: fetch pods use this one, so that a network policy can tell it from reading."""
-
+SUBMISSION_PORT = 8443
+"""For submissions only. Fetch pods use it, so that a network policy can separate them from queries."""
 
 OPENSHIFT = "ocp"
 
@@ -20,50 +19,50 @@ SOCKETS: Mapping[str, str] = {
     "microk8s": "/var/snap/microk8s/common/run/containerd.sock",
     "k0s": "/run/k0s/containerd.sock",
 }
-"""By flavor."""
+"""Path of the container runtime's socket, by flavor."""
 
 FLAVORS = tuple(SOCKETS)
 
-UNCONFINED = "spc_t"
-"""The SELinux type that may connect to a runtime's socket; that of containers may not."""
+SOCKET_SELINUX_TYPE = "spc_t"
+"""An SELinux type that may connect to the runtime's socket; the default type of containers may not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CredentialPrograms:
-    """The kubelet's credential providers on a node, by paths that hold in our container too."""
+class CredentialProviders:
+    """Credential providers of the kubelet on a node. Paths are the same in the container."""
 
     config: str
     """File, or directory of files, of kind CredentialProviderConfig."""
 
     bin_dir: str
-    """Where the programs are."""
+    """Directory of the binaries."""
 
-    others: tuple[str, ...] = ()
-    """Files that they read."""
+    files: tuple[str, ...] = ()
+    """Other files that they read."""
 
-    asks_metadata_server: bool
-    """As the node: its address is the node's, and its identity too."""
+    uses_metadata_server: bool
+    """Whether they request the node's identity from it, which needs the node's network."""
 
 
-INTEGRATIONS: Mapping[str, CredentialPrograms] = {
-    # With Workload Identity the metadata server gives a pod the pod's own identity, unless it is in the node's network.
-    "GKE": CredentialPrograms(
+CLOUDS: Mapping[str, CredentialProviders] = {
+    # With Workload Identity the metadata server returns the pod's own identity, except in the node's network.
+    "GKE": CredentialProviders(
         config="/etc/srv/kubernetes/cri_auth_config.yaml",
         bin_dir="/home/kubernetes/bin",
-        asks_metadata_server=True,
+        uses_metadata_server=True,
     ),
-    # Answers of the metadata server do not reach pods where its hop limit is 1, which is usual.
-    "EKS": CredentialPrograms(
+    # The usual hop limit of 1 keeps responses of the metadata server from pods.
+    "EKS": CredentialProviders(
         config="/etc/eks/image-credential-provider/config.json",
         bin_dir="/etc/eks/image-credential-provider",
-        asks_metadata_server=True,
+        uses_metadata_server=True,
     ),
-    # azure.json, which the configuration names, says which identity of the node to ask the metadata server for.
-    "AKS": CredentialPrograms(
+    # azure.json, to which the configuration refers, has the identity to request from the metadata server.
+    "AKS": CredentialProviders(
         config="/var/lib/kubelet/credential-provider-config.yaml",
         bin_dir="/var/lib/kubelet/credential-provider",
-        others=("/etc/kubernetes/azure.json",),
-        asks_metadata_server=True,
+        files=("/etc/kubernetes/azure.json",),
+        uses_metadata_server=True,
     ),
 }
-"""By the name of the cloud."""
+"""Credential providers of managed nodes, by cloud."""

@@ -1,14 +1,14 @@
-"""What is wrong with the input: collected, so that all of it is said at once."""
+"""Collects problems of the input, so that all of them are reported at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class InputError(Exception):
-    """Raised when manifests cannot be made of what was given.
+    """Raised when the input is invalid.
 
     Args:
-        problems: a sentence each.
+        problems: one sentence per problem.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -17,28 +17,28 @@ class InputError(Exception):
 
 
 class Problems:
-    """Takes the problems of many checks."""
+    """Collects the problems of many checks."""
 
     def __init__(self) -> None:
-        self._found: list[str] = []
+        self._problems: list[str] = []
 
     def add(self, *problems: str) -> None:
-        """Remember problems."""
-        self._found.extend(problems)
+        """Add problems."""
+        self._problems.extend(problems)
 
     @contextmanager
     def collected(self, prefix: str = "") -> Iterator[None]:
-        """Remember the `InputError` of a block, with its flag before it, and go on behind the block."""
+        """Add the `InputError` of a block, its flag as the prefix, and continue after the block."""
         try:
             yield
         except InputError as error:
             self.add(*(f"{prefix}{problem}" for problem in error.problems))
 
     def raise_if_any(self) -> None:
-        """Say all of them.
+        """Report all problems, each once.
 
         Raises:
             InputError: there are problems.
         """
-        if self._found:
-            raise InputError(*dict.fromkeys(self._found))
+        if self._problems:
+            raise InputError(*dict.fromkeys(self._problems))

@@ -1,6 +1,6 @@
-"""The ResourceQuota that fetch pods of a system priority class need where a cluster limits those classes, as GKE does.
+"""Builds the ResourceQuota for fetch pods of a system priority class, which some clusters require, such as GKE.
 
-The API server there creates such pods only in namespaces with a quota for the class:
+Their API server creates such pods only in namespaces that have a quota for the class:
 https://kubernetes.io/docs/concepts/policy/resource-quotas/#limit-priority-class-consumption-by-default
 """
 
@@ -8,16 +8,16 @@ from deploy_gen.objects import FETCH, Object, new_object
 from deploy_gen.options import Options
 
 _NO_LIMIT = "1G"
-"""Pods. The quota allows the class; it must not stop a node from getting its pod."""
+"""Number of pods. The quota only enables the class, and must not keep a pod from any node."""
 
 
 def needs_quota(options: Options) -> bool:
-    """Whether the class is one of Kubernetes' own, which alone have names like this."""
+    """Whether the priority class is a system class. Kubernetes reserves the prefix `system-` for them."""
     return options.priority_class.startswith("system-")
 
 
 def resource_quota(options: Options) -> Object:
-    """The quota. It counts the pods of that class alone, so other pods of the namespace are as free as before."""
+    """Build the quota. It counts pods of that class only, and so does not limit other pods of the namespace."""
     return {
         **new_object("v1", "ResourceQuota", options.name, options, FETCH),
         "spec": {

@@ -1,6 +1,6 @@
-"""Manifests as text: YAML that parsers of 1.1 and 1.2 read alike (all but plain words is quoted), or a List as JSON.
+"""Renders manifests as YAML that parsers of 1.1 and 1.2 read alike (quoting all but plain words), or as JSON.
 
-Covers what manifests need: mappings with texts as keys, lists, texts, whole numbers, true, false and null.
+Supports what manifests need: mappings with texts as keys, lists, texts, whole numbers, true, false and null.
 """
 
 import json
@@ -11,26 +11,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from deploy_gen.objects import Object
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
-"""Begins with a letter, so it is no number, no time and no merge key in either version of YAML."""
+"""Begins with a letter, so neither version of YAML reads it as a number, a time or a merge key."""
 
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""Words that are no text in one of the versions, in any case of their letters."""
+"""Words that one of the versions reads as another type, in any case of their letters."""
 
 _BLOCK = re.compile(r"(?:(?:[!-~](?:[ -~]*[!-~])?)?\n)*[!-~](?:[ -~]*[!-~])?\n")
-"""Lines of printable ASCII that neither begin nor end with a blank, the last of them not empty: safe as they are."""
+"""Lines of printable ASCII that need no escaping: none begins or ends with a space, and the last is not empty."""
 
 _KEY_LIMIT = 1024
-"""Characters that a parser looks ahead for the `:` behind a key."""
+"""Characters that a parser looks ahead for the `:` after a key."""
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def to_yaml(value: object) -> str:
-    """A document, without the `---` before it.
+    """Render one document, without `---`.
 
     Raises:
-        TypeError: a value of another type.
-        ValueError: a key longer than YAML allows; keys of Kubernetes have less than 400 characters.
+        TypeError: a value has an unsupported type.
+        ValueError: a key is longer than YAML allows; keys of Kubernetes have less than 400 characters.
     """
     return "".join(f"{line}\n" for line in _lines(value))
 
@@ -48,7 +48,7 @@ def _lines(value: object) -> Iterator[str]:
 
 
 def _attached(head: str, member: object, *, indent: str) -> Iterator[str]:
-    """What comes behind a key: on its line, or on the lines below."""
+    """Render a key with its value, on one line or below it."""
     if isinstance(member, str) and "\n" in member and _BLOCK.fullmatch(member):
         yield f"{head} |"
         yield from (f"{indent}{line}" if line else "" for line in member.split("\n")[:-1])
@@ -85,19 +85,19 @@ def _scalar(value: object) -> str:
         case list() | tuple():
             return "[]"
         case _:
-            raise TypeError(f"no YAML for a {type(value).__name__}")
+            raise TypeError(f"cannot render type {type(value).__name__} as YAML")
 
 
 def _key(text: object) -> str:
     key = _text(text)
     if len(key) > _KEY_LIMIT:
-        raise ValueError(f"no YAML for a key of {len(key)} characters")
+        raise ValueError(f"cannot render a key of {len(key)} characters as YAML")
     return key
 
 
 def _text(text: object) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"no YAML for a {type(text).__name__} as a text")
+        raise TypeError(f"cannot render type {type(text).__name__} as a text in YAML")
     if _WORD.fullmatch(text) and text.lower() not in _RESERVED:
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
@@ -109,22 +109,22 @@ def _escaped(character: str) -> str:
         return _ESCAPES[character]
     if " " <= character <= "~":
         return character
-    if code <= 0xFF:  # noqa: PLR2004 - what two digits can say
+    if code <= 0xFF:  # noqa: PLR2004 - two digits
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - four digits
 
 
 def render(objects: Sequence[Object], output: str, arguments: Sequence[str]) -> str:
-    """The text.
+    """Render all objects.
 
     Args:
-        objects: in the order in which they are to be made.
+        objects: in the order of their creation.
         output: `yaml` or `json`.
-        arguments: what was asked for; YAML begins with them, so that a file tells how to make it again.
+        arguments: those of the command; YAML begins with them, so that a file shows how to generate it again.
     """
     if output == "json":
         return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2) + "\n"
     command = shlex.join(["nodeprefetch-deploy", *arguments])
-    # A comment ends where the line does: nothing but printable ASCII may come into it.
+    # Only printable ASCII, as a line break would end the comment.
     header = "# " + "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in command) + "\n"
     return header + "".join("---\n" + to_yaml(one) for one in objects)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deploy_gen.passed_on import _OURS_OF_AGGREGATE, _OURS_OF_FETCH, _OURS_WITH_METRICS, REPORT_GRACE
-from deploy_gen.platforms import READING, SUBMISSION
+from deploy_gen.passthrough import REPORT_GRACE, RESERVED_AGGREGATE_FLAGS, RESERVED_FETCH_FLAGS, RESERVED_WITH_METRICS
+from deploy_gen.platforms import HTTP_PORT, SUBMISSION_PORT
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
@@ -94,13 +94,16 @@ def test_the_aggregator_takes_its_arguments_and_the_fetch_pods_tokens(name):
     settings = aggregator_settings(bound["flags"])
     assert "kubernetes" == settings.auth
     assert f"{metadata['namespace']}:{fetch_pod['serviceAccountName']}" == settings.auth_service_account
-    assert (READING, SUBMISSION) == (settings.http_port, settings.grpc_port)
+    assert (HTTP_PORT, SUBMISSION_PORT) == (settings.http_port, settings.grpc_port)
     assert {settings.http_port, settings.grpc_port} == {port["containerPort"] for port in container["ports"]}
     assert is_mounted(str(settings.data_dir), container)
     (token,) = [volume for volume in fetch_pod["volumes"] if volume["name"] == "metrics-token"]
     assert settings.auth_audience == token["projected"]["sources"][0]["serviceAccountToken"]["audience"]
     endpoint = parse_endpoint(parsed(fetch_container)[1]["flags"].metrics_endpoint)
-    assert (f"{fetching['name']}-metrics.{fetching['namespace']}.svc", SUBMISSION) == (endpoint.host, endpoint.port)
+    assert (f"{fetching['name']}-metrics.{fetching['namespace']}.svc", SUBMISSION_PORT) == (
+        endpoint.host,
+        endpoint.port,
+    )
 
 
 def test_there_are_manifests_with_an_aggregator():
@@ -111,5 +114,5 @@ def test_flags_that_the_generator_keeps_for_itself_are_flags():
     def flags(of):
         return {"--" + name.replace("_", "-") for name in of.__dataclass_fields__}
 
-    assert {*_OURS_OF_FETCH, *_OURS_WITH_METRICS, REPORT_GRACE} <= flags(FetchFlags)
-    assert set(_OURS_OF_AGGREGATE) <= flags(AggregateFlags)
+    assert {*RESERVED_FETCH_FLAGS, *RESERVED_WITH_METRICS, REPORT_GRACE} <= flags(FetchFlags)
+    assert set(RESERVED_AGGREGATE_FLAGS) <= flags(AggregateFlags)

@@ -1,13 +1,15 @@
-"""Installations of all kinds by their command lines; the manifests of a few of them are golden files.
+"""Installations of all kinds by their command lines; the manifests of a few are golden files.
 
-python -m tests.golden.regenerate     writes the golden files again, after a change of what is printed: read the diff
+Regenerate the files after a change of the output, and review the diff:
+
+python -m tests.golden.regenerate
 """
 
 import shlex
 from pathlib import Path
 
-from deploy_gen.arguments import parse
-from deploy_gen.manifests import manifests
+from deploy_gen.arguments import parse_arguments
+from deploy_gen.manifests import build_manifests
 from deploy_gen.objects import Object
 from deploy_gen.parse import read_options
 from deploy_gen.yaml import render
@@ -19,21 +21,21 @@ COMMANDS = {
         each.partition(" ") for each in (FOLDER / "commands.txt").read_text(encoding="utf-8").splitlines()
     )
 }
-"""The arguments, by the installation's name."""
+"""Arguments, by the name of the golden file."""
 
 FILES = sorted(FOLDER.glob("*.yaml"))
-"""Named for the installations that are in them."""
+"""The golden files."""
 
 
 def objects(name: str) -> list[Object]:
-    """The manifests of an installation."""
-    # Paths are as seen from this folder, wherever the tests are started.
+    """Build the objects of an installation."""
+    # Paths are relative to this folder, wherever the tests run.
     arguments = [each.replace("--images=", f"--images={FOLDER}/") for each in COMMANDS[name]]
-    return manifests(read_options(parse(arguments)))
+    return build_manifests(read_options(parse_arguments(arguments)))
 
 
 def text(name: str) -> str:
-    """What is printed."""
+    """Render the objects of an installation as YAML."""
     return render(objects(name), "yaml", COMMANDS[name])
 
 

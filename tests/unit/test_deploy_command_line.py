@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import deploy_gen
 from deploy_gen.__main__ import main
-from deploy_gen.arguments import parse
-from deploy_gen.manifests import manifests
+from deploy_gen.arguments import parse_arguments
+from deploy_gen.manifests import build_manifests
 from deploy_gen.parse import read_options
 from deploy_gen.problems import InputError
 from deploy_gen.yaml import render
@@ -48,18 +48,18 @@ def test_a_name_is_enough(capsys):
     ids=" ".join,
 )
 def test_flags_come_in_any_order_and_in_the_spellings_of_go(arguments):
-    options = read_options(parse(arguments))
+    options = read_options(parse_arguments(arguments))
 
     assert ("web", "foo", True) == (options.name, options.namespace, options.collect_metrics)
 
 
 def test_a_switch_can_be_said_to_be_off():
-    assert not read_options(parse(["web", "-collect-metrics=false"])).collect_metrics
+    assert not read_options(parse_arguments(["web", "-collect-metrics=false"])).collect_metrics
 
 
 def test_what_is_passed_on_may_look_like_a_flag_of_ours():
     options = read_options(
-        parse(["web", "--fetch-arg", "--debug", "--fetch-arg", "--metrics-endpoint", "--fetch-arg=x:1"])
+        parse_arguments(["web", "--fetch-arg", "--debug", "--fetch-arg", "--metrics-endpoint", "--fetch-arg=x:1"])
     )
 
     assert ("--debug", "--metrics-endpoint", "x:1") == options.fetch_args
@@ -70,8 +70,8 @@ def test_what_is_passed_on_may_look_like_a_flag_of_ours():
 def test_what_is_passed_on_arrives_as_it_was_given(text):
     """From the command line through YAML to the container, where the kubelet makes `$` of `$$`."""
     given = ["web", "--fetch-arg", f"--credential-option=x.y={text}"]
-    options = read_options(parse(given))
-    daemons = list(yaml.safe_load_all(render(manifests(options), "yaml", given)))[-1]
+    options = read_options(parse_arguments(given))
+    daemons = list(yaml.safe_load_all(render(build_manifests(options), "yaml", given)))[-1]
 
     (container,) = daemons["spec"]["template"]["spec"]["initContainers"]
     assert f"--credential-option=x.y={text}" == container["args"][-1].replace("$$", "$")
@@ -84,8 +84,8 @@ def test_a_list_arrives_as_it_was_given(text):
     with tempfile.NamedTemporaryFile() as file:
         file.write(text.encode())
         file.flush()
-        options = read_options(parse(["web", f"--images={file.name}"]))
-    documents = list(yaml.safe_load_all(render(manifests(options), "yaml", [])))
+        options = read_options(parse_arguments(["web", f"--images={file.name}"]))
+    documents = list(yaml.safe_load_all(render(build_manifests(options), "yaml", [])))
 
     assert [text] == [each["data"]["images.txt"] for each in documents if each["kind"] == "ConfigMap"]
 
@@ -99,7 +99,7 @@ def test_everything_that_is_wrong_is_said_at_once(capsys):
     out, err = capsys.readouterr()
     assert not out
     for part in (
-        "one NAME",
+        "exactly one NAME",
         "'--bogus'",
         "--namespace: ",
         "--k8s-flavor: ",
@@ -109,18 +109,18 @@ def test_everything_that_is_wrong_is_said_at_once(capsys):
         "'0'",
     ):
         assert part in err
-    assert "--secret: the value is missing" in err
+    assert "--secret: requires a value" in err
     assert all(line.startswith("nodeprefetch-deploy: ") for line in err.splitlines())
 
 
 def test_without_a_name_there_is_nothing_to_print(capsys):
     assert 2 == main([])
-    assert "NAME is missing" in capsys.readouterr().err
+    assert "NAME is required" in capsys.readouterr().err
 
 
 def test_a_flag_is_not_taken_for_the_value_of_another():
-    with pytest.raises(InputError, match="--persist: the value is missing") as caught:
-        read_options(parse(["web", "--persist", "--collect-metrics", "--namespace"]))
+    with pytest.raises(InputError, match="--persist: requires a value") as caught:
+        read_options(parse_arguments(["web", "--persist", "--collect-metrics", "--namespace"]))
 
     assert 2 == len(caught.value.problems)
 
@@ -162,14 +162,14 @@ def test_a_reader_that_leaves_is_no_traceback():
 
 def test_a_full_disk_is_told():
     with Path("/dev/full").open("w") as stdout:
-        assert (1, "nodeprefetch-deploy: standard output cannot be written: No space left on device\n") == ended(stdout)
+        assert (1, "nodeprefetch-deploy: cannot write to standard output: No space left on device\n") == ended(stdout)
 
 
 @pytest.mark.parametrize(
     ("arguments", "note"),
     [
-        (["--collect-metrics", "--expose=LoadBalancer"], "can read the results"),
-        (["--network-policy", "--host-network"], "do not hold"),
+        (["--collect-metrics", "--expose=LoadBalancer"], "can read results"),
+        (["--network-policy", "--host-network"], "do not apply"),
         (["--collect-metrics", "--service-monitor", "--aggregate-arg=--auth-read"], "needs a token"),
     ],
 )

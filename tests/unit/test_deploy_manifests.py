@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 import yaml
 
-from deploy_gen.arguments import parse
-from deploy_gen.manifests import manifests
+from deploy_gen.arguments import parse_arguments
+from deploy_gen.manifests import build_manifests
 from deploy_gen.parse import read_options
 from deploy_gen.platforms import FLAVORS
 from nodeprefetch.report.label_key import label_key, summary_key
@@ -19,7 +19,7 @@ every_installation = pytest.mark.parametrize("name", COMMANDS)
 
 
 def made(*arguments):
-    return manifests(read_options(parse(arguments)))
+    return build_manifests(read_options(parse_arguments(arguments)))
 
 
 def one(found, kind, name=None):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy_gen.arguments import _parser, parse
+from deploy_gen.arguments import new_parser, parse_arguments
 from deploy_gen.parse import read_options
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
@@ -63,7 +63,7 @@ def read(command: tuple[str, ...]) -> object:
     """What the command means. Raises where it is not taken."""
     program, *words = command
     if program == "nodeprefetch-deploy":
-        return read_options(parse(words))
+        return read_options(parse_arguments(words))
     _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     flags: Any = bound.arguments.get("flags")
     match flags:
@@ -135,7 +135,7 @@ def test_every_flag_that_is_named_exists():
         for argument in app[command].assemble_argument_collection()
         for name in argument.names
     }
-    of_generator = {option for action in _parser()._actions for option in action.option_strings}
+    of_generator = {option for action in new_parser()._actions for option in action.option_strings}
     known = of_program | of_generator | OTHERS | {"--version", "--help"}
     named = {
         (str(page.relative_to(ROOT)), flag)

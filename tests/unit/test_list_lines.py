@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deploy_gen.list_lines
-from deploy_gen.images import _REFERENCE, read_list
+from deploy_gen.images import is_image_name, read_list
 from deploy_gen.problems import InputError
 from nodeprefetch.cli.inputs import read_images
 from nodeprefetch.errors import UsageError
@@ -299,7 +299,7 @@ def test_the_generator_takes_the_names_that_fetch_takes(name: str) -> None:
     except UsageError:
         taken = False
 
-    assert taken is (_REFERENCE.fullmatch(name) is not None)
+    assert taken is is_image_name(name)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=[shape.what for shape in SHAPES])

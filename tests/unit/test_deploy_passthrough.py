@@ -3,9 +3,9 @@
 import pytest
 from cyclopts import CycloptsError
 
-from deploy_gen.passed_on import check_aggregate_args, check_fetch_args, termination_grace
+from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
 from deploy_gen.problems import InputError
-from deploy_gen.program_flags import FETCH
+from deploy_gen.program_flags import FETCH_FLAGS
 from nodeprefetch.cli.commands import app
 from nodeprefetch.cli.flags import fetch_settings
 from nodeprefetch.errors import UsageError
@@ -50,23 +50,23 @@ GOOD = [
     ("--report-grace=0",),
 ]
 
-BLANK = "must not contain a blank"
+SPACE = "must not contain a space"
 BAD = [
-    (("--overal-timeout=40m",), "--overal-timeout: no such flag in nodeprefetch "),
-    (("--help",), "--help: no such flag"),
-    (("-p",), "-p: no such flag"),
-    (("--overall-timeout 40m",), f"'--overall-timeout 40m': {BLANK} (write --fetch-arg=--overall-timeout=40m)"),
-    (("--overall-timeout =4m",), f"'--overall-timeout =4m': {BLANK} (write --fetch-arg=--overall-timeout=4m)"),
+    (("--overal-timeout=40m",), "--overal-timeout: unknown flag in nodeprefetch "),
+    (("--help",), "--help: unknown flag"),
+    (("-p",), "-p: unknown flag"),
+    (("--overall-timeout 40m",), f"'--overall-timeout 40m': {SPACE} (write --fetch-arg=--overall-timeout=40m)"),
+    (("--overall-timeout =4m",), f"'--overall-timeout =4m': {SPACE} (write --fetch-arg=--overall-timeout=4m)"),
     (
         ("--pin --unpack-timeout 4m",),
-        f"'--pin --unpack-timeout 4m': {BLANK} (write --fetch-arg=--pin --fetch-arg=--unpack-timeout=4m)",
+        f"'--pin --unpack-timeout 4m': {SPACE} (write --fetch-arg=--pin --fetch-arg=--unpack-timeout=4m)",
     ),
-    (("--overall-timeout",), "--overall-timeout: the value is missing (write --fetch-arg=--overall-timeout=DURATION)"),
-    (("--overall-timeout=",), "--overall-timeout: the value is missing"),
-    (("--overall-timeout", "--pin"), "--overall-timeout: the value is missing"),
-    (("--docker-config",), "--docker-config: the value is missing (write --fetch-arg=--docker-config=PATH)"),
-    (("--overall-timeout=40",), "--overall-timeout: '40' is no duration"),
-    (("--overall-timeout= 40m",), "--overall-timeout: ' 40m' is no duration"),
+    (("--overall-timeout",), "--overall-timeout: requires a value (write --fetch-arg=--overall-timeout=DURATION)"),
+    (("--overall-timeout=",), "--overall-timeout: requires a value"),
+    (("--overall-timeout", "--pin"), "--overall-timeout: requires a value"),
+    (("--docker-config",), "--docker-config: requires a value (write --fetch-arg=--docker-config=PATH)"),
+    (("--overall-timeout=40",), "--overall-timeout: invalid duration '40'"),
+    (("--overall-timeout= 40m",), "--overall-timeout: invalid duration ' 40m'"),
     (("--max-parallel-pulls=four",), "--max-parallel-pulls: 'four' must be a whole number"),
     (("--attempt-clock=Wall",), "--attempt-clock: 'Wall' must be one of auto, progress, wall"),
     (("--overall-timeout=1m", "--overall_timeout=2m"), "--overall-timeout: must not be given more than once"),
@@ -117,14 +117,14 @@ def test_all_problems_are_named_at_once() -> None:
 
 
 def test_a_flag_that_is_set_by_the_manifest_is_a_flag_of_the_program() -> None:
-    assert {"--metrics-endpoint", "--metrics-token-file", "--cri-socket"} <= set(FETCH)
+    assert {"--metrics-endpoint", "--metrics-token-file", "--cri-socket"} <= set(FETCH_FLAGS)
 
 
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [
-        ("--retention 48h", "'--retention 48h': must not contain a blank (write --aggregate-arg=--retention=48h)"),
-        ("--retension=48h", "--retension: no such flag"),
+        ("--retention 48h", "'--retention 48h': must not contain a space (write --aggregate-arg=--retention=48h)"),
+        ("--retension=48h", "--retension: unknown flag"),
         ("--auth_read=true", "--auth-read: takes no value, got 'true' (write --aggregate-arg=--auth-read"),
         ("nginx:1", "'nginx:1': aggregate takes flags only"),
     ],
@@ -145,5 +145,5 @@ def test_the_grace_of_the_pod_follows_the_flag_in_all_spellings(arguments: tuple
 
 
 def test_a_report_cannot_take_more_than_a_day() -> None:
-    with pytest.raises(InputError, match="is longer than a day"):
+    with pytest.raises(InputError, match="must not exceed 24h"):
         termination_grace(["--report-grace=25h"])

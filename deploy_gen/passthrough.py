@@ -1,4 +1,4 @@
-"""Arguments that are passed on to the program in the containers, checked as that program would check them."""
+"""Checks arguments that `--fetch-arg` and `--aggregate-arg` pass through, as the program in the container would."""
 
 import difflib
 import re
@@ -8,77 +8,84 @@ from dataclasses import dataclass
 
 from deploy_gen import __version__, checks
 from deploy_gen.problems import InputError, Problems
-from deploy_gen.program_flags import AGGREGATE, FETCH
+from deploy_gen.program_flags import AGGREGATE_FLAGS, FETCH_FLAGS
 
 REPORT_GRACE = "--report-grace"
-_DEFAULT_REPORT_GRACE, _TO_END = 15, 15
-"""Seconds: what `fetch` takes for its report by default; and for all else from the signal to its end, at most."""
+_DEFAULT_REPORT_GRACE, _EXIT_TIME = 15, 15
+"""Seconds: the default of that flag; and what `fetch` needs besides from SIGTERM to its exit, at most."""
 
 _LONGEST_GRACE = 24 * 60 * 60
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _BOOLEANS = {"true", "false"}
 
-_OURS_OF_FETCH: Mapping[str, str] = {
+RESERVED_FETCH_FLAGS: Mapping[str, str] = {
     "--allow-failures": "use the flag --allow-failures of this generator",
     "--cri-socket": "use the flag --cri-socket of this generator",
     "--node-label-prefix": "use the flag --node-label-prefix of this generator",
     "--image-credential-provider-config": "use the flag of the same name of this generator",
     "--image-credential-provider-bin-dir": "use the flag of the same name of this generator",
 }
-_OURS_WITH_METRICS: Mapping[str, str] = {
+"""Flags of `fetch` that the manifest sets, and what to do instead."""
+
+RESERVED_WITH_METRICS: Mapping[str, str] = {
     "--metrics-endpoint": "--collect-metrics sets it",
     "--metrics-token-file": "--collect-metrics sets it",
 }
-_OURS_OF_AGGREGATE: Mapping[str, str] = {
-    "--http-port": "the Service and the probes need the default",
-    "--grpc-port": "the Service needs the default",
-    "--data-dir": "it is set; --persist keeps it",
-    "--auth": "it is set: tokens of the fetch pods",
-    "--auth-service-account": "it is set: that of the fetch pods",
-    "--auth-audience": "the fetch pods' tokens are for the default",
-    "--tls-cert-file": "the probes and fetch pods speak plain HTTP",
-    "--tls-key-file": "the probes and fetch pods speak plain HTTP",
+"""The same, if there is an aggregator."""
+
+RESERVED_AGGREGATE_FLAGS: Mapping[str, str] = {
+    "--http-port": "cannot be changed: the Service and the probes use the default",
+    "--grpc-port": "cannot be changed: the Service uses the default",
+    "--data-dir": "set by the manifest (use --persist to keep the data)",
+    "--auth": "set by the manifest: fetch pods authenticate with their tokens",
+    "--auth-service-account": "set by the manifest: the service account of the fetch pods",
+    "--auth-audience": "cannot be changed: tokens of the fetch pods have the default audience",
+    "--tls-cert-file": "not supported: the probes and fetch pods use plain HTTP",
+    "--tls-key-file": "not supported: the probes and fetch pods use plain HTTP",
 }
+"""Flags of `aggregate` that the manifest sets or needs unchanged, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Command:
-    """Whose arguments they are."""
+    """The command that gets the arguments."""
 
     passed_by: str
-    """The flag of this generator."""
+    """Flag of this generator."""
 
     known: Mapping[str, str]
-    ours: Mapping[str, str]
-    """Flags that the manifest sets, and why."""
+    reserved: Mapping[str, str]
+    """Flags that cannot be passed, and why."""
 
     takes_images: bool
 
 
 def check_fetch_args(arguments: Sequence[str], *, collects_metrics: bool) -> tuple[str, ...]:
-    """The arguments, in their order.
+    """Check arguments of `fetch`. Returns them unchanged.
 
     Raises:
-        InputError: with everything that `fetch` would refuse, and what the manifest sets itself.
+        InputError: with all arguments that `fetch` would reject or the manifest sets.
     """
-    ours = {**_OURS_OF_FETCH, **(_OURS_WITH_METRICS if collects_metrics else {})}
-    return _check(arguments, _Command(passed_by="--fetch-arg", known=FETCH, ours=ours, takes_images=True))
+    reserved = {**RESERVED_FETCH_FLAGS, **(RESERVED_WITH_METRICS if collects_metrics else {})}
+    return _check(arguments, _Command(passed_by="--fetch-arg", known=FETCH_FLAGS, reserved=reserved, takes_images=True))
 
 
 def check_aggregate_args(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The same for `aggregate`."""
-    command = _Command(passed_by="--aggregate-arg", known=AGGREGATE, ours=_OURS_OF_AGGREGATE, takes_images=False)
+    """Check arguments of `aggregate` in the same way."""
+    command = _Command(
+        passed_by="--aggregate-arg", known=AGGREGATE_FLAGS, reserved=RESERVED_AGGREGATE_FLAGS, takes_images=False
+    )
     return _check(arguments, command)
 
 
 def termination_grace(fetch_args: Sequence[str]) -> int:
-    """Seconds that a pod needs from SIGTERM to its end: what `--report-grace` says, and some for the rest.
+    """Calculate the seconds that a fetch pod needs from SIGTERM to its exit: `--report-grace`, and some for the rest.
 
     Args:
         fetch_args: as `check_fetch_args` returns them.
 
     Raises:
-        InputError: it is longer than a day.
+        InputError: `--report-grace` is longer than a day.
     """
     report = _DEFAULT_REPORT_GRACE
     for number, argument in enumerate(fetch_args):
@@ -87,8 +94,8 @@ def termination_grace(fetch_args: Sequence[str]) -> int:
             text = value if equals else fetch_args[number + 1]
             report = checks.duration(text)
             if report > _LONGEST_GRACE:
-                raise InputError(f"{REPORT_GRACE}: {text!r} is longer than a day")
-    return report + _TO_END
+                raise InputError(f"{REPORT_GRACE}: must not exceed 24h, got {text!r}")
+    return report + _EXIT_TIME
 
 
 def _check(arguments: Sequence[str], command: _Command) -> tuple[str, ...]:
@@ -101,7 +108,7 @@ def _check(arguments: Sequence[str], command: _Command) -> tuple[str, ...]:
     while rest:
         argument = rest.popleft()
         if argument == "--":
-            break  # images alone follow
+            break  # only images follow
         with problems.collected():
             if argument.startswith("-"):
                 given.append(_check_flag(argument, rest, command))
@@ -116,7 +123,7 @@ def _check(arguments: Sequence[str], command: _Command) -> tuple[str, ...]:
 
 
 def _check_flag(argument: str, rest: deque[str], command: _Command) -> str:
-    """The flag's name. Its value may be the next of the arguments, and is taken from there."""
+    """Check a flag, whose value may be the next argument and is then removed from the rest. Returns its name."""
     flag, equals, value = argument.partition("=")
     is_alone = flag.split() == [flag]
     name = _name(flag.split()[0])
@@ -124,17 +131,17 @@ def _check_flag(argument: str, rest: deque[str], command: _Command) -> str:
     if kind is None:
         similar = difflib.get_close_matches(name, command.known, n=1)
         hint = f" (did you mean {similar[0]}?)" if similar else ""
-        raise InputError(f"{name}: no such flag in nodeprefetch {__version__}{hint}")
+        raise InputError(f"{name}: unknown flag in nodeprefetch {__version__}{hint}")
     if is_alone and not equals:
         value = _take_value(kind, rest)
-    if name in command.ours:
-        raise InputError(f"{name}: {command.ours[name]}")
+    if name in command.reserved:
+        raise InputError(f"{name}: {command.reserved[name]}")
     if not is_alone:
-        raise InputError(f"{argument!r}: must not contain a blank (write {_taken_apart(argument, command)})")
+        raise InputError(f"{argument!r}: must not contain a space (write {_split(argument, command)})")
     if kind:
         kind = kind.removesuffix("…")
         if not value:
-            raise InputError(f"{name}: the value is missing (write {command.passed_by}={name}={kind})")
+            raise InputError(f"{name}: requires a value (write {command.passed_by}={name}={kind})")
         _check_value(name, kind, value)
     elif equals or value:
         raise InputError(f"{name}: takes no value, got {value!r} (write {command.passed_by}={name}, or leave it out)")
@@ -142,7 +149,7 @@ def _check_flag(argument: str, rest: deque[str], command: _Command) -> str:
 
 
 def _take_value(kind: str, rest: deque[str]) -> str:
-    """The next argument where it can only be this flag's value; else an empty text."""
+    """Take the next argument if it can only be the value of this flag. Otherwise returns an empty text."""
     if not rest:
         return ""
     following = rest[0]
@@ -162,8 +169,8 @@ def _check_value(flag: str, kind: str, value: str) -> None:
         problems.raise_if_any()
 
 
-def _taken_apart(argument: str, command: _Command) -> str:
-    """Flags and values that stand in one argument, as they must be passed."""
+def _split(argument: str, command: _Command) -> str:
+    """Split an argument that has several flags and values into the flags of this generator that pass them."""
     forms: list[str] = []
     for word in argument.split():
         if forms and not word.startswith("-") and "=" not in forms[-1]:
@@ -174,5 +181,5 @@ def _taken_apart(argument: str, command: _Command) -> str:
 
 
 def _name(flag: str) -> str:
-    """The program takes underscores for dashes."""
+    """Normalize a flag, as the program accepts underscores for dashes."""
     return "--" + flag.removeprefix("--").replace("_", "-") if flag.startswith("--") else flag
