@@ -13,7 +13,7 @@ from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STE
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.tracker import LARGEST_MANIFEST, Layers, Observation, Sight, Track, read_layers
 from nodeprefetch.runtime.api import ContainerdApi, Ingest, ResourceKind
-from nodeprefetch.runtime.errors import FaultClass, NoAnswerError, RuntimeFaultError, answered_within
+from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, RuntimeTimeoutError, answered_within
 from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_size
@@ -151,7 +151,7 @@ class ProgressWatch:
             with answered_within(LOOK_LIMIT):
                 await self._look(api)
             self._failures = 0
-        except NoAnswerError as error:
+        except RuntimeTimeoutError as error:
             self._failures += 1
             for clock in held:
                 clock.lose_time(LOOK_LIMIT)

@@ -15,7 +15,7 @@ from nodeprefetch.rpc import Channel, open_channel
 from nodeprefetch.runtime.api import ContainerdApi, ImageService, RuntimeVersion
 from nodeprefetch.runtime.containerd import find_containerd_api
 from nodeprefetch.runtime.cri import CriImageService
-from nodeprefetch.runtime.errors import NoAnswerError, RuntimeFaultError, answered_within
+from nodeprefetch.runtime.errors import RuntimeFaultError, RuntimeTimeoutError, answered_within
 
 ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
 """Where other CRI tools look (crictl)."""
@@ -160,7 +160,7 @@ def _look_at(path: str) -> _Problem | None:
 
 def _explain(error: RuntimeFaultError) -> str:
     """Why a socket did not bring us to a runtime, in words that say what to do."""
-    if isinstance(error, NoAnswerError):
+    if isinstance(error, RuntimeTimeoutError):
         return f"accepts connections, but {error} (is the runtime overloaded or stopped?)"
     if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):
         match error.__cause__.__cause__.errno:

@@ -17,7 +17,7 @@ from nodeprefetch.rpc import GRPCError
 from nodeprefetch.runtime.faults import Fault, FaultClass
 from nodeprefetch.values.duration import format_duration
 
-__all__ = ["Fault", "FaultClass", "NoAnswerError", "RuntimeFaultError", "answered_within", "classify"]
+__all__ = ["Fault", "FaultClass", "RuntimeFaultError", "RuntimeTimeoutError", "answered_within", "classify"]
 
 _GONE = Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_gone")
 _UNKNOWN = Fault(kind=FaultClass.PASSING, reason="unknown")
@@ -130,7 +130,7 @@ class RuntimeFaultError(NodeprefetchError):
         return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)
 
 
-class NoAnswerError(RuntimeFaultError):
+class RuntimeTimeoutError(RuntimeFaultError):
     """Raised by `answered_within` when the time is over."""
 
     def __init__(self, seconds: float) -> None:
@@ -142,13 +142,13 @@ def answered_within(seconds: float) -> Iterator[None]:
     """Limit the time of the calls in the block.
 
     Raises:
-        NoAnswerError: they took longer.
+        RuntimeTimeoutError: they took longer.
     """
     try:
         with trio.fail_after(seconds):
             yield
     except trio.TooSlowError as error:
-        raise NoAnswerError(seconds) from error
+        raise RuntimeTimeoutError(seconds) from error
 
 
 @contextmanager

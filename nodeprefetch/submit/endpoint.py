@@ -1,83 +1,12 @@
-"""The aggregator to send to: `--metrics-endpoint`, the token file, and its texts without the token."""
+"""The aggregator to send to (`--metrics-endpoint`), and its error texts in short and without the token."""
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from nodeprefetch.errors import UsageError
-from nodeprefetch.text.plain_file import read_plain_file
 from nodeprefetch.text.scrub import scrub
-
-_LONGEST = 200
-"""Characters."""
-
-
-def short(text: str, secret: str = "") -> str:
-    """The text on one line of at most 200 characters, with the secret masked."""
-    line = scrub(text, [secret] if secret else []).strip()
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
-
-
-def deepest_text(error: BaseException) -> str:
-    """What the innermost error says: the outer ones only repeat that something did not work."""
-    said = ""
-    seen: BaseException | None = error
-    while seen is not None:
-        said = str(seen) or said
-        inner = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else seen.__cause__
-        if inner is None and seen.args and isinstance(seen.args[0], BaseException):
-            inner = seen.args[0]
-        seen = inner
-    return short(said) or type(error).__name__
-
-
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""`b64token`, RFC 6750 section 2.1."""
-
-_MAX_SIZE = 64 * 1024
-"""Bytes. A token travels in a header; servers take 8 to 64 KiB of those."""
-
-
-class TokenFile:
-    """Gives the token that is in the file now.
-
-    Reading blocks, for what a small file in memory (tmpfs) takes.
-
-    Args:
-        path: of a regular file; a link is followed each time, as the kubelet renews by moving one.
-
-    Raises:
-        UsageError: the file cannot be read, or holds no token.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._token = ""
-        try:
-            self._read()
-        except OSError as error:
-            raise UsageError([f"cannot read the token file {path!r}: {error.strerror or error}"]) from error
-        except ValueError as error:
-            raise UsageError([f"the token file {path!r} {error}"]) from None
-
-    def token(self) -> str:
-        """The token. While the file is missing or holds none, the last one."""
-        with suppress(OSError, ValueError):
-            self._read()
-        return self._token
-
-    def _read(self) -> None:
-        text = read_plain_file(self._path, _MAX_SIZE).strip().decode("ascii", "replace")
-        if not _TOKEN.fullmatch(text):
-            raise ValueError("holds no bearer token" if text else "is empty")
-        self._token = text
-
-    def __repr__(self) -> str:
-        return f"TokenFile({str(self._path)!r})"
-
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -156,3 +85,26 @@ def _is_host(host: str) -> bool:
             return False
     labels = host.removesuffix(".").split(".")
     return len(host) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in labels)
+
+
+_LONGEST = 200
+"""Characters."""
+
+
+def short(text: str, secret: str = "") -> str:
+    """The text on one line of at most 200 characters, with the secret masked."""
+    line = scrub(text, [secret] if secret else []).strip()
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def deepest_text(error: BaseException) -> str:
+    """What the innermost error says: the outer ones only repeat that something did not work."""
+    said = ""
+    seen: BaseException | None = error
+    while seen is not None:
+        said = str(seen) or said
+        inner = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else seen.__cause__
+        if inner is None and seen.args and isinstance(seen.args[0], BaseException):
+            inner = seen.args[0]
+        seen = inner
+    return short(said) or type(error).__name__

@@ -8,8 +8,9 @@ from nodeprefetch.errors import ProtocolViolationError, RpcError
 from nodeprefetch.events import AttemptFinished, Batch, ImageFinished, Outcome
 from nodeprefetch.rpc import Channel, GRPCError, Status, open_channel
 from nodeprefetch.rpc.metrics import MetricsStub, Result
-from nodeprefetch.submit.endpoint import Endpoint, TokenFile, short
+from nodeprefetch.submit.endpoint import Endpoint, short
 from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.text.token_file import TokenFile
 
 _REFUSING = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED, Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION}
 

@@ -16,8 +16,9 @@ import msgspec
 import trio
 
 from nodeprefetch.events import Batch
-from nodeprefetch.submit.endpoint import Endpoint, TokenFile, deepest_text, short
+from nodeprefetch.submit.endpoint import Endpoint, deepest_text, short
 from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.text.token_file import TokenFile
 
 ROUTE = "/v1/events"
 COMPRESS_ABOVE = 1024

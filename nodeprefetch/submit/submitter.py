@@ -13,7 +13,7 @@ from nodeprefetch import __version__
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import AnyEvent, Batch, Event, RunFinished, RunStarted
 from nodeprefetch.report.readers import ProgressPace, Reporter
-from nodeprefetch.submit.endpoint import Endpoint, TokenFile, deepest_text, parse_endpoint
+from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
 from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
@@ -27,6 +27,7 @@ from nodeprefetch.submit.retry import (
     Wire,
 )
 from nodeprefetch.text.plain_file import open_given
+from nodeprefetch.text.token_file import TokenFile
 
 __all__ = ["MetricsProtocol", "Submitter", "parse_endpoint"]
 

@@ -11,8 +11,8 @@ import trustme
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import RunEnd, RunFinished, RunStarted
-from nodeprefetch.submit.endpoint import TokenFile
 from nodeprefetch.submit.submitter import Submitter
+from nodeprefetch.text.token_file import TokenFile
 from tests.support.fake_aggregator import FakeAggregator, Reply
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
@@ -175,7 +175,7 @@ def test_nobody_waits_for_a_fifo(tmp_path):
 
     with pytest.raises(UsageError, match=f"cannot read certificates from the CA file '{token}': .*not a regular file"):
         submitter("https://host:1", ca_file=str(token))
-    with pytest.raises(UsageError, match=r"cannot read the token file .*: not a regular file"):
+    with pytest.raises(UsageError, match=r"cannot read token file .*: not a regular file"):
         submitter("host:1", token_file=str(token))
     assert "first" == file.token()
 

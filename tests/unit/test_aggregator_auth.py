@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-from nodeprefetch.aggregator.access.auth import Anyone, TokenFile, make_authenticator
+from nodeprefetch.aggregator.access.auth import Anyone, SharedToken, make_authenticator
 from nodeprefetch.aggregator.access.callers import Caller
 from nodeprefetch.aggregator.access.token_reviews import ServiceAccounts
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
 from nodeprefetch.errors import NodeprefetchError, UsageError
+from nodeprefetch.text.token_file import TokenFile
 
 ACCOUNT = "system:serviceaccount:prefetch:fetcher"
 
@@ -336,7 +337,7 @@ async def test_no_token_is_kept_in_memory(autojump_clock):
 async def test_a_token_file_is_read_again_when_it_changes(tmp_path):
     path = tmp_path / "token"
     path.write_text(" first\n")
-    authenticator = TokenFile(path)
+    authenticator = SharedToken(TokenFile(path))
     before = await authenticator.caller("Bearer first", "")
     path.write_text("second-one")
 
@@ -361,7 +362,7 @@ def become_fifo(path):
 async def test_while_a_token_file_is_replaced_the_token_of_before_holds(tmp_path, replace):
     path = tmp_path / "token"
     path.write_text("first")
-    authenticator = TokenFile(path)
+    authenticator = SharedToken(TokenFile(path))
     replace(path)
 
     assert Caller() == await authenticator.caller("Bearer first", "")
@@ -370,11 +371,13 @@ async def test_while_a_token_file_is_replaced_the_token_of_before_holds(tmp_path
 
 def test_what_a_mode_needs_is_asked_for(tmp_path):
     (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("two words")
     os.mkfifo(tmp_path / "fifo")
     for settings, text in (
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE), "needs --auth-token-file"),
-        (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "none"), "cannot be read"),
+        (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "none"), "cannot read token file"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "empty"), "is empty"),
+        (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "text"), "not contain a valid bearer"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "fifo"), "not a regular file"),
         (AggregatorSettings(auth=AuthMode.KUBERNETES), "needs an API server"),
         (AggregatorSettings(auth_read=True), "--auth-read needs --auth token-file or --auth kubernetes"),

@@ -8,9 +8,9 @@ from nodeprefetch.errors import ConnectionLostError, NotConnectedError, Protocol
 from nodeprefetch.events import AttemptFinished, Batch, Notice
 from nodeprefetch.rpc import GRPCError, Status
 from nodeprefetch.rpc.metrics import Empty
-from nodeprefetch.submit.endpoint import TokenFile
 from nodeprefetch.submit.grpc import GrpcDelivery
 from nodeprefetch.submit.retry import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.text.token_file import TokenFile
 
 ATTEMPT = AttemptFinished(attempt_id="a", image="a", attempt=1, started_at=1, duration=-1, limit=30)
 
