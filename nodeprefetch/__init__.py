@@ -1,3 +1,3 @@
-"""Brings container images onto Kubernetes nodes before anyone needs them."""
+"""Pulls container images onto Kubernetes nodes before pods need them."""
 
 __version__ = "0.1.0"

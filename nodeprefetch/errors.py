@@ -1,15 +1,15 @@
-"""The errors of this program: few classes, each one because some `except` treats it differently."""
+"""The errors of this program. Each class exists because some `except` treats it differently."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 
 class NodeprefetchError(Exception):
-    """Everything we raise on purpose. Its text is fit for a person and holds no secret."""
+    """Base class of all errors raised on purpose. Their messages are for users and contain no secrets."""
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors in an exception group, however deep, in their order; of any other error, itself."""
+    """Yield the errors in an exception group, at any depth and in order; or the error itself."""
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
             yield from leaves(each)
@@ -18,10 +18,10 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 class UsageError(NodeprefetchError):
-    """What the user gave cannot be used: flags, image lists, secrets, configuration. Nothing was pulled.
+    """Invalid input of the user: flags, image lists, secrets, configuration. Nothing was pulled.
 
     Args:
-        problems: one sentence each; all that is wrong, not the first thing only.
+        problems: one message each; all problems, not only the first.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -30,53 +30,53 @@ class UsageError(NodeprefetchError):
 
 
 class Problems:
-    """Collects what is wrong with what the user gave, so that it is said all at once."""
+    """Collects problems with the user's input, to report them all at once."""
 
     def __init__(self) -> None:
-        self._found: list[str] = []
+        self._problems: list[str] = []
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keep a `UsageError` raised inside, and go on behind the block."""
+        """Collect a `UsageError` raised in the block, and continue after it."""
         try:
             yield
         except UsageError as error:
-            self._found.extend(error.problems)
+            self._problems.extend(error.problems)
 
     def add(self, problem: str) -> None:
-        """One more."""
-        self._found.append(problem)
+        """Add a problem."""
+        self._problems.append(problem)
 
     def raise_if_any(self) -> None:
-        """Raise `UsageError` with all of them."""
-        if self._found:
-            raise UsageError(self._found)
+        """Raise a `UsageError` with all problems, if there are any."""
+        if self._problems:
+            raise UsageError(self._problems)
 
 
 class RuntimeUnavailableError(NodeprefetchError):
-    """No container runtime answered at the CRI socket within the grace given."""
+    """No container runtime answered at the CRI socket in time."""
 
 
 class RpcError(NodeprefetchError):
-    """A call did not come to its end: the connection, the stream or the protocol failed below the answer.
+    """A call failed without an answer: the connection, the stream or the protocol failed.
 
-    An answer of the server, also one that says no, is not this: that is `nodeprefetch.rpc.GRPCError`.
+    If the server answers with an error, `nodeprefetch.rpc.GRPCError` is raised instead.
     """
 
 
 class NotConnectedError(RpcError):
-    """Nobody could be reached at the address; the cause is the `OSError`."""
+    """Could not connect to the address. The cause is the `OSError`."""
 
 
 class ConnectionLostError(RpcError):
-    """The connection went away before the call ended: whether it was carried out is not known."""
+    """The connection broke during a call. It is unknown whether the server carried it out."""
 
 
 class StreamResetError(RpcError):
-    """The server gave up this one call (RST_STREAM); the connection lives on.
+    """The server cancelled this call (RST_STREAM). The connection remains usable.
 
     Args:
-        message: what to tell a person.
+        message: text for users.
         code: the HTTP/2 error code, RFC 9113 section 7.
     """
 
@@ -86,8 +86,8 @@ class StreamResetError(RpcError):
 
 
 class ProtocolViolationError(RpcError):
-    """What came is not gRPC as we know it: a bad frame, compression nobody asked for, a message too large."""
+    """The answer is not valid gRPC: an invalid frame, unexpected compression, or a message that is too large."""
 
 
 class CompressedMessageError(ProtocolViolationError):
-    """A message is compressed, though no compression was agreed on."""
+    """A message is compressed, but no compression was negotiated."""

@@ -1,4 +1,4 @@
-"""What a run was told to do: frozen, and valid once it exists."""
+"""Settings of a run: immutable, and valid once created."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,37 +9,37 @@ from nodeprefetch.values.sizes import DiskFloor
 
 
 class PullPolicy(StrEnum):
-    """Whether an image that is there is pulled again, in Kubernetes' words."""
+    """Whether to pull an image that is on the node, with the values of Kubernetes."""
 
     IF_NOT_PRESENT = "IfNotPresent"
     ALWAYS = "Always"
 
 
 class LogFormat(StrEnum):
-    """How a log line is written."""
+    """Format of log lines."""
 
     LOGFMT = "logfmt"
     JSON = "json"
 
 
 class AttemptClockKind(StrEnum):
-    """What the limit of an attempt limits."""
+    """What the timeout of an attempt measures."""
 
     AUTO = "auto"
-    """Time without progress where progress is seen, else time."""
+    """Time without progress where the runtime reports progress, otherwise elapsed time."""
 
     PROGRESS = "progress"
-    """The same, with a warning where it is not seen."""
+    """The same, with a warning if the runtime reports no progress."""
 
     WALL = "wall"
-    """Time."""
+    """Elapsed time."""
 
 
 def pull_policy(image: ImageRef, override: PullPolicy | None) -> PullPolicy:
-    """The policy that holds for one image.
+    """Return the pull policy of an image.
 
-    As in Kubernetes: Always for the tag `latest`, written or meant, IfNotPresent for all others. A digest says
-    exactly what is wanted, so that a tag beside it does not matter.
+    As in Kubernetes: Always for the tag `latest`, given or by default, otherwise IfNotPresent. With a digest the tag
+    does not matter, as the digest identifies the image.
     """
     if override is not None:
         return override
@@ -53,51 +53,52 @@ class FetchSettings:
     """How `fetch` pulls. All times are seconds."""
 
     cri_socket: str | None = None
-    """Path of the CRI socket; None: look where runtimes have theirs."""
+    """Path of the CRI socket; None: probe the well-known locations."""
 
     runtime_wait: float = 10
-    """How long to look for a runtime that answers: on a booting node it may start after us."""
+    """How long to wait for a runtime to respond: on a booting node it may start after us."""
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
-    """How long an attempt may take, and how long to wait after it."""
+    """Timeouts of attempts and delays after them."""
 
     attempt_clock: AttemptClockKind = AttemptClockKind.AUTO
     resume: bool = True
-    """Pull with leases where the runtime has them, so that a pull that is cut goes on from where it was."""
+    """Pull with leases where the runtime supports them, so that interrupted pulls can resume."""
 
     unpack_timeout: float = 10 * 60
-    """How long an image may be unpacked without a layer being done, where that is seen."""
+    """Maximum time to unpack a single layer, where the runtime reports it."""
 
     overall_timeout: float = 20 * 60
-    """The whole run, from its first moment."""
+    """Time limit for the whole run, from its start."""
 
     image_list_timeout: float = 60
-    """One ListImages call."""
+    """Timeout of a ListImages call."""
 
     max_parallel_pulls: int | None = None
-    """Images pulled at the same moment; 0: no limit; None: as many as the runtime can use.
-    Measured: docs/adr/0013-max-parallel-pulls.md.."""
+    """Number of parallel pulls; 0: no limit; None: depends on the runtime, as measured in
+    docs/adr/0013-max-parallel-pulls.md."""
 
     pull_policy: PullPolicy | None = None
-    """None: by the image's tag, as in Kubernetes."""
+    """None: depends on the tag of each image, as in Kubernetes."""
 
     retry_missing: bool = False
-    """An image the registry does not know may still be pushed: try again."""
+    """Retry images the registry does not have yet."""
 
     pin: bool = False
-    """Keep the kubelet from collecting the images of the list, where the runtime can."""
+    """Protect the images from the kubelet's image garbage collection, where the runtime supports it."""
 
     min_free_disk: DiskFloor | None = None
-    """What is to stay free of the file system of images; None: nothing is looked at."""
+    """Free space to keep on the image file system; None: not checked."""
 
     image_fs_path: str | None = None
-    """A directory on it; None: where the runtime says, or the root of our own container where that lies beside it."""
+    """Directory on the image file system; None: as the runtime reports it, or the root of our container if that is on
+    the same file system."""
 
     debug: bool = False
-    """List the runtime's images before and after."""
+    """Log the images on the node before and after."""
 
     node: str = ""
-    """Name of this node, for those who read the events."""
+    """Name of this node, in events."""
 
     instance: str = ""
     """Name of this installation."""

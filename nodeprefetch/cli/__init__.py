@@ -1,1 +1,1 @@
-"""The commands: their flags, and how they begin and end."""
+"""The commands: flags, environment, exit codes, and one module per command."""

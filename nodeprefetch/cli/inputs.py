@@ -36,8 +36,8 @@ def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRe
     if images.problems:
         raise UsageError([problem for each in (*lists, given) for problem in first_problems(each.problems)])
     if not images.images:
-        verb = "contains" if len(files) == 1 else "contain"
-        problem = f"{', '.join(files)} {verb} no images" if files else "no images given"
+        names = ", ".join(STANDARD_INPUT if file == "-" else file for file in files)
+        problem = f"{names} contain{'s' if len(files) == 1 else ''} no images" if files else "no images given"
         raise UsageError([f"{problem}; pass them as arguments or with --image-list-file"])
     return unique(images.refs)
 

@@ -1,1 +1,1 @@
-"""Text that comes in and goes out: read safely, printable, without secrets."""
+"""Text input and output: list files, printable text, masked secrets, non-blocking output."""

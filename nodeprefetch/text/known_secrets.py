@@ -1,6 +1,6 @@
-"""The secrets that were handed out in a run, so that no text of others shows one of them: `scrub` masks them all.
+"""Collects the secrets that a run uses, so that `scrub` can mask them in all foreign text.
 
-Whoever is told a password may repeat it later, in another call: a registry, a mirror, a credential plugin, the runtime.
+A registry, a mirror, a credential plugin or the runtime may repeat a password later, in the error of another call.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ _known: ContextVar[set[str] | None] = ContextVar("known_secrets", default=None)
 
 @contextmanager
 def knowing_secrets() -> Iterator[None]:
-    """Within the block, and in tasks and threads begun there, secrets are known from when they are handed out."""
+    """Collect secrets within the block, and in tasks and threads started there."""
     token = _known.set(set())
     try:
         yield
@@ -22,12 +22,12 @@ def knowing_secrets() -> Iterator[None]:
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """These are handed out. Outside of any block they are forgotten at once."""
+    """Add secrets before they are used. Does nothing outside of a `knowing_secrets` block."""
     known = _known.get()
     if known is not None:
         known.update(secrets)
 
 
 def known_secrets() -> AbstractSet[str]:
-    """All of them so far."""
+    """All secrets collected so far."""
     return _known.get() or frozenset()

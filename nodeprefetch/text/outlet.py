@@ -1,4 +1,4 @@
-"""Writes lines to a stream from a thread of its own: a stream that nobody reads holds nothing up."""
+"""Writes lines to a stream from a separate thread, so that a stream that nobody reads does not block the program."""
 
 import os
 import select
@@ -10,17 +10,17 @@ from enum import IntEnum
 from typing import TextIO
 
 BOUND = 4 << 20
-"""Bytes that wait to be written; then the least important lines are dropped."""
+"""Bytes that may wait to be written. Beyond that, the least important lines are dropped."""
 
 GRACE = 2.0
-"""Seconds at the end for what is still to be written."""
+"""Seconds at the end to write the remaining lines."""
 
 _PORTION = 1 << 16
-"""Bytes of one write, as many as a pipe holds."""
+"""Bytes per write: the capacity of a pipe."""
 
 
 class Importance(IntEnum):
-    """What is dropped first where a stream is not read: the lowest, and of these the oldest."""
+    """Importance of a line. The lowest are dropped first, and of these the oldest."""
 
     PROGRESS = 0
     STEP = 1
@@ -28,13 +28,13 @@ class Importance(IntEnum):
 
 
 class Outlet:
-    """Lines on their way to a stream. `put` never waits and never raises, and may be called from any thread.
+    """Queue of lines for a stream. `put` never blocks, never raises, and may be called from any thread.
 
-    A stream that fails is not written to again.
+    After an error, nothing more is written to the stream.
 
     Args:
-        stream: where to. It is written to by its descriptor, past its buffer, where it has one.
-        lost: the line that says how many lines were dropped; written once the stream has taken the others.
+        stream: the stream. Written to by its file descriptor if it has one, bypassing its buffer.
+        lost: makes the line that says how many lines were dropped. Written after all other lines.
         bound: bytes that may wait.
     """
 
@@ -54,7 +54,7 @@ class Outlet:
         self._thread.start()
 
     def put(self, text: str, importance: Importance = Importance.RESULT) -> None:
-        """Have a line written. The end of the line is added."""
+        """Queue a line, without its line break."""
         line = text.encode("utf-8", "backslashreplace") + b"\n"
         with self._changed:
             if self._is_over:
@@ -63,12 +63,12 @@ class Outlet:
             self._by_importance[importance].append(self._next)
             self._next += 1
             self._size += len(line)
-            while self._size > self._bound and len(self._lines) > 1:  # one line alone is taken, however long it is
+            while self._size > self._bound and len(self._lines) > 1:  # a single line is accepted at any length
                 self._drop_one()
             self._changed.notify_all()
 
     def close(self, grace: float = GRACE) -> None:
-        """Wait until all is written, but no longer than that many seconds."""
+        """Wait until all lines are written, at most `grace` seconds."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -85,7 +85,7 @@ class Outlet:
         try:
             while portion := self._take():
                 write(self._stream, portion)
-        except (OSError, ValueError):  # nobody reads it any more, or it is closed
+        except (OSError, ValueError):  # the reader has exited, or the stream is closed
             pass
         finally:
             with self._changed:
@@ -94,7 +94,7 @@ class Outlet:
                 self._changed.notify_all()
 
     def _take(self) -> bytes:
-        """What to write next; empty at the end."""
+        """Wait for the next bytes to write; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._dropped or self._is_closing or self._is_over)
             portion = bytearray()
@@ -114,11 +114,11 @@ class Outlet:
 
 @contextmanager
 def open_outlet(stream: TextIO, lost: Callable[[int], str] | None = None) -> Iterator[Outlet]:
-    """An outlet that is closed at the block's end, within its grace.
+    """Open an outlet, and close it at the end of the block.
 
     Args:
-        stream: where to.
-        lost: the line that says how many lines were dropped.
+        stream: the stream to write to.
+        lost: makes the line that says how many lines were dropped.
     """
     outlet = Outlet(stream, lost or (lambda count: f"nodeprefetch: {lines_dropped(count)}"))
     try:
@@ -128,23 +128,21 @@ def open_outlet(stream: TextIO, lost: Callable[[int], str] | None = None) -> Ite
 
 
 def lines_dropped(count: int) -> str:
-    """What to say of lines that nobody took."""
+    """The message about dropped lines."""
     return f"{count} log lines dropped: the log was not read fast enough"
 
 
 def write(stream: TextIO, text: str | bytes) -> None:
-    """Write all of it, past the stream's buffer, so that nothing of it is left to be written when this is interrupted.
-
-    Waits for whoever reads.
+    """Write all of a text, bypassing the stream's buffer: an interrupt leaves nothing in it. Blocks until it is read.
 
     Raises:
-        OSError: it cannot be written; nobody reads it any more (`BrokenPipeError`).
+        OSError: the text cannot be written. `BrokenPipeError`: the reader has exited.
         ValueError: the stream is closed.
     """
     data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
     try:
         number = stream.fileno()
-    except OSError:  # one in memory
+    except OSError:  # an in-memory stream
         stream.write(data.decode("utf-8", "backslashreplace"))
         stream.flush()
         return
@@ -152,5 +150,5 @@ def write(stream: TextIO, text: str | bytes) -> None:
     while rest:
         try:
             rest = rest[os.write(number, rest) :]
-        except BlockingIOError:  # whoever shares the stream has set it so
+        except BlockingIOError:  # another process sharing the stream made it non-blocking
             select.select([], [number], [])

@@ -1,4 +1,4 @@
-"""Opens and reads files, and never waits for that: opening a FIFO would, until somebody writes into it."""
+"""Opens and reads files without blocking: opening a FIFO would block until somebody writes to it."""
 
 import errno
 import os
@@ -6,19 +6,19 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-_HANDED_OVER = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
-"""Where a pipe is one that our parent has opened for us, as a shell does for `<(command)`."""
+_PASSED = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+"""A pipe at these paths was opened by our parent, as a shell does for `<(command)`."""
 
 
 def read_plain_file(path: Path, limit: int) -> bytes:
-    """The content of a file.
+    """Read a file.
 
     Args:
-        path: links are followed.
-        limit: bytes it may have.
+        path: the file; links are followed.
+        limit: maximum size in bytes.
 
     Raises:
-        OSError: it cannot be read, is not a regular file, or is larger than the limit.
+        OSError: the file cannot be read, is not a regular file, or is larger than the limit.
     """
     with os.fdopen(_open(path), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -30,18 +30,18 @@ def read_plain_file(path: Path, limit: int) -> bytes:
 
 
 def open_given(path: str | Path) -> BinaryIO:
-    """Open a file that the user has named: a regular file, or a pipe handed over by a shell (`<(command)`).
+    """Open a file named by the user: a regular file, or a pipe passed by a shell (`<(command)`).
 
-    Reading such a pipe waits for the command. Nothing else is waited for: not for a writer of a FIFO, not for a device.
+    Reading such a pipe blocks until the command writes. FIFOs and devices are refused, as they could block.
 
     Raises:
-        OSError: it cannot be opened, or is neither of them.
-        ValueError: the path holds a NUL.
+        OSError: the file cannot be opened, or is neither of these.
+        ValueError: the path contains a NUL byte.
     """
     number = _open(path)
     kind = os.fstat(number).st_mode
-    is_handed_over = stat.S_ISFIFO(kind) and str(path).startswith(_HANDED_OVER)
-    if not (stat.S_ISREG(kind) or is_handed_over):
+    is_passed = stat.S_ISFIFO(kind) and str(path).startswith(_PASSED)
+    if not (stat.S_ISREG(kind) or is_passed):
         os.close(number)
         reason = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
         raise OSError(reason, os.strerror(reason) if reason == errno.EISDIR else "not a regular file", str(path))
@@ -50,5 +50,5 @@ def open_given(path: str | Path) -> BinaryIO:
 
 
 def _open(path: str | Path) -> int:
-    """A descriptor, without waiting for somebody at the other end."""
+    """Open without blocking. Returns a file descriptor."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)

@@ -1,13 +1,13 @@
-"""Prints what others named as text: nothing in it moves a cursor, turns the line around or ends it."""
+"""Escapes characters in foreign text that could move the cursor, reverse the line or end it."""
 
 import json
 
 
 def printable(text: str) -> str:
-    r"""The text with every character that does not print as `\x1b`, `\u202e` and the like.
+    r"""Escape unprintable characters, as `\x1b` or `\u202e`.
 
-    These are those that `str.isprintable` names: control and formatting characters (also those that change the
-    direction of writing), separators other than the blank, surrogates, and what Unicode has not assigned.
+    These are the ones of `str.isprintable`: control and formatting characters (also those that change the direction
+    of writing), separators except the space, surrogates, and code points that Unicode has not assigned.
     """
     if text.isprintable():
         return text
@@ -15,11 +15,11 @@ def printable(text: str) -> str:
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
-    """The value as JSON, in which the same characters stand as escapes: whoever parses it gets them back.
+    """Format a value as JSON, with the same characters escaped: a parser restores them.
 
     Args:
-        value: of dicts, sequences, texts, numbers, booleans and None.
-        indent: blanks for each level; None: all on one line.
+        value: dicts, sequences, texts, numbers, booleans and None.
+        indent: spaces per level; None: all on one line.
     """
     separators = (",", ":") if indent is None else None
     document = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)

@@ -1,4 +1,4 @@
-"""Makes a foreign text fit for a log: no secrets, one line, nothing invisible, not endless."""
+"""Prepares foreign text for logs: masks secrets, and makes it one line of printable text of limited length."""
 
 import base64
 import json
@@ -11,10 +11,10 @@ from nodeprefetch.text.known_secrets import known_secrets
 from nodeprefetch.text.printable import printable
 
 MAX_LENGTH = 2000
-"""Characters. What is longer loses its middle: the beginning says what was done, the end what went wrong."""
+"""Characters. Longer texts lose their middle: the beginning says what was done, the end what failed."""
 
 SHORTEST_SECRET = 4
-"""Shorter ones are not looked for: they would be found in every word."""
+"""Characters. Shorter secrets are not masked: they would match parts of ordinary words."""
 
 _HEAD = 1400
 _MASK = "***"
@@ -27,10 +27,10 @@ _HEADER = re.compile(
     r"((?:bearer|basic|digest|negotiate|ntlm|token|aws4-hmac-sha256) )?)([^\s\"',\]]+)"
 )
 _WORD = re.compile(r"(?:auth\w*|challenges?|credentials?|realm|tokens?)\W*", re.IGNORECASE)
-"""What may follow the name of a scheme in a sentence."""
+"""Words that may follow the name of a scheme in a sentence."""
 
 _OPAQUE = re.compile(r"(?=[^\s\d]*\d|[^\sa-z]*[a-z][^\sA-Z]*[A-Z])\S{8,}|\S{24,}")
-"""What is no word of a sentence, where no scheme says that it is a credential."""
+"""Matches what is not a word of a sentence, and so a credential even if no scheme precedes it."""
 
 _SCHEME = re.compile(r"\b([Bb]earer|BEARER|[Bb]asic|BASIC) (?![a-z]+\b(?![-+/=~._]))[A-Za-z0-9+/_.~=-]{4,}")
 _NAMED = re.compile(
@@ -42,12 +42,12 @@ _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{4,}={0,2}")
 
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text on one line of at most `MAX_LENGTH` characters, with secrets replaced by `***`.
+    """Return the text on one line of at most `MAX_LENGTH` characters, with secrets replaced by `***`.
 
-    Replaced are: the secrets given and those handed out so far (`knownsecrets`), as they are, escaped as in Go, JSON
-    and URLs, and inside base64 text; passwords and query strings in URLs (a token server's tell who asks for what);
-    credentials after `Authorization:`, `Bearer`, `Basic`, `token=` and the like; and the decoded credential that
-    containerd quotes when it has no colon. Works in time in proportion to the text, before it is cut.
+    Masks the given secrets and those used so far (`known_secrets`): verbatim, escaped as in Go, JSON and URLs, and
+    inside base64. Masks passwords and query strings in URLs: a token server's query says who asks for what. Masks
+    credentials after `Authorization:`, `Bearer`, `Basic`, `token=` and the like, and the decoded credential that
+    containerd quotes if it has no colon. Takes time proportional to the length of the full text.
     """
     known = (*secrets, *known_secrets())
     text = _mask(text, known)
@@ -58,12 +58,12 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     text = _SCHEME.sub(rf"\1 {_MASK}", text)
     text = _JWT.sub(_MASK, text)
     text = _on_one_line(text)
-    text = _mask(text, known)  # once more: making one line of it can bring parts together
+    text = _mask(text, known)  # again: joining lines can join the parts of a secret
     return text if len(text) <= MAX_LENGTH else text[:_HEAD] + _CUT + text[_HEAD + len(_CUT) - MAX_LENGTH :]
 
 
 def mask_known(text: str) -> str:
-    """The text without the secrets handed out so far, for texts that were written for people: nothing is guessed."""
+    """Mask only the secrets used so far. For texts written for people, in which nothing else should be masked."""
     return _mask(text, known_secrets())
 
 
@@ -76,7 +76,7 @@ def _mask(text: str, secrets: Iterable[str]) -> str:
 
 @lru_cache(maxsize=4)
 def _shapes(secrets: frozenset[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """The forms in which secrets may stand in a text, the longest first, and inside base64, the shortest first."""
+    """The forms of secrets in a text, longest first, and inside base64, shortest first."""
     forms = {form for secret in secrets for form in _escaped(secret)}
     cores = {core for secret in secrets for core in _base64_cores(secret)}
     return sorted(forms, key=len, reverse=True), sorted(cores, key=len)
@@ -95,11 +95,11 @@ def _escaped(secret: str) -> Iterator[str]:
 
 
 def _base64_cores(secret: str) -> Iterator[str]:
-    """The digits that a secret gives wherever it stands in a text that is encoded: one way for each alignment."""
+    """The base64 digits of a secret inside a longer encoded text, for each of the three alignments."""
     data = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         digits = base64.b64encode(b"\0" * before + data).decode("ascii").rstrip("=")
-        # Digits that hold bits of a neighbour on either side depend on it.
+        # Leave out digits that contain bits of the neighboring text.
         first = (before * 8 + 5) // 6
         last = (before + len(data)) * 8 // 6
         core = digits[first:last]
@@ -118,7 +118,7 @@ def _mask_run(run: re.Match[str], cores: Sequence[str]) -> str:
 
 
 def _without_userinfo_and_query(match: re.Match[str]) -> str:
-    url = match[1].rstrip(":;,.")  # the sentence's
+    url = match[1].rstrip(":;,.")  # punctuation of the sentence
     after = match[1][len(url) :]
     rest, query, _ = url.partition("?")
     rest, fragment, _ = rest.partition("#")
@@ -129,7 +129,7 @@ def _without_userinfo_and_query(match: re.Match[str]) -> str:
 
 
 def _without_credential(header: re.Match[str]) -> str:
-    """`authorization: ` may stand in a sentence too: `… may require authorization: server message: …`."""
+    """Mask a credential, but not a sentence such as `… may require authorization: server message: …`."""
     name, separator, scheme, value = header.groups(default="")
     is_sentence = name.lower() == "authorization" and separator == ": "
     is_credential = not _WORD.fullmatch(value) if scheme else _OPAQUE.fullmatch(value)

@@ -1,1 +1,1 @@
-"""Values that users write: image references, lists, durations, sizes, retry schedules."""
+"""Values in flags and files: image references, image lists, durations, sizes, retry schedules."""

@@ -1,4 +1,4 @@
-"""Image lists: one image name a line, read into refs that know their line, and problems that do too."""
+"""Parses image lists, one image per line, into images and problems with their line numbers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,61 +7,61 @@ from nodeprefetch.text.list_lines import IMAGE_ID, read_lines, shape_of
 from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
 
 MAX_LIST_BYTES = 1 << 20
-"""A ConfigMap holds 1 MiB at most, and that is ten thousand names: a longer file is some other file."""
+"""A ConfigMap holds at most 1 MiB, some ten thousand names: a longer file is probably not a list."""
 
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ListedImage:
-    """An image, and where it was asked for."""
+    """An image and where it is listed."""
 
     ref: ImageRef
     origin: str
-    """The file, as the user named it, or `argument`."""
+    """The file as the user named it, or `argument`."""
     line: int
-    """From 1; for arguments, which one."""
+    """Line number from 1; for arguments, the position."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageList:
-    """What a list gave: every name that is one, and every line that is none."""
+    """The valid and the invalid lines of a list."""
 
     images: tuple[ListedImage, ...] = ()
     problems: tuple[str, ...] = ()
-    """One sentence each, with file and line: `images.txt:7: "quay.io/A": …`."""
+    """One message each, with file and line: `images.txt:7: "quay.io/A": …`."""
 
     @property
     def refs(self) -> tuple[ImageRef, ...]:
-        """The images alone, in order, repeated where the list repeats them: see `unique`."""
+        """The images in order. An image may be repeated: see `unique`."""
         return tuple(image.ref for image in self.images)
 
 
 def decode_image_list(data: bytes, *, origin: str) -> ImageList:
-    """Read a list from a file's bytes, UTF-8 with or without a byte order mark.
+    """Parse the content of a list file, UTF-8 with or without a byte order mark.
 
-    Never raises: what is no text is a problem of the list. A reader need not read more than one byte beyond
-    `MAX_LIST_BYTES`.
+    Never raises: data that is not text is a problem of the list. Callers need not read more than
+    `MAX_LIST_BYTES` + 1 bytes.
     """
     if len(data) > MAX_LIST_BYTES:
-        return _unreadable(f"{origin}: longer than {MAX_LIST_BYTES} bytes: this is no image list")
+        return _unreadable(f"{origin}: longer than {MAX_LIST_BYTES} bytes (not an image list?)")
     if data.startswith(_UTF16_MARKS):
-        return _unreadable(f"{origin}: encoded as UTF-16: save it as UTF-8")
+        return _unreadable(f"{origin}: encoded as UTF-16 (save it as UTF-8)")
     nul = data.find(b"\0")
     if nul >= 0:
-        return _unreadable(f"{origin}:{_line_of(data, nul)}: a NUL byte: this is no text file")
+        return _unreadable(f"{origin}:{_line_of(data, nul)}: contains a NUL byte (not a text file?)")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = _line_of(data, error.start)
-        return _unreadable(f"{origin}:{line}: not UTF-8 (byte 0x{data[error.start]:02x}): save it as UTF-8")
+        return _unreadable(f"{origin}:{line}: invalid UTF-8: byte 0x{data[error.start]:02x} (save it as UTF-8)")
     return parse_image_list(text, origin=origin)
 
 
 def parse_image_list(text: str, *, origin: str) -> ImageList:
-    """Read a list: one name a line; blank lines and `#` comments, also after a name, are ignored.
+    """Parse a list: one name per line. Ignores blank lines and `#` comments, also after a name.
 
-    What else may stand around a name, and what is said of lists in another format: see `list_lines`.
+    `list_lines` says what else may surround a name, and how other formats are reported.
     """
     lines = read_lines(text, origin=origin)
     images: list[ListedImage] = []
@@ -76,7 +76,7 @@ def parse_image_list(text: str, *, origin: str) -> ImageList:
 
 
 def parse_image_arguments(arguments: Sequence[str]) -> ImageList:
-    """Read names given on the command line: names alone, nothing around them; an empty argument is a problem."""
+    """Parse names from the command line, with nothing around them. An empty argument is a problem."""
     images: list[ListedImage] = []
     problems: list[str] = []
     for number, argument in enumerate(arguments, start=1):
@@ -91,7 +91,7 @@ def parse_image_arguments(arguments: Sequence[str]) -> ImageList:
 
 
 def merge(lists: Iterable[ImageList]) -> ImageList:
-    """Several lists as one, in their order, with all their problems; repeated images stay: see `unique`."""
+    """Join lists in order, with all their problems. Repeated images remain: see `unique`."""
     lists = tuple(lists)
     return ImageList(
         images=tuple(image for each in lists for image in each.images),
@@ -100,7 +100,7 @@ def merge(lists: Iterable[ImageList]) -> ImageList:
 
 
 def unique(refs: Iterable[ImageRef]) -> tuple[ImageRef, ...]:
-    """Each image once, as it was written first: `nginx` and `docker.io/library/nginx` are the same one."""
+    """Remove repeated images, keeping the first spelling: `nginx` is the same as `docker.io/library/nginx`."""
     first: dict[str, ImageRef] = {}
     for ref in refs:
         first.setdefault(ref.pull_ref, ref)

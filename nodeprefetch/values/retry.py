@@ -1,4 +1,4 @@
-"""How patience grows: for each round of attempts, its time limit and the longest pause after it."""
+"""Retry schedules: for each round of attempts, its timeout and the maximum delay after it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,42 +6,42 @@ from typing import NamedTuple
 
 
 class Round(NamedTuple):
-    """One round of attempts and the pause after it, in seconds."""
+    """Timeout and delay of one round of attempts, in seconds."""
 
     timeout: float
-    """Limit of each attempt."""
+    """Timeout of each attempt."""
 
     max_delay: float
-    """The longest pause before the next round; what is waited is a random part of it, see `full_jitter`."""
+    """Maximum delay before the next round. The actual delay is a random part of it, see `full_jitter`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """Limits and pauses that double from round to round, up to their caps. All in seconds.
+    """Timeouts and delays that double from round to round, up to a maximum. All in seconds.
 
     Raises:
-        ValueError: a limit that is not above 0, or a pause below 0.
+        ValueError: a timeout is not greater than 0, or a delay is negative.
     """
 
     initial_timeout: float = 30.0
     max_timeout: float = 300.0
-    """The cap; also the first limit when it is the smaller one."""
+    """Upper limit, also of the first timeout."""
     initial_delay: float = 1.0
     max_delay: float = 600.0
 
     def __post_init__(self) -> None:
         if not (self.initial_timeout > 0 and self.max_timeout > 0):
-            raise ValueError("the limit of an attempt must be above 0 seconds")
+            raise ValueError("the timeout of an attempt must be greater than 0")
         if not (self.initial_delay >= 0 and self.max_delay >= 0):
-            raise ValueError("the pause between attempts must not be below 0 seconds")
+            raise ValueError("the delay between attempts must not be negative")
 
     @property
     def first_timeout(self) -> float:
-        """Limit of the first round's attempts, the shortest of all."""
+        """Timeout of the first round, the shortest of all."""
         return min(self.initial_timeout, self.max_timeout)
 
     def rounds(self) -> Iterator[Round]:
-        """All rounds, without end: by default limits 30, 60, 120, 240, 300 …, pauses 1, 2, 4 … 512, 600 …."""
+        """Yield rounds forever. Default: timeouts 30, 60, 120, 240, 300 …, maximum delays 1, 2, 4 … 512, 600 …."""
         timeout = self.first_timeout
         delay = min(self.initial_delay, self.max_delay)
         while True:
@@ -51,10 +51,10 @@ class RetryPolicy:
 
 
 def full_jitter(max_delay: float, chance: Callable[[], float]) -> float:
-    """A pause between 0 and the longest one, so that the nodes of a cluster do not come back all at once.
+    """Return a random delay between 0 and the maximum, so that not all nodes of a cluster retry at once.
 
     Args:
         max_delay: seconds, from `Round.max_delay`.
-        chance: gives a number from 0 up to 1 each time: `random.random`, or a test's.
+        chance: returns a number from 0 up to 1, such as `random.random`.
     """
     return max_delay * chance()

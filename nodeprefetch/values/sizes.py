@@ -1,4 +1,4 @@
-"""Amounts of data: bytes for people, and how much of a disk must stay free, as Kubernetes writes it."""
+"""Amounts of data: formats bytes, and parses the free disk space to keep, in the units of Kubernetes."""
 
 import re
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from nodeprefetch.errors import UsageError
 _STEP = 1024
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _WIDE = 100
-"""From here on a number needs no decimals."""
+"""Numbers from here on are shown without decimals."""
 
 
 def format_size(size: float) -> str:
-    """`1.5 KiB`; empty when not known."""
+    """Format bytes as `1.5 KiB`; 0 (unknown) as an empty text."""
     if not size:
         return ""
     unit = _unit(size)
@@ -21,7 +21,7 @@ def format_size(size: float) -> str:
 
 
 def format_share(done: int, total: int) -> str:
-    """`143 of 512 MiB`; of an unknown total (0) `143 MiB`."""
+    """Format as `143 of 512 MiB`, or as `143 MiB` if the total is 0 (unknown)."""
     unit = _unit(total or done)
     scale = _STEP**unit
     whole = (total or done) / scale
@@ -31,7 +31,7 @@ def format_share(done: int, total: int) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """`4.1 MiB/s`; empty when nothing comes."""
+    """Format as `4.1 MiB/s`; 0 as an empty text."""
     size = format_size(round(rate))
     return f"{size}/s" if size else ""
 
@@ -54,7 +54,7 @@ _WHOLE = 100
 
 
 class DiskFloorError(UsageError, ValueError):
-    """Raised when a text is no such amount."""
+    """Raised when a text is not a valid amount of disk space."""
 
     def __init__(self, problem: str) -> None:
         super().__init__([problem])
@@ -62,7 +62,7 @@ class DiskFloorError(UsageError, ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DiskFloor:
-    """One of the two is not 0, or nothing is kept free but the last byte."""
+    """Free space to keep: an absolute size or a percentage. The other one is 0."""
 
     size: int = 0
     """Bytes."""
@@ -71,7 +71,7 @@ class DiskFloor:
     """Of the file system."""
 
     def of(self, total: int) -> int:
-        """Bytes that are to stay free on a file system of so many."""
+        """Bytes to keep free on a file system of `total` bytes."""
         return max(self.size, round(total * self.percent / _WHOLE))
 
     def __str__(self) -> str:
@@ -80,21 +80,23 @@ class DiskFloor:
 
 
 def parse_disk_floor(text: str) -> DiskFloor:
-    """Read `10Gi`, `500M`, `1.5G`, `15%`, or bytes without a unit.
+    """Parse `10Gi`, `500M`, `1.5G`, `15%`, or bytes without a unit.
 
     The units are those of Kubernetes' quantities: k, M, G, T, P are powers of 1000, Ki, Mi, Gi, Ti, Pi of 1024.
 
     Raises:
-        DiskFloorError: it is none of these, or not below 100 %.
+        DiskFloorError: the text is invalid, or a percentage is not below 100.
     """
     form = _FORM.fullmatch(text.strip())
     if form is None:
-        raise DiskFloorError(f"{text!r} is no amount of disk: write 10Gi, 500M or 15%")
+        raise DiskFloorError(f"invalid size {text!r} (expected e.g. 10Gi, 500M or 15%)")
     number, unit = float(form[1]), form[2]
     if unit == "%":
         if number >= _WHOLE:
-            raise DiskFloorError(f"{text!r}: less than 100% of a disk can stay free")
+            raise DiskFloorError(f"invalid size {text!r}: must be less than 100%")
         return DiskFloor(percent=number)
     if unit not in _SUFFIXES:
-        raise DiskFloorError(f"{text!r}: unknown unit {unit!r}, use k, M, G, T, Ki, Mi, Gi, Ti or %")
+        raise DiskFloorError(
+            f"invalid size {text!r}: unknown unit {unit!r} (use k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or %)"
+        )
     return DiskFloor(size=round(number * _SUFFIXES[unit]))

@@ -164,7 +164,7 @@ def test_no_standard_input_is_an_empty_list(start_fetch: StartFetch) -> None:
     ended = start_fetch(None, image_list_file="-", how={"prefix": closed("<")}).end()
 
     assert 2 == ended.code
-    assert "nodeprefetch: - contains no images" in ended.stderr
+    assert "nodeprefetch: standard input contains no images" in ended.stderr
 
 
 @pytest.mark.containerd

@@ -28,15 +28,15 @@ def test_an_amount_is_read(text, floor):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "write 10Gi, 500M or 15%"),
-        ("much", "write 10Gi, 500M or 15%"),
-        ("-1Gi", "write 10Gi, 500M or 15%"),
-        ("1e3", "write 10Gi, 500M or 15%"),
-        ("10 Gi", "write 10Gi, 500M or 15%"),
+        ("", "expected e.g. 10Gi, 500M or 15%"),
+        ("much", "expected e.g. 10Gi, 500M or 15%"),
+        ("-1Gi", "expected e.g. 10Gi, 500M or 15%"),
+        ("1e3", "expected e.g. 10Gi, 500M or 15%"),
+        ("10 Gi", "expected e.g. 10Gi, 500M or 15%"),
         ("10GB", "unknown unit 'GB'"),
         ("10K", "unknown unit 'K'"),
-        ("100%", "less than 100%"),
-        ("\u0661Gi", "write 10Gi, 500M or 15%"),
+        ("100%", "must be less than 100%"),
+        ("\u0661Gi", "expected e.g. 10Gi, 500M or 15%"),
     ],
 )
 def test_what_is_none_is_refused_with_what_to_write(text, problem):

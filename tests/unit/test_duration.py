@@ -38,20 +38,20 @@ def test_a_duration_is_read_as_go_reads_it(text: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "'' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        ("+", "'+' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        ("-1s", "'-1s' is negative: a duration is 0 or more"),
-        ("-0", "'-0' is negative: a duration is 0 or more"),
-        ("30", "'30' is not a duration: the unit is missing: 30s, 30m?"),
-        ("1m30", "'1m30' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        ("5 s", "'5 s' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        ("1d", "'1d' is not a duration: unknown unit 'd', use h, m, s, ms, µs or ns"),
-        ("1S", "'1S' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        (".s", "'.s' is not a duration: no number before 's'"),
-        ("s", "'s' is not a duration: no number before 's'"),
-        ("٣s", "'٣s' is not a duration: write it like 1m30s, 1.5h or 300ms"),
-        ("2562048h", "'2562048h' is longer than 292 years"),
-        ("1" * 101 + "s", f"'{'1' * 100}' is not a duration: write it like 1m30s, 1.5h or 300ms"),
+        ("", "invalid duration '' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        ("+", "invalid duration '+' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        ("-1s", "invalid duration '-1s': must not be negative"),
+        ("-0", "invalid duration '-0': must not be negative"),
+        ("30", "invalid duration '30': missing unit (e.g. 30s or 30m)"),
+        ("1m30", "invalid duration '1m30' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        ("5 s", "invalid duration '5 s' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        ("1d", "invalid duration '1d': unknown unit 'd' (use h, m, s, ms, µs or ns)"),
+        ("1S", "invalid duration '1S' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        (".s", "invalid duration '.s': missing number before 's'"),
+        ("s", "invalid duration 's': missing number before 's'"),
+        ("٣s", "invalid duration '٣s' (expected e.g. 1m30s, 1.5h or 300ms)"),
+        ("2562048h", "invalid duration '2562048h': longer than 292 years"),
+        ("1" * 101 + "s", f"invalid duration '{'1' * 100}' (expected e.g. 1m30s, 1.5h or 300ms)"),
     ],
 )
 def test_what_is_no_duration_is_refused_with_a_hint(text: str, problem: str) -> None:
@@ -84,7 +84,7 @@ def test_a_duration_is_written_short(seconds: float, text: str) -> None:
 
 @pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
 def test_what_is_no_duration_is_not_written(seconds: float) -> None:
-    with pytest.raises(ValueError, match="not a duration"):
+    with pytest.raises(ValueError, match="invalid duration"):
         format_duration(seconds)
 
 

@@ -85,7 +85,7 @@ def test_a_disk_that_cannot_be_is_refused(tmp_path):
         fetch_settings(flags)
 
     assert (
-        "--min-free-disk: 'much' is no amount of disk: write 10Gi, 500M or 15%",
+        "--min-free-disk: invalid size 'much' (expected e.g. 10Gi, 500M or 15%)",
         f"--image-fs-path: directory not found: '{tmp_path}/none'",
     ) == caught.value.problems
 

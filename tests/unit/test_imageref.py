@@ -18,10 +18,7 @@ CASES: list[dict[str, Any]] = json.loads(
 GOOD = [case for case in CASES if "error" not in case]
 BAD = [case for case in CASES if "error" in case]
 DIGEST = "sha256:" + "ab" * 32
-PART_RULE = (
-    "cannot be part of a repository: lower-case letters and digits, between them one dot, "
-    "one or two underscores, or dashes"
-)
+PART_RULE = "must be lower-case letters and digits, separated by one dot, one or two underscores, or dashes"
 
 names = st.builds(
     "{}{}{}".format,
@@ -42,7 +39,6 @@ def test_a_name_is_taken_apart_as_docker_does(case: dict[str, Any]) -> None:
     assert (case.get("tag"), case.get("digest")) == (ref.tag, ref.digest)
     assert case["normalized"] == ref.normalized
     assert case["pull_ref"] == ref.pull_ref
-    assert case["familiar"] == ref.familiar
 
 
 @pytest.mark.parametrize(
@@ -78,29 +74,38 @@ def test_a_bad_name_is_refused(case: dict[str, Any]) -> None:
     ("text", "reason"),
     [
         ("", "the name is empty"),
-        ("quay.io/a b", "blanks are not allowed in a name"),
-        ("nginx\t", "blanks are not allowed in a name"),
-        ("https://quay.io/a", 'write the name without "https://" in front of it'),
-        ("docker://a", 'write the name without "docker://" in front of it'),
-        ("a" * 64, "64 hex digits are an image ID, not a name; write repository@sha256:… instead"),
-        ("quay.io/A", 'the repository "A" must be in lower case'),
-        ("Nginx", 'the repository "Nginx" must be in lower case'),
-        ("quay.io/a:", "the tag behind the colon is empty"),
-        ("a:" + "t" * 129, "the tag has 129 characters, more than 128"),
-        ("a:-t", 'the tag "-t" may hold letters, digits, _ . - only, and begin with neither . nor -'),
-        ("a:b:c", 'the tag "b:c" may hold letters, digits, _ . - only, and begin with neither . nor -'),
-        ("a:ü", 'the tag "ü" may hold letters, digits, _ . - only, and begin with neither . nor -'),
-        ("a@sha256:12", "a sha256 digest has 64 hex digits in lower case; these are 2"),
-        ("a@sha256:" + "A" * 64, "a sha256 digest has 64 hex digits in lower case; these are others"),
-        ("a@md5:12", "what follows @ must be a digest, algorithm:digits, by one of sha256, sha384, sha512"),
-        ("a@", "what follows @ must be a digest, algorithm:digits, by one of sha256, sha384, sha512"),
-        ("quay.io//a", "a part of the repository is empty"),
-        ("quay.io/a/", "a part of the repository is empty"),
-        ("quay.io/", "a part of the repository is empty"),
-        ("quay.io/a..b", f'"a..b" {PART_RULE}'),
-        ("q_.io/a", '"q_.io" is no registry: write host or host:port, of letters, digits, dots and dashes'),
-        ("quay.io:x/a", '"quay.io:x" is no registry: write host or host:port, of letters, digits, dots and dashes'),
-        ("quay.io/" + "a" * 256, "the repository has 256 characters, more than 255"),
+        ("quay.io/a b", "must not contain whitespace"),
+        ("nginx\t", "must not contain whitespace"),
+        ("https://quay.io/a", 'must not begin with "https://"'),
+        ("docker://a", 'must not begin with "docker://"'),
+        ("a" * 64, "64 hex digits are an image ID, not a name (write repository@sha256:…)"),
+        ("quay.io/A", 'the repository "A" must be lower-case'),
+        ("Nginx", 'the repository "Nginx" must be lower-case'),
+        ("quay.io/a:", "the tag is empty"),
+        ("a:" + "t" * 129, "the tag is too long: 129 characters (maximum 128)"),
+        ("a:-t", 'invalid tag "-t": must contain only letters, digits, _ . - and not begin with . or -'),
+        ("a:b:c", 'invalid tag "b:c": must contain only letters, digits, _ . - and not begin with . or -'),
+        ("a:ü", 'invalid tag "ü": must contain only letters, digits, _ . - and not begin with . or -'),
+        ("a@sha256:12", "invalid sha256 digest: must be 64 lower-case hex digits, not 2"),
+        ("a@sha256:" + "A" * 64, "invalid sha256 digest: must be 64 lower-case hex digits"),
+        (
+            "a@md5:12",
+            "invalid digest after @: must be ALGORITHM:DIGITS, where ALGORITHM is one of sha256, sha384, sha512",
+        ),
+        ("a@", "invalid digest after @: must be ALGORITHM:DIGITS, where ALGORITHM is one of sha256, sha384, sha512"),
+        ("quay.io//a", "the repository contains an empty part"),
+        ("quay.io/a/", "the repository contains an empty part"),
+        ("quay.io/", "the repository contains an empty part"),
+        ("quay.io/a..b", f'the repository contains an invalid part "a..b": {PART_RULE}'),
+        (
+            "q_.io/a",
+            '"q_.io" is not a valid registry: must be HOST or HOST:PORT, with letters, digits, dots and dashes',
+        ),
+        (
+            "quay.io:x/a",
+            '"quay.io:x" is not a valid registry: must be HOST or HOST:PORT, with letters, digits, dots and dashes',
+        ),
+        ("quay.io/" + "a" * 256, "the repository is too long: 256 characters (maximum 255)"),
     ],
 )
 def test_the_message_says_which_rule_is_broken(text: str, reason: str) -> None:
@@ -116,7 +121,7 @@ def test_a_bad_name_is_a_usage_error_and_a_value_error() -> None:
         ImageRef.parse("A")
 
     assert isinstance(caught.value, ValueError)
-    assert ('"A": the repository "A" must be in lower case',) == caught.value.problems
+    assert ('"A": the repository "A" must be lower-case',) == caught.value.problems
     assert "A" == caught.value.text
 
 
@@ -126,14 +131,6 @@ def test_a_bad_name_is_a_usage_error_and_a_value_error() -> None:
 )
 def test_what_the_rules_just_allow_is_a_name(text: str) -> None:
     assert text == ImageRef.parse(text).text
-
-
-@pytest.mark.parametrize(
-    ("text", "sent"),
-    [("nginx", "nginx:latest"), ("nginx:1", "nginx:1"), (f"nginx@{DIGEST}", f"nginx@{DIGEST}")],
-)
-def test_a_runtime_is_sent_what_was_written_with_the_default_tag(text: str, sent: str) -> None:
-    assert sent == ImageRef.parse(text).with_default_tag
 
 
 def test_credentials_are_looked_up_without_tag_and_digest() -> None:

@@ -136,8 +136,8 @@ def test_every_version_of_the_configuration_may_name_every_version_of_the_protoc
         ({"matchImages": ["a", "b:x"]}, '`matchImages[1]`: "b:x" is no host, host:port or host/path'),
         ({"matchImages": [{}]}, "`matchImages[0]` must be a string, not an object"),
         ({"defaultCacheDuration": None}, "`defaultCacheDuration` is missing"),
-        ({"defaultCacheDuration": "-1s"}, "`defaultCacheDuration`: '-1s' is negative: a duration is 0 or more"),
-        ({"defaultCacheDuration": "5"}, "`defaultCacheDuration`: '5' is not a duration: the unit is missing: 5s, 5m?"),
+        ({"defaultCacheDuration": "-1s"}, "`defaultCacheDuration`: invalid duration '-1s': must not be negative"),
+        ({"defaultCacheDuration": "5"}, "`defaultCacheDuration`: invalid duration '5': missing unit (e.g. 5s or 5m)"),
         ({"apiVersion": None}, "`apiVersion` is missing"),
         (
             {"apiVersion": "v1"},
