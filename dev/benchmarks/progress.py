@@ -9,7 +9,7 @@ import trio
 from benchmarks.figures import Figure
 from benchmarks.surroundings import Surroundings
 from nodeprefetch.events import Event, Progress
-from nodeprefetch.pull.deadline import AttemptClock
+from nodeprefetch.pull.deadline import Deadline
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.testing.images import make_image
@@ -50,8 +50,8 @@ async def _pull(socket: str, names: list[str], *, is_watched: bool) -> float:
         await nursery.start(watch.run)
 
         async def pull(name: str, lease: str) -> None:
-            clock = AttemptClock(60, unpack_limit=60)
-            with clock.scope, watch.watching(name, lease, lease, clock):
+            deadline = Deadline(60, unpack_timeout=60)
+            with deadline.scope, watch.watching(name, lease, lease, deadline):
                 await runtime.service.pull_image(name, lease=lease)
 
         for number, name in enumerate(names):

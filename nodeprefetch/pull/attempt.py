@@ -1,4 +1,4 @@
-"""One pull attempt: a PullImage call with one credential under one limit, and what is told about it."""
+"""One pull attempt: a PullImage call with one credential and one timeout, and the events about it."""
 
 import random
 import time
@@ -11,7 +11,7 @@ import trio
 
 from nodeprefetch.credentials.auth import Credential, CredentialSource
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Reader
-from nodeprefetch.pull.deadline import AttemptClock
+from nodeprefetch.pull.deadline import Deadline
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.progress import ProgressWatch
@@ -22,8 +22,8 @@ from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.values.image_ref import ImageRef
 
-STATUS_LIMIT = 5.0
-"""Seconds that asking for one image may take: what is said is used where it is known, and not waited for."""
+STATUS_TIMEOUT = 5.0
+"""Seconds for querying the record of one image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,62 +32,62 @@ class PullContext:
 
     service: ImageService
     inventory: Inventory | None
-    """What the runtime holds; None where it could not say, and each image has to be asked for."""
+    """Images on the node; None: the runtime could not list them, and each image is checked individually."""
 
     credentials: CredentialSource
     settings: FetchSettings
     slots: trio.CapacityLimiter
-    """A pull holds a slot during an attempt, never while it waits for its next one. See `Slot`."""
+    """A pull holds a slot during an attempt, and not during a retry delay. See `Slot`."""
 
     gate: RuntimeGate
     emit: Reader
     progress: ProgressWatch
     leases: LeaseSource = field(default_factory=NoLeases)
-    """Asked when an attempt has its slot."""
+    """Gives an attempt its lease once it has its slot."""
 
     artifacts: ArtifactCheck = field(default_factory=ArtifactCheck)
-    """Asked about each image that is there; by default it lets all pass."""
+    """Checks each present image; by default all pass."""
 
     disk: DiskGuard = field(default_factory=DiskGuard)
-    """Asked before each attempt; by default it lets all pass."""
+    """Checks for free space; by default all pass."""
 
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
 
-    async def ask_status(self, image: ImageRef) -> ImageRecord | None:
-        """What the runtime says of an image; None where it does not hold it, or does not say so in time."""
-        with suppress(RuntimeFaultError), answered_within(STATUS_LIMIT):
+    async def query_record(self, image: ImageRef) -> ImageRecord | None:
+        """Query an image's record; None: it is missing, or the query failed or timed out. Best effort."""
+        with suppress(RuntimeFaultError), answered_within(STATUS_TIMEOUT):
             return await self.service.image_status(image.pull_ref)
         return None
 
 
 class StaleCredentialError(Exception):
-    """Raised when a credential expired before its attempt had a slot. The slot stays held for the next attempt."""
+    """Raised when a credential expired while its attempt waited for a slot. The slot stays held for the next one."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Slot:
-    """A pull's place among those that pull at the same moment.
+    """A pull's place among the parallel pulls.
 
-    Held during an attempt, and while the credential that expired in the queue is looked up again: a pull that had to
-    queue anew for each answer of a provider with short-lived credentials might never get to its attempt.
+    Held during an attempt, and while a credential that expired in the queue is looked up again. Queueing again for
+    each answer of a provider with short-lived credentials could keep a pull from ever starting its attempt.
     """
 
     limiter: trio.CapacityLimiter
-    taken: Callable[[], None]
-    """Called each time when there is a slot."""
+    on_taken: Callable[[], None]
+    """Called each time a slot is taken."""
 
     is_held: bool = False
 
     async def take(self) -> None:
-        """Wait for a slot, unless it is held."""
+        """Wait for a slot, unless one is held."""
         if not self.is_held:
             await self.limiter.acquire()
             self.is_held = True
-            self.taken()
+            self.on_taken()
 
     def give_back(self) -> None:
-        """Let the next one in the queue have it."""
+        """Pass the slot to the next pull in the queue."""
         if self.is_held:
             self.limiter.release()
             self.is_held = False
@@ -95,43 +95,43 @@ class Slot:
 
 @dataclass(kw_only=True, slots=True)
 class Attempt:
-    """One attempt. `run` may be called once."""
+    """One attempt. Call `run` once."""
 
     image: ImageRef
     number: int
-    """1 for the image's first."""
+    """1 for the first attempt of the image."""
 
     credential: Credential | None
-    limit: float
-    """Seconds from when it has its slot; where its progress is seen, seconds without any movement."""
+    timeout: float
+    """Seconds since it got its slot; where progress is visible, seconds without movement."""
 
     context: PullContext
     slot: Slot
     """Given back when the attempt ends."""
 
     image_id: str = ""
-    """Of the image pulled."""
+    """ID of the pulled image."""
 
     size: int = 0
     digest: str = ""
-    """What the runtime says of that image, where it did. Not all of its record: that may have thousands of names."""
+    """From the image's record, if it could be queried. The whole record is not kept: it may have thousands of names."""
 
     _id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _started: float = 0
     _started_at: float = 0
     _ended: float | None = None
 
-    async def run(self, *, begun: Callable[[], None], pulled: Callable[[], None]) -> None:
+    async def run(self, *, on_started: Callable[[], None], on_pulled: Callable[[], None]) -> None:
         """Wait for a slot, and pull.
 
         Args:
-            begun: called when it has its slot.
-            pulled: called when the image is there; after that only its size and digest are asked for.
+            on_started: called when it has its slot.
+            on_pulled: called when the image is present; after that only its size and digest are queried.
 
         Raises:
-            RuntimeFaultError: the runtime said no, or the limit cut it.
+            RuntimeFaultError: the pull failed or timed out.
             StaleCredentialError: nothing was done, and the slot is held. Never raised where it was held before: the
-                credential has just been looked up, and is used once however short its life, as the kubelet does.
+                credential was just looked up, and is used once however short its life, as the kubelet does.
         """
         has_queued = not self.slot.is_held
         await self.slot.take()
@@ -139,26 +139,26 @@ class Attempt:
             raise StaleCredentialError
         try:
             self.context.disk.check()
-            begun()
-            self._tell_start()
+            on_started()
+            self._emit_start()
             try:
                 await self._call()
             except RuntimeFaultError as error:
-                self._tell_end(str(error), error.fault.kind.value, error.fault.reason)
+                self._emit_end(str(error), error.fault.kind.value, error.fault.reason)
                 raise
             except trio.Cancelled:
-                self._tell_end("cut by the end of the run", "cancelled", "cancelled")
+                self._emit_end("cancelled because the run ended", "cancelled", "cancelled")
                 raise
             self._ended = trio.current_time()
         finally:
             self.slot.give_back()
-        pulled()
+        on_pulled()
         try:
-            record = await self.context.ask_status(self.image)
+            record = await self.context.query_record(self.image)
             if record is not None:
                 self.size, self.digest = record.size, manifest_digest(self.image, record)
         finally:
-            self._tell_end()
+            self._emit_end()
 
     async def _call(self) -> None:
         lease = await self.context.leases.obtain(self.image)
@@ -166,7 +166,7 @@ class Attempt:
             try:
                 await self._pull(lease)
             except RuntimeFaultError as error:
-                if lease and error.fault.reason == "lease_gone":  # nothing was asked of the registry yet
+                if lease and error.fault.reason == "lease_gone":  # the registry was not contacted yet
                     lease = await self.context.leases.obtain(self.image, lease)
                     continue
                 if error.fault.doubts_kept and await self.context.leases.discard(self.image):
@@ -174,34 +174,34 @@ class Attempt:
                     self.context.emit(Notice(message=text, is_warning=False))
                     lease = await self.context.leases.obtain(self.image)
                     continue
-                if error.fault.kind is FaultClass.NO_SPACE:  # what is kept would fill the disk for nothing
+                if error.fault.kind is FaultClass.NO_SPACE:  # the partial download would fill the disk for nothing
                     await self.context.leases.release(self.image)
                 raise
             return
 
     async def _pull(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None
-        clock = AttemptClock(self.limit, unpack_limit=self.context.settings.unpack_timeout)
-        progress = self.context.progress.watching(self.image.text, self._id, lease, clock)
-        with self.context.disk.guarding(self.image.text), clock.scope, progress:
+        deadline = Deadline(self.timeout, unpack_timeout=self.context.settings.unpack_timeout)
+        progress = self.context.progress.watching(self.image.text, self._id, lease, deadline)
+        with self.context.disk.guarding(self.image.text), deadline.scope, progress:
             self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
-        if clock.scope.cancelled_caught:
-            raise clock.cut()
+        if deadline.scope.cancelled_caught:
+            raise deadline.error()
         await self.context.artifacts.pass_image(self.image.text, self.image_id)
 
-    def _tell_start(self) -> None:
+    def _emit_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()
         self.context.emit(
             AttemptStarted(
                 attempt_id=self._id,
                 image=self.image.text,
                 attempt=self.number,
-                limit=self.limit,
+                limit=self.timeout,
                 credential=str(self.credential or ""),
             )
         )
 
-    def _tell_end(self, error: str = "", error_class: str = "", reason: str = "") -> None:
+    def _emit_end(self, error: str = "", error_class: str = "", reason: str = "") -> None:
         ended = trio.current_time() if self._ended is None else self._ended
         self.context.emit(
             AttemptFinished(
@@ -210,7 +210,7 @@ class Attempt:
                 attempt=self.number,
                 started_at=self._started_at,
                 duration=ended - self._started,
-                limit=self.limit,
+                limit=self.timeout,
                 credential=str(self.credential or ""),
                 error=error,
                 error_class=error_class,
@@ -223,7 +223,7 @@ class Attempt:
 
 
 def manifest_digest(image: ImageRef, record: ImageRecord) -> str:
-    """The digest under which the runtime holds that image of that repository; empty when it does not say."""
+    """The digest of the image in its repository, from its record; empty: not known."""
     if image.digest is not None:
         return image.digest
     own = [digest for digest in record.repo_digests if digest.startswith(f"{image.lookup_name}@")]

@@ -1,4 +1,4 @@
-"""The file system that the runtime keeps images on: where it is visible to us, and what is free there."""
+"""Finds the runtime's image file system, and measures its free space."""
 
 import os
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 
 OWN_ROOT = "/"
-"""The root of the container that we run in: its writable layer lies beside the images, where the runtime made it."""
+"""Root of our own container: its writable layer is stored next to the images if the same runtime created it."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
-MOUNTPOINT_LIMIT = 5.0
-"""Seconds in which the runtime has to say where it keeps images."""
+ANSWER_TIMEOUT = 5.0
+"""Seconds in which the runtime must report its image directory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,53 +23,53 @@ class Space:
 
     total: int
     free: int
-    """For who has no privileges, as the kubelet counts."""
+    """Available to unprivileged users, as the kubelet counts."""
 
 
-class UnseenError(Exception):
-    """Raised when the file system of images is not to be seen; the text says why."""
+class NotVisibleError(Exception):
+    """Raised when the image file system is not visible; the text says why."""
 
 
 def space_at(path: str) -> Space:
-    """The file system that a directory is on. One call of the kernel, some microseconds.
+    """Measure the file system of a directory. One system call, a few microseconds.
 
     Raises:
-        OSError: it cannot be looked at.
+        OSError: it cannot be measured.
     """
     found = os.statvfs(path)
     return Space(total=found.f_blocks * found.f_frsize, free=found.f_bavail * found.f_frsize)
 
 
 async def image_directory(service: ImageService, mounts: Path = _MOUNTS) -> str:
-    """A directory on the file system that the runtime keeps images on.
+    """Find a directory on the image file system.
 
-    It is what the runtime names (CRI's ImageFsInfo) where that is visible. In a pod it is not; but then our own root
-    is mostly a container that the same runtime has made, on the same file system.
+    It is the directory that the runtime reports (CRI's ImageFsInfo), if it is visible. In a pod it is not, but there
+    our own root is usually a container created by the same runtime, on the same file system.
 
     Args:
         service: the runtime.
-        mounts: this process' mounts, as the kernel tells them.
+        mounts: the mounts of this process, as the kernel lists them.
 
     Raises:
-        UnseenError: it does not say, or names a directory that is not there for us, and our root is not beside it.
+        NotVisibleError: the runtime reports no directory, or one that is not visible, and our root is elsewhere.
     """
     try:
-        with answered_within(MOUNTPOINT_LIMIT):
+        with answered_within(ANSWER_TIMEOUT):
             found = [one.mountpoint for one in await service.image_fs_info() if one.mountpoint]
     except RuntimeFaultError as error:
-        raise UnseenError(f"the runtime does not say where it keeps images ({error})") from error
+        raise NotVisibleError(f"the runtime does not report its image directory ({error})") from error
     if not found:
-        raise UnseenError("the runtime does not say where it keeps images")
+        raise NotVisibleError("the runtime does not report its image directory")
     visible = next((path for path in found if _is_directory(path)), None)
     if visible is None and _is_root_beside(found, mounts):
         visible = OWN_ROOT
     if visible is None:
-        raise UnseenError(f"the runtime keeps images at {', '.join(found)}, which is not to be seen from here")
+        raise NotVisibleError(f"the runtime's image directory {', '.join(found)} is not visible here")
     return visible
 
 
 def root_layer(mountinfo: str) -> PurePosixPath | None:
-    """Where on the host the writable layer of this process' root is; None where the root is no overlay.
+    """Path on the host of our root's writable layer; None: the root is not an overlay.
 
     Args:
         mountinfo: the text of /proc/self/mountinfo, see proc_pid_mountinfo(5). An overlay's options name its layers.
@@ -81,13 +81,13 @@ def root_layer(mountinfo: str) -> PurePosixPath | None:
             continue
         kind, _, options = system.partition(" ")
         upper = [one for one in options.rpartition(" ")[2].split(",") if one.startswith("upperdir=/")]
-        # The last mount at a place hides those before it.
+        # The last mount at a path hides the earlier ones.
         layer = PurePosixPath(upper[0].removeprefix("upperdir=")) if kind == "overlay" and upper else None
     return layer
 
 
 def _is_root_beside(directories: Sequence[str], mounts: Path) -> bool:
-    """Whether our root's layer is in the storage that one of these is in: in the directory above it."""
+    """Whether our root's layer is in the storage of one of these directories: in its parent directory."""
     try:
         layer = root_layer(mounts.read_text(errors="replace"))
     except OSError:
@@ -96,4 +96,4 @@ def _is_root_beside(directories: Sequence[str], mounts: Path) -> bool:
 
 
 def _is_directory(path: str) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 - a text, as the runtime gave it
+    return os.path.isdir(path)  # noqa: PTH112 - a string from the runtime

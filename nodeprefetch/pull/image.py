@@ -1,4 +1,4 @@
-"""One image: its credentials in turn, round after round, until it is present, has failed for good, or is cut."""
+"""Pulls one image: tries its credentials in turn, round after round, until the image is present or has failed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,55 +16,55 @@ from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import full_jitter
 
 RETRIES_WHEN_UNSURE = 3
-"""How often "not found" is doubted while a source of credentials fails: some registries say it to strangers."""
+"""Retries after "not found" while a credential source fails: some registries answer that without a valid login."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Pull:
-    """One image on its way. A cancelled one stays what it was, so that nobody has to keep books of it."""
+    """The pull of one image. Cancelling needs no bookkeeping: `finished` reports one without an outcome as failed."""
 
     image: ImageRef
     policy: PullPolicy
     outcome: Outcome = Outcome.WAITING
     attempts: int = 0
     error: RuntimeFaultError | None = None
-    """The last attempt's, until one succeeds."""
+    """Of the last attempt, until one succeeds."""
 
     image_id: str = ""
     size: int = 0
     digest: str = ""
-    """What the runtime says of the image, where it did."""
+    """From the image's record, if it could be queried."""
 
     result: ImageFinished | None = None
-    next_may_begin: Callable[[], None] | None = None
+    on_queue_left: Callable[[], None] | None = None
     """Called once, by `leave_queue`."""
 
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
     _first_met: dict[str, float] = field(default_factory=dict)
-    """Reason to Trio's time, of those that may repeat for a while."""
+    """Trio's time by reason, for errors that may repeat for a while."""
 
     _knows_all_credentials: bool = True
 
     @property
-    def is_there(self) -> bool:
-        """The runtime holds the image."""
+    def is_present(self) -> bool:
+        """Whether the image is on the node."""
         return self.outcome in {Outcome.SUCCEEDED, Outcome.PRESENT}
 
     @property
-    def may_go_on_later(self) -> bool:
-        """What is kept of it is of use to the next run."""
-        return not self.is_there and (self.outcome is not Outcome.FAILED or self._fault.may_continue_later)
+    def can_resume_later(self) -> bool:
+        """Whether its partial download is useful to the next run."""
+        return not self.is_present and (self.outcome is not Outcome.FAILED or self._fault.may_continue_later)
 
     def leave_queue(self) -> None:
-        """It has its first slot, or its outcome: the next one of the list may begin."""
-        if self.next_may_begin is not None:
-            self.next_may_begin()
-            self.next_may_begin = None
+        """Let the next image of the list begin: this one has its first slot, or its outcome."""
+        if self.on_queue_left is not None:
+            self.on_queue_left()
+            self.on_queue_left = None
 
     async def run(self, context: PullContext) -> None:
-        """Until the image is present or an error says that trying again cannot help."""
-        if self.policy is PullPolicy.IF_NOT_PRESENT and await self._is_present(context):
+        """Pull until the image is present, or an error is final."""
+        if self.policy is PullPolicy.IF_NOT_PRESENT and await self._find(context):
             try:
                 await context.artifacts.pass_image(self.image.text, self.image_id)
             except RuntimeFaultError as error:
@@ -72,15 +72,15 @@ class Pull:
             else:
                 self.outcome = Outcome.PRESENT
             return
-        for limit, longest_delay in context.settings.retry.rounds():
-            while not await self._round(limit, context):
+        for attempt_timeout, longest_delay in context.settings.retry.rounds():
+            while not await self._round(attempt_timeout, context):
                 if self._is_final(self._fault, context):
                     self.outcome = Outcome.FAILED
                     return
                 if self._fault.kind is not FaultClass.RUNTIME_GONE:
                     break
-                # Not the registry's doing: the same round again once the runtime is back. A runtime that goes away
-                # again and again because of this pull is given longer each time, whatever the round's own delay is.
+                # Not the registry's fault: repeat the round once the runtime is back. If it crashes because of this
+                # pull, the longest pause doubles with each crash, up to the maximum delay.
                 self.outcome = Outcome.WAITING
                 await context.gate.wait()
                 times = min(self._repeats[self._fault.reason], 16)
@@ -89,15 +89,21 @@ class Pull:
                 return
             await self._rest(longest_delay, context)
 
-    def finished(self, *, elapsed: float, cut: str = "", reason_of_cut: str = "cancelled") -> ImageFinished:
-        """The final outcome, as an event. What is not final yet was cut, and has failed."""
+    def finished(self, *, elapsed: float, cancelled: str = "", cancel_reason: str = "cancelled") -> ImageFinished:
+        """The final outcome, as an event. A pull without one was cancelled, and has failed.
+
+        Args:
+            elapsed: seconds since the run began.
+            cancelled: why it was cancelled, if it was.
+            cancel_reason: the `reason` for that.
+        """
         error, error_class, reason = "", "", ""
         if self.error is not None:
             error, error_class, reason = str(self.error), self.error.fault.kind.value, self.error.fault.reason
         if not self.outcome.is_final:
             self.outcome = Outcome.FAILED
-            error = f"{cut}; the last error was: {error}" if error else cut
-            error_class, reason = error_class or "cancelled", reason or reason_of_cut
+            error = f"{cancelled}; last error: {error}" if error else cancelled
+            error_class, reason = error_class or "cancelled", reason or cancel_reason
         self.result = ImageFinished(
             image=self.image.text,
             outcome=self.outcome,
@@ -113,11 +119,11 @@ class Pull:
         )
         return self.result
 
-    async def _is_present(self, context: PullContext) -> bool:
+    async def _find(self, context: PullContext) -> bool:
         if context.inventory is not None:
             record = context.inventory.find(self.image)
         else:
-            record = await context.ask_status(self.image)  # where that fails, the pull will say what is wrong
+            record = await context.query_record(self.image)  # if this fails, the pull will report why
         if record is None:
             return False
         self.image_id, self.size, self.digest = record.id, record.size, manifest_digest(self.image, record)
@@ -125,7 +131,7 @@ class Pull:
 
     @property
     def _fault(self) -> Fault:
-        assert self.error is not None  # noqa: S101 - a round that did not succeed left its error
+        assert self.error is not None  # noqa: S101 - a round without success sets it
         return self.error.fault
 
     def _is_final(self, fault: Fault, context: PullContext) -> bool:
@@ -134,7 +140,7 @@ class Pull:
         self._repeats[fault.reason] += 1
         repeats = self._repeats[fault.reason]
         if (fault.kind is FaultClass.REFUSED or fault.missing) and not self._knows_all_credentials:
-            # A source that gave no answer may know the credential that is let in.
+            # A source that gave no answer may have the credential that works.
             return fault.missing and repeats > RETRIES_WHEN_UNSURE
         if fault.kind in {FaultClass.PERMANENT, FaultClass.REFUSED}:
             return True
@@ -149,30 +155,30 @@ class Pull:
         context.emit(RetryPlanned(image=self.image.text, delay=delay))
         await trio.sleep(delay)
 
-    async def _round(self, limit: float, context: PullContext) -> bool:
-        slot = Slot(limiter=context.slots, taken=self.leave_queue)
+    async def _round(self, attempt_timeout: float, context: PullContext) -> bool:
+        slot = Slot(limiter=context.slots, on_taken=self.leave_queue)
         try:
             while True:
                 try:
-                    return await self._credentials_in_turn(limit, context, slot)
+                    return await self._credentials_in_turn(attempt_timeout, context, slot)
                 except StaleCredentialError:
-                    continue  # it waited too long for its slot: credentials are looked up anew while it holds it
+                    continue  # expired in the queue: look up credentials again while holding the slot
         finally:
             slot.give_back()
 
-    async def _credentials_in_turn(self, limit: float, context: PullContext, slot: Slot) -> bool:
-        """Every credential once; True when one brought the image.
+    async def _credentials_in_turn(self, attempt_timeout: float, context: PullContext, slot: Slot) -> bool:
+        """Try each credential once. Returns whether the image was pulled.
 
-        Whatever error a credential meets, the next one is tried at once, as the kubelet does: a registry may report a
-        refusal in words that nobody knows, or as "not found". Only what is surely the network's or the node's stops the
-        round. A refused credential is not used again. The error that promises most decides about the next round.
+        After any error the next credential is tried at once, as the kubelet does: a registry may report a refusal in
+        unknown words, or as "not found". Only errors that surely come from the network or the node end the round. A
+        refused credential is not used again. The most hopeful error (`Fault.hope`) decides about the next round.
         Without any credential there is one anonymous attempt.
         """
         verdict: RuntimeFaultError | None = None
         with self._look_up(context) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
-                error = await self._try(credential, lookup, limit, context, slot)
+                error = await self._try(credential, lookup, attempt_timeout, context, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
                 if error is not None and (verdict is None or error.fault.hope >= verdict.fault.hope):
@@ -196,13 +202,13 @@ class Pull:
                     )
 
     async def _try(
-        self, credential: Credential | None, lookup: Lookup, limit: float, context: PullContext, slot: Slot
+        self, credential: Credential | None, lookup: Lookup, attempt_timeout: float, context: PullContext, slot: Slot
     ) -> RuntimeFaultError | None:
-        """One attempt. What went wrong; None also where there was nothing to try."""
+        """Make one attempt. Returns its error; None also if there was nothing to try."""
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, limit, context, slot)
+                await self._attempt(credential, attempt_timeout, context, slot)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -214,23 +220,25 @@ class Pull:
                 lookup.report(credential, verdict)
         return None
 
-    async def _attempt(self, credential: Credential | None, limit: float, context: PullContext, slot: Slot) -> None:
+    async def _attempt(
+        self, credential: Credential | None, attempt_timeout: float, context: PullContext, slot: Slot
+    ) -> None:
         attempt = Attempt(
             image=self.image,
             number=self.attempts + 1,
             credential=credential,
-            limit=limit,
+            timeout=attempt_timeout,
             context=context,
             slot=slot,
         )
 
-        def begun() -> None:
+        def on_started() -> None:
             self.attempts += 1
             self.outcome = Outcome.PULLING
 
-        def pulled() -> None:
+        def on_pulled() -> None:
             self.error, self.outcome = None, Outcome.SUCCEEDED
             self.image_id = attempt.image_id
 
-        await attempt.run(begun=begun, pulled=pulled)
+        await attempt.run(on_started=on_started, on_pulled=on_pulled)
         self.size, self.digest = attempt.size, attempt.digest

@@ -1,8 +1,7 @@
-"""The leases of a run on containerd: with one, a pull that is cut keeps its bytes, and the next one goes on from there.
+"""The leases of a run on containerd, which keep partial downloads so that the next attempt resumes them.
 
-A lease is made when an image's first attempt is about to begin, so that nothing is asked for images that are present,
-and is deleted once the image is there. What a run that failed leaves behind is found by the next run of the same
-instance, or expires by itself.
+A lease is created just before an image's first attempt, so that present images cost no call, and deleted once the image
+is on the node. Leases that a failed run leaves are found by the next run of the same instance, or expire.
 """
 
 import time
@@ -19,85 +18,85 @@ from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_
 from nodeprefetch.runtime.lease_labels import PullLease, label_value, new_lease, pull_lease
 from nodeprefetch.values.image_ref import ImageRef
 
-KEPT = 60 * 60.0
+KEEP_AFTER_RUN = 60 * 60.0
 """Seconds that a lease outlives its run.
 
-Long enough for the next pod to find it: the kubelet starts one at most 5 min after the last has failed, and a node may
-boot in between. And long enough for a few such pods to share it, before one of them needs a new one.
+Long enough for the next pod to find it: the kubelet restarts a failed pod within 5 min, and a node may boot in between.
+And long enough for a few such pods to share it, before one of them needs a new one.
 """
 
-LEAST_KEPT = 10 * 60.0
-"""Seconds that a lease of an earlier run has to outlive this one, for the same reason; else a new one is made."""
+MIN_AFTER_RUN = 10 * 60.0
+"""Seconds that a lease of an earlier run must outlive this one, for the same reason; otherwise a new one is created."""
 
-LONGEST = 30 * 24 * 60 * 60.0
-"""Seconds for which a lease is made at most; a run that is longer replaces it."""
+MAX_LIFETIME = 30 * 24 * 60 * 60.0
+"""Seconds. A longer run replaces its leases."""
 
-ANSWER_LIMIT = 10.0
+ANSWER_TIMEOUT = 10.0
 """Seconds that an attempt waits for its lease."""
 
-RELEASE_LIMIT = 5.0
+RELEASE_TIMEOUT = 5.0
 """Seconds for deleting an image's leases, and again for all that is left to delete at the end of a run."""
 
-_MOST_LOST = 3
-"""How often a lease of one image may vanish before it is pulled without."""
+_MAX_LOST = 3
+"""How often the lease of one image may vanish before it is pulled without one."""
 
-_PASSES_BY_ITSELF = {FaultClass.RUNTIME_GONE, FaultClass.NO_SPACE}
-"""Faults that the pull will meet too, and that are no reason to do without leases from then on."""
+_ALSO_FAILS_PULLS = {FaultClass.RUNTIME_GONE, FaultClass.NO_SPACE}
+"""Errors that the pull meets too, so that they are no reason to continue without leases."""
 
 
 class LeaseSource(Protocol):
-    """Where an image's attempts have their leases from. Nothing that goes wrong with it fails an attempt."""
+    """Gives attempts their leases. Its errors never fail an attempt."""
 
     async def obtain(self, image: ImageRef, lost: str = "", /) -> str:
-        """ID of the lease for an image's next attempt; empty: none.
+        """Get the ID of a lease for an image's next attempt; empty: none.
 
         Args:
-            image: never one that another attempt is under way for.
-            lost: a lease of this image that the runtime turned out not to know.
+            image: one without another attempt in progress.
+            lost: a lease of this image that the runtime does not have any more.
         """
         ...
 
     async def release(self, image: ImageRef, /) -> None:
-        """Let go of what is kept for an image: it is there, or its bytes have to leave the disk."""
+        """Delete an image's leases: it is on the node, or its partial download must leave the disk."""
         ...
 
     async def discard(self, image: ImageRef, /) -> bool:
-        """Drop what attempts have left of an image, which may be why the last one failed; once in a run.
+        """Discard an image's partial download, which may be why the last attempt failed; once per image and run.
 
         Returns:
-            Whether something was dropped, so that the next attempt starts over and may succeed.
+            Whether something was discarded, so that the next attempt starts over and may succeed.
         """
         ...
 
 
 class NoLeases:
-    """Pulls are made without leases."""
+    """A lease source for pulls without leases."""
 
     async def obtain(self, _image: ImageRef, _lost: str = "", /) -> str:
-        """None."""
+        """Return no lease."""
         return ""
 
     async def release(self, _image: ImageRef, /) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     async def discard(self, _image: ImageRef, /) -> bool:
-        """Nothing is kept."""
+        """Return that nothing was discarded."""
         return False
 
     async def settle(self, _missing: Iterable[ImageRef], /) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 class Leases:
-    """The leases of one instance's run.
+    """The leases of one run of an instance.
 
     Args:
-        api: where they are made.
-        emit: hears, once, why pulls go on without.
-        instance: whose they are.
+        api: creates them.
+        emit: gets one notice if pulls continue without leases.
+        instance: their owner.
         run: ID of this run.
-        ends: Trio's time at which the run ends at the latest.
-        wall: Unix seconds.
+        ends: latest end of the run, in Trio's time.
+        wall: the current Unix time.
     """
 
     def __init__(
@@ -119,10 +118,10 @@ class Leases:
         self._began = wall()
         self._works = True
         self._known: dict[str, PullLease] = {}
-        """By ID: what earlier runs left, and what this one made."""
+        """By ID: left by earlier runs, or created by this one."""
 
         self._used: Counter[str] = Counter()
-        """By ID, of those that attempts of this run have had."""
+        """How many attempts of this run used each, by ID."""
 
         self._lost: Counter[str] = Counter()
         self._discarded: set[str] = set()
@@ -130,43 +129,43 @@ class Leases:
         self._is_listed = False
 
     async def obtain(self, image: ImageRef, lost: str = "", /) -> str:
-        """The longest of those that will last, also one that an earlier run has left; else a new one."""
+        """The lease that lasts longest, also one left by an earlier run; a new one if none lasts long enough."""
         if lost:
             self._known.pop(lost, None)
             self._lost[image.pull_ref] += 1
-        if not self._works or self._lost[image.pull_ref] >= _MOST_LOST:
+        if not self._works or self._lost[image.pull_ref] >= _MAX_LOST:
             return ""
         problem = ""
         try:
-            with answered_within(ANSWER_LIMIT):
+            with answered_within(ANSWER_TIMEOUT):
                 await self._list()
                 lease = self._lasting(image) or await self._make(image)
                 self._used[lease.id] += 1
                 return lease.id
         except RuntimeFaultError as error:
-            if error.fault.kind not in _PASSES_BY_ITSELF:
+            if error.fault.kind not in _ALSO_FAILS_PULLS:
                 problem = str(error)
         if problem and self._works:
             self._works = False
-            text = f"pulls go on without leases: one that is cut begins anew and its progress is not seen: {problem}"
+            text = f"continuing without leases: interrupted pulls will start over and report no progress: {problem}"
             self._emit(Notice(message=text))
         return ""
 
     async def release(self, image: ImageRef, /) -> None:
-        """Delete them all. What cannot be deleted now is tried again by `settle`."""
-        with suppress(RuntimeFaultError), answered_within(RELEASE_LIMIT):
+        """Delete all leases of an image. `settle` retries after an error."""
+        with suppress(RuntimeFaultError), answered_within(RELEASE_TIMEOUT):
             await self._delete(self._of(image))
 
     async def discard(self, image: ImageRef, /) -> bool:
-        """Delete its leases, and abort the blobs on their way that they hold: another image's lease may hold them too.
+        """Delete its leases, and abort their ingests, which another image's lease may hold too.
 
-        Of an image whose first attempt has just failed nothing is kept, unless a part of a blob has arrived: containerd
-        continues an interrupted download within one pull as well.
+        After an image's first attempt there is nothing to discard, unless part of a blob arrived: containerd resumes an
+        interrupted download within one pull too.
         """
         if image.pull_ref in self._discarded:
             return False
         try:
-            with answered_within(ANSWER_LIMIT):
+            with answered_within(ANSWER_TIMEOUT):
                 leases = self._of(image)
                 held = [one for lease in leases for one in await self._api.lease_resources(lease.id) or ()]
                 refs = {one.id for one in held if one.kind is ResourceKind.INGEST}
@@ -184,26 +183,26 @@ class Leases:
         return True
 
     async def settle(self, missing: Iterable[ImageRef], /) -> None:
-        """At the end of the run: delete what is not wanted any more, also what earlier runs have left.
+        """Delete leases that are not needed any more at the end of the run, also those of earlier runs.
 
-        An instance without a name is anybody's: what another run made is left alone then, until its time is over.
+        Without an instance name, leases of another run stay until its time is over: it may be another installation's.
 
         Args:
-            missing: images of the list that are not there. What is kept of them stays, for the next run.
+            missing: listed images that are missing. Their partial downloads stay, for the next run.
         """
         wanted = {label_value(image.pull_ref) for image in missing}
         try:
-            with answered_within(RELEASE_LIMIT):
+            with answered_within(RELEASE_TIMEOUT):
                 await self._list()
                 await self._delete(
                     one for one in tuple(self._known.values()) if one.image not in wanted and self._may_delete(one)
                 )
         except RuntimeFaultError as error:
-            text = f"leases of images that are there may be left on the node, where they expire: {error}"
+            text = f"could not delete some leases; they will expire: {error}"
             self._emit(Notice(message=text, is_warning=False))
 
     async def _list(self) -> None:
-        """Find what earlier runs of the instance have left. What comes later is another run's that is under way."""
+        """Find the leases of earlier runs of the instance. Newer ones belong to another run in progress."""
         async with self._listing:
             if self._is_listed:
                 return
@@ -215,9 +214,9 @@ class Leases:
             self._is_listed = True
 
     async def _make(self, image: ImageRef) -> PullLease:
-        expires_at = self._wall() + min(self._remaining + KEPT, LONGEST)
+        expires_at = self._wall() + min(self._remaining + KEEP_AFTER_RUN, MAX_LIFETIME)
         lease = new_lease(image.pull_ref, instance=self._instance, run=self._run, expires_at=expires_at)
-        # Where there is one of that ID, another run has just made it, with the same end.
+        # If the ID exists, another run has just created that lease, with the same end.
         await self._api.create_lease(lease.id, expires_at=lease.expires_at, labels=lease.labels)
         self._known[lease.id] = lease
         return lease
@@ -232,12 +231,12 @@ class Leases:
         return [lease for lease in self._known.values() if lease.image == name]
 
     def _lasting(self, image: ImageRef) -> PullLease | None:
-        needed = self._wall() + min(self._remaining + LEAST_KEPT, LONGEST / 2)
+        needed = self._wall() + min(self._remaining + MIN_AFTER_RUN, MAX_LIFETIME / 2)
         lasting = [lease for lease in self._of(image) if lease.expires_at >= needed]
         return max(lasting, key=lambda lease: lease.expires_at, default=None)
 
     def _may_delete(self, lease: PullLease) -> bool:
-        is_over = lease.expires_at - KEPT <= self._wall()
+        is_over = lease.expires_at - KEEP_AFTER_RUN <= self._wall()
         return bool(self._instance) or lease.id in self._used or is_over
 
     @property

@@ -1,4 +1,4 @@
-"""Watches the pulls of a run through containerd's own API: tells how far they are, and moves their clocks on."""
+"""Watches the pulls of a run through containerd's own API: reports progress and moves the deadlines of attempts."""
 
 import math
 from collections import deque
@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from nodeprefetch.events import Notice, Progress, Reader
-from nodeprefetch.pull.deadline import HASTY, LAYERS_AT_ONCE, LOOK_INTERVAL, STEP, AttemptClock, slowest_rate
+from nodeprefetch.pull.deadline import (
+    LAYERS_AT_ONCE,
+    LOOK_INTERVAL,
+    SHORTEST_STRETCHED,
+    STEP,
+    Deadline,
+    slowest_rate,
+)
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.tracker import LARGEST_MANIFEST, Layers, Observation, Sight, Track, read_layers
 from nodeprefetch.runtime.api import ContainerdApi, Ingest, ResourceKind
@@ -18,33 +25,33 @@ from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_size
 
-LOOK_LIMIT = 10.0
-"""Seconds in which containerd has to answer all questions of one look."""
+LOOK_TIMEOUT = 10.0
+"""Seconds in which containerd must answer all calls of one look."""
 
 _FAILURES = 5
-"""Looks in a row that may fail because containerd is away or slow: it may come back, and a disk is not always busy."""
+"""Looks that may fail in a row because containerd is unavailable or slow, before progress is given up."""
 
 _SAMPLES = 11
-"""Looks over which a rate is taken: ten seconds, as bytes are seen in steps."""
+"""Looks over which a rate is averaged: ten seconds, as bytes arrive in steps."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class _Watched:
-    """One attempt that is under way."""
+    """One attempt in progress."""
 
     image: str
     attempt_id: str
     lease: str
-    clock: AttemptClock
+    deadline: Deadline
     track: Track
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
-    """Times and bytes, which never become fewer."""
+    """Times and bytes, which never decrease."""
 
-    told: tuple[object, ...] = ()
+    reported: tuple[object, ...] = ()
     _was_known: bool = False
 
     def rate(self) -> int:
-        """Bytes a second. What was there before all layers were known, or is another image's, does not count."""
+        """Bytes per second. Bytes from before all layers were known, or of another image, do not count."""
         now, done = trio.current_time(), self.track.sight.done
         if not self._was_known or done < self.samples[-1][1]:
             self.samples.clear()
@@ -55,16 +62,16 @@ class _Watched:
 
 
 class ProgressWatch:
-    """Looks once a second at all pulls that are under way, and only while there are any.
+    """Looks once a second at all pulls in progress, and only while there are any.
 
-    What goes wrong with that never harms a pull: it is told once, and limits are on the wall from then on.
+    An error never harms a pull: it is reported once, and attempts are limited by elapsed time from then on.
 
     Args:
-        api: where to look; None: nothing is seen.
-        emit: hears progress.
+        api: where to look; None: progress is not visible.
+        emit: gets `Progress` events.
         settings: of the run.
         disk: asked whether there is room for a pull, whenever more is known of it.
-        shares_downloads: whether a pull may have to wait for other pulls' layers (containerd 2).
+        shares_downloads: whether pulls wait for layers of other pulls (containerd 2).
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class ProgressWatch:
         self._api = api
         self._emit = emit
         self._kind = settings.attempt_clock
-        self._limit = settings.retry.first_timeout
+        self._timeout = settings.retry.first_timeout
         self._disk = disk or DiskGuard()
         self._watched: list[_Watched] = []
         self._tracks: dict[str, Track] = {}
@@ -89,33 +96,33 @@ class ProgressWatch:
         """By digest, so that a look that fails reads none again; None: not a manifest."""
 
         self._begun = trio.Event()
-        self._timekeepers: trio.Nursery | None = None
+        self._deadlines: trio.Nursery | None = None
         self._failures = 0
         self._shares_downloads = shares_downloads
         self._offsets: dict[str, int] | None = None
         self._growing: set[str] = set()
-        self._is_warned = self._is_mentioned = False
+        self._is_warned = self._is_hinted = False
 
     @contextmanager
-    def watching(self, image: str, attempt_id: str, lease: str, clock: AttemptClock) -> Iterator[None]:
+    def watching(self, image: str, attempt_id: str, lease: str, deadline: Deadline) -> Iterator[None]:
         """Watch an attempt while the block runs.
 
         Args:
             image: as the user wrote it.
             attempt_id: of this attempt.
-            lease: the one that its pull is made with; empty: none, so that nothing is seen.
-            clock: the attempt's.
+            lease: of its pull; empty: none, so that progress is not visible.
+            deadline: of the attempt.
         """
-        if self._api is None or self._timekeepers is None or not lease:
-            self._warn("of pulls without a lease" if self._api else "of this runtime's pulls")
+        if self._api is None or self._deadlines is None or not lease:
+            self._warn("pulls without a lease" if self._api else "pulls of this runtime")
             yield
             return
-        self._mention_slowest()
+        self._hint_slowest()
         track = self._tracks.get(image, Track()).begin()
-        watched = _Watched(image=image, attempt_id=attempt_id, lease=lease, clock=clock, track=track)
+        watched = _Watched(image=image, attempt_id=attempt_id, lease=lease, deadline=deadline, track=track)
         if self._kind is not AttemptClockKind.WALL:
-            clock.follow()
-            self._timekeepers.start_soon(clock.run)
+            deadline.follow_progress()
+            self._deadlines.start_soon(deadline.run)
         self._watched.append(watched)
         self._begun.set()
         try:
@@ -123,17 +130,17 @@ class ProgressWatch:
         finally:
             self._watched.remove(watched)
             self._tracks[image] = watched.track
-            clock.stop()
+            deadline.stop()
         complete = watched.track.complete
-        if watched.track.sight.done < complete.total:  # also where only an attempt before was looked at
-            self._tell_progress(watched, complete, rate=0)
+        if watched.track.sight.done < complete.total:  # also where only an earlier attempt was looked at
+            self._report_progress(watched, complete, rate=0)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Look, until cancelled or until it turns out that there is nothing to be seen.
+        """Look at pulls until cancelled, or until progress is given up.
 
         Attempts that begin before it has started are not watched.
         """
-        async with trio.open_nursery() as self._timekeepers:
+        async with trio.open_nursery() as self._deadlines:
             task_status.started()
             while self._api is not None:
                 if not self._watched:
@@ -144,17 +151,17 @@ class ProgressWatch:
                 await trio.sleep_until(max(next_look, trio.current_time()))
 
     async def _look_once(self, api: ContainerdApi) -> None:
-        held = [watched.clock for watched in self._watched]
-        for clock in held:
-            clock.hold(LOOK_LIMIT)
+        held = [watched.deadline for watched in self._watched]
+        for deadline in held:
+            deadline.hold(LOOK_TIMEOUT)
         try:
-            with answered_within(LOOK_LIMIT):
+            with answered_within(LOOK_TIMEOUT):
                 await self._look(api)
             self._failures = 0
         except RuntimeTimeoutError as error:
             self._failures += 1
-            for clock in held:
-                clock.lose_time(LOOK_LIMIT)
+            for deadline in held:
+                deadline.extend(LOOK_TIMEOUT)
             if self._failures == _FAILURES:
                 self._give_up(f"{error}, {_FAILURES} times in a row")
         except RuntimeFaultError as error:
@@ -162,8 +169,8 @@ class ProgressWatch:
             if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
                 self._give_up(str(error))
         finally:
-            for clock in held:
-                clock.release()
+            for deadline in held:
+                deadline.release()
 
     async def _look(self, api: ContainerdApi) -> None:
         ingests = {ingest.ref: ingest for ingest in await api.ingests()}
@@ -176,7 +183,7 @@ class ProgressWatch:
     async def _observe(
         self, api: ContainerdApi, lease: str, track: Track, ingests: Mapping[str, Ingest]
     ) -> Observation:
-        """Gather everything that an update of this track needs, with as few calls as possible."""
+        """Gather all that an update of the track needs, with as few calls as possible."""
         observation = Observation(ingests=ingests)
         if not track.wants_resources(ingests):
             return observation
@@ -204,7 +211,7 @@ class ProgressWatch:
 
     def _take(self, ingests: Mapping[str, Ingest], observed: Sequence[tuple[_Watched, Observation]]) -> None:
         before = self._offsets
-        # A new ingest has a place in which another is done: small layers come and go without being seen to grow.
+        # A new ingest counts as growing: small layers are complete before any look sees them grow.
         grown = {ref for ref, one in ingests.items() if before is not None and one.offset > before.get(ref, -1)}
         self._growing = (self._growing | grown) & ingests.keys()
         self._offsets = {ref: one.offset for ref, one in ingests.items()}
@@ -218,18 +225,18 @@ class ProgressWatch:
                 continue
             track = watched.track
             if observation.is_lease_gone and not track.is_known:
-                watched.clock.lose_sight()
+                watched.deadline.use_elapsed_time()
             moved = track.moved or self._waits_for_others(track, ingests, grown, unpacked=unpacked)
-            watched.clock.saw(track.sight, moved=moved)
-            self._tell_progress(watched, track.sight, rate=watched.rate())
+            watched.deadline.saw(track.sight, moved=moved)
+            self._report_progress(watched, track.sight, rate=watched.rate())
 
     def _waits_for_others(
         self, track: Track, ingests: Mapping[str, Ingest], grown: set[str], *, unpacked: bool
     ) -> bool:
-        """Whether others' movement is its own: containerd lets it wait until they have made room.
+        """Whether movement of other pulls counts as its own, as containerd makes it wait for them.
 
-        Only while as many as can be fetched at once are on their way, none of them for this image: else it has a
-        place of its own, and stands still there.
+        Only while containerd fetches as many layers as it can, none of them for this image. Otherwise this pull has a
+        place of its own, and is stalled there.
         """
         if not track.sight.may_fetch:
             return unpacked
@@ -238,11 +245,11 @@ class ProgressWatch:
         others = self._growing - track.own(ingests).keys()
         return len(others) >= LAYERS_AT_ONCE and bool(grown & others)
 
-    def _tell_progress(self, watched: _Watched, sight: Sight, *, rate: int) -> None:
+    def _report_progress(self, watched: _Watched, sight: Sight, *, rate: int) -> None:
         now = (sight.phase, sight.done, sight.total, rate)
-        if now == watched.told:
+        if now == watched.reported:
             return
-        watched.told = now
+        watched.reported = now
         self._emit(
             Progress(
                 attempt_id=watched.attempt_id,
@@ -258,24 +265,24 @@ class ProgressWatch:
     def _give_up(self, error: str) -> None:
         self._api = None
         for watched in self._watched:
-            watched.clock.lose_sight()
-        text = f"the progress of pulls is not seen any more, limits of attempts are on the wall clock now: {error}"
+            watched.deadline.use_elapsed_time()
+        text = f"progress reporting lost, attempt timeouts now use elapsed time: {error}"
         self._emit(Notice(message=text))
 
-    def _mention_slowest(self) -> None:
-        if self._limit >= HASTY or self._kind is AttemptClockKind.WALL or self._is_mentioned:
+    def _hint_slowest(self) -> None:
+        if self._timeout >= SHORTEST_STRETCHED or self._kind is AttemptClockKind.WALL or self._is_hinted:
             return
-        self._is_mentioned = True
-        slowest = slowest_rate(self._limit)
-        least = f"slower than {format_rate(slowest)}" if math.isfinite(slowest) else "of any rate"
+        self._is_hinted = True
+        slowest = slowest_rate(self._timeout)
+        which = f"slower than {format_rate(slowest)}" if math.isfinite(slowest) else "of any rate"
         text = (
-            f"with {format_duration(self._limit)} as the first limit of an attempt, a pull {least} may be taken for a "
-            f"stalled one: bytes are seen in steps of {format_size(STEP)}"
+            f"with an initial attempt timeout of {format_duration(self._timeout)}, pulls {which} may be mistaken for "
+            f"stalled (progress resolution is {format_size(STEP)})"
         )
         self._emit(Notice(message=text, is_warning=False))
 
-    def _warn(self, of_what: str) -> None:
+    def _warn(self, which: str) -> None:
         if self._kind is AttemptClockKind.PROGRESS and not self._is_warned:
             self._is_warned = True
-            text = f"the progress {of_what} is not seen, limits of attempts are on the wall clock"
+            text = f"no progress reporting for {which}, attempt timeouts use elapsed time"
             self._emit(Notice(message=text))

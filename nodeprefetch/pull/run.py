@@ -1,11 +1,12 @@
-"""`fetch`: brings a list of images onto this node. Opens everything, one task an image, returns the report.
+"""`fetch`: pulls a list of images onto this node, with one task per image, and returns the report.
 
-Lifetimes, outermost first: the connection to the runtime and the watch for signals; the work (cut by the overall
-timeout or a signal); one task for each image.
+Lifetimes, outermost first: the connection to the runtime and the signal receiver; the work, which the overall timeout
+or a signal cancels; one task per image.
 """
 
 import math
 import random
+import signal
 import uuid
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 
 
 LONGEST_QUEUE = 256
-"""Images at once that have begun and wait for their first slot: each costs memory, so the others begin later.
+"""Images that may wait for their first slot at the same time. Each costs memory, so the others begin later.
 
-More than pull at the same moment, so that credentials are there when a slot is free.
+More than the parallel pulls, so that credentials are ready when a slot is free.
 """
 
 
@@ -60,11 +61,11 @@ class Report:
 
     end: RunEnd
     signal: int | None = None
-    """The number of the signal that stopped it."""
+    """Number of the signal that stopped it."""
 
     @property
     def failed(self) -> tuple[ImageFinished, ...]:
-        """The images that are not present."""
+        """Images that are missing."""
         return tuple(image for image in self.images if image.outcome is Outcome.FAILED)
 
     def count(self, outcome: Outcome) -> int:
@@ -82,49 +83,56 @@ async def fetch(
     signals: AsyncIterable[int] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Report:
-    """Pull every image onto this node, and tell what happens while it does.
+    """Pull every image onto this node, and emit events about it.
 
     Args:
         images: each once.
-        settings: how.
+        settings: how to pull.
         connect: finds the runtime.
-        credentials: asked for every image that has to be pulled.
-        emit: hears all events, the last one being `RunFinished`.
-        signals: numbers of signals; the first one stops the run.
+        credentials: asked for every image to pull.
+        emit: gets all events; the last one is `RunFinished`.
+        signals: signal numbers; the first one stops the run.
         jitter: random numbers from 0 to 1.
 
     Raises:
-        RuntimeUnavailableError: no runtime answered. It comes in an exception group, as from any nursery.
+        RuntimeUnavailableError: no runtime answered. Raised in an exception group, as from any nursery.
     """
     run = _Run(images=images, settings=settings, credentials=credentials, emit=emit, jitter=jitter)
     stopped_by: list[int] = []
-    async with trio.open_nursery() as around:
+    async with trio.open_nursery() as nursery:
         work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
         last_list = trio.CancelScope()
         if signals is not None:
-            around.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
+            nursery.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
         with work:
             try:
-                await run.work(connect, around)
+                await run.work(connect, nursery)
             except RuntimeUnavailableError as error:
-                run.finish(RunEnd.NO_RUNTIME, cut=str(error))
+                run.finish(RunEnd.NO_RUNTIME, cancelled=str(error))
                 raise
         await run.settle_pins()
         await run.settle_leases()
         if settings.debug:
             with last_list:
-                await run.tell_images_after()
-        around.cancel_scope.cancel()
+                await run.list_images_after()
+        nursery.cancel_scope.cancel()
     if stopped_by:
         return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
-    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.is_missing_results else RunEnd.FINISHED)
+    return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.has_unfinished_pulls else RunEnd.FINISHED)
 
 
 def _parallel_pulls(wanted: int | None, runtime: RuntimeVersion) -> float:
-    """How many images are pulled at the same moment. By default as many as the runtime can use: docs/adr/0013."""
+    """Number of parallel pulls. Default: as many as the runtime can use (docs/adr/0013)."""
     if wanted is not None:
         return wanted or math.inf
     return 2 if runtime.is_containerd_2 else 8
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 async def _stop_at_first(
@@ -154,7 +162,7 @@ class _Run:
         self.pulls = [Pull(image=image, policy=pull_policy(image, self.settings.pull_policy)) for image in self.images]
 
     async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
-        """Everything that the overall timeout and signals may cut."""
+        """Everything that the overall timeout and signals cancel."""
         runtime = self.runtime = await connect(nursery)
         gate = RuntimeGate(runtime.service, self.emit)
         self.emit(
@@ -169,7 +177,7 @@ class _Run:
             )
         )
         if self.settings.pin:
-            from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - only who pins pays for it
+            from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - loaded only with --pin
 
             self.pins = Pins(runtime, self.emit, instance=self.settings.instance)
         self.leases = self._open_leases(runtime)
@@ -208,21 +216,21 @@ class _Run:
         async with trio.open_nursery() as pulls:
             for pull in self.pulls:
                 await queue.acquire()
-                pull.next_may_begin = queue.release
+                pull.on_queue_left = queue.release
                 pulls.start_soon(self._pull, pull, context, name=f"pull {pull.image.text}")
-                await trio.lowlevel.checkpoint()  # the list's order is the order in which they queue for slots
+                await trio.lowlevel.checkpoint()  # images queue for slots in the order of the list
 
     @property
-    def is_missing_results(self) -> bool:
-        """Some pull has not come to its end. What comes after that, of pins and leases, is no part of it."""
+    def has_unfinished_pulls(self) -> bool:
+        """Whether some pull has no outcome. Pins and leases, settled after the pulls, do not count."""
         return any(pull.result is None for pull in self.pulls)
 
     def _open_leases(self, runtime: Runtime) -> Leases | NoLeases:
         if not self.settings.resume:
             return NoLeases()
         if runtime.containerd is None:
-            if runtime.version.name != "containerd":  # else it was said why its own API cannot be used
-                text = f"{runtime.version.name} keeps nothing of a pull that is cut, and shows no progress"
+            if runtime.version.name != "containerd":  # otherwise the error of its API was reported already
+                text = f"{runtime.version.name} does not support resuming pulls or progress reporting"
                 self.emit(Notice(message=text, is_warning=False))
             return NoLeases()
         ends = self.started + self.settings.overall_timeout
@@ -232,23 +240,23 @@ class _Run:
         await pull.run(context)
         pull.leave_queue()
         self.emit(pull.finished(elapsed=trio.current_time() - self.started))
-        if self.pins is not None and pull.is_there:
+        if self.pins is not None and pull.is_present:
             await self.pins.keep(pull.image_id)
         if pull.outcome is Outcome.SUCCEEDED:
             await self.leases.release(pull.image)
 
     async def settle_pins(self) -> None:
-        """Pin what is not pinned yet, unpin what has left the list. No timeout of the pulls and no signal cuts it."""
+        """Pin what is not pinned yet, and unpin what left the list. No overall timeout or signal cancels it."""
         if self.pins is not None:
-            present = [pull.image_id for pull in self.pulls if pull.is_there]
-            await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_there])
+            present = [pull.image_id for pull in self.pulls if pull.is_present]
+            await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_present])
 
     async def settle_leases(self) -> None:
-        """Delete the leases that nobody needs any more. No timeout of the pulls and no signal cuts it."""
-        await self.leases.settle([pull.image for pull in self.pulls if pull.may_go_on_later])
+        """Delete the leases that are not needed any more. No overall timeout or signal cancels it."""
+        await self.leases.settle([pull.image for pull in self.pulls if pull.can_resume_later])
 
     async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
-        """What is held; None where the runtime cannot say it in one answer, and each image is asked for instead."""
+        """List the images on the node; None: the runtime failed to, and each image is checked individually."""
         while True:
             try:
                 with answered_within(self.settings.image_list_timeout):
@@ -262,11 +270,11 @@ class _Run:
                 if self.settings.debug:
                     self.emit(ImagesListed(when="before", images=inventory.names()))
                 return inventory
-            self.emit(Notice(message=f"the runtime did not list its images, asking for each one: {problem}"))
+            self.emit(Notice(message=f"could not list images, checking each one individually: {problem}"))
             return None
 
-    async def tell_images_after(self) -> None:
-        """List what the runtime holds at the end. It is for people: what goes wrong here changes nothing."""
+    async def list_images_after(self) -> None:
+        """Emit the list of images on the node after the run, for `--debug`. An error changes nothing."""
         if self.runtime is None:
             return
         error = ""
@@ -278,19 +286,21 @@ class _Run:
             error = str(fault)
         self.emit(ImagesListed(when="after", images=names, error=error))
 
-    def finish(self, end: RunEnd, *, signal: int | None = None, cut: str = "") -> Report:
-        """Everything has its outcome now: what was cut has failed."""
+    def finish(self, end: RunEnd, *, signal: int | None = None, cancelled: str = "") -> Report:
+        """Give every image its outcome: pulls that were cancelled have failed."""
         elapsed = trio.current_time() - self.started
         if end is RunEnd.TIMED_OUT:
-            cut = f"cut by the overall timeout of {format_duration(self.settings.overall_timeout)}"
-        elif end is RunEnd.STOPPED:
-            cut = f"cut by signal {signal}"
+            cancelled = f"cancelled: overall timeout ({format_duration(self.settings.overall_timeout)}) exceeded"
+        elif signal is not None:
+            cancelled = f"cancelled by {_signal_name(signal)}"
         results = []
         for pull in self.pulls:
             result = pull.result
             if result is None:
                 result = pull.finished(
-                    elapsed=elapsed, cut=cut, reason_of_cut="no_runtime" if end is RunEnd.NO_RUNTIME else "cancelled"
+                    elapsed=elapsed,
+                    cancelled=cancelled,
+                    cancel_reason="no_runtime" if end is RunEnd.NO_RUNTIME else "cancelled",
                 )
                 self.emit(result)
             results.append(result)

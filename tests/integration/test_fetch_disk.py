@@ -91,7 +91,7 @@ def test_on_a_disk_without_room_nothing_is_asked_of_the_registry(node: SmallNode
     assert 1 == ended.code
     result = ended.result(name)
     assert ("no-space", "no_space") == (result["class"], result["reason"])
-    assert "95% are to stay free (--min-free-disk)" in result["error"]
+    assert "95% must stay free (--min-free-disk)" in result["error"]
     assert [] == list(node.registry.requests)
 
 
@@ -120,7 +120,7 @@ def test_where_sizes_are_seen_what_fits_is_pulled_and_the_rest_refused_at_once(n
 
     pulls = trio.run(pull_with_leases, node, [small[0], large, small[1]])
 
-    assert [True, False, True] == [pull.is_there for pull in pulls]
+    assert [True, False, True] == [pull.is_present for pull in pulls]
     error = pulls[1].error
     assert error is not None
     assert ("no_space", 0) == (error.fault.reason, error.fault.retries)

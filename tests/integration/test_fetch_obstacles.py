@@ -145,7 +145,7 @@ def test_what_does_not_arrive_in_time_fails(
 
     assert 1 == ended.code
     assert {late: "failed", there: "succeeded"} == ended.outcomes
-    assert "overall timeout of 3s" in ended.result(late)["error"]
+    assert "overall timeout (3s) exceeded" in ended.result(late)["error"]
     assert "run timed-out" == ended.summary["msg"]
 
 

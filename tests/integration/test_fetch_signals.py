@@ -52,7 +52,7 @@ def test_a_signal_in_mid_pull_ends_the_run_in_order(
     assert 128 + number == ended.code
     assert seconds < IN_ORDER
     assert {there: "succeeded", slow: "failed", waiting: "failed"} == ended.outcomes
-    assert f"cut by signal {number.value}" in ended.result(slow)["error"]
+    assert f"cancelled by {number.name}" in ended.result(slow)["error"]
     assert "503" in ended.result(waiting)["error"]
     assert ("run stopped", 1, 2) == tuple(ended.summary[key] for key in ("msg", "succeeded", "failed"))
     fake_registry.requests.wait_until(

@@ -102,7 +102,7 @@ def test_a_stopped_table_leaves_the_terminal_in_order(
 
     assert 130 == terminal.process.wait(PATIENCE)
     assert SHOW_CURSOR in text
-    assert f"{name}: cut by signal 2" in text.replace("\r\n", "")
+    assert f"{name}: cancelled by SIGINT" in text.replace("\r\n", "")
 
 
 @pytest.mark.containerd

@@ -109,8 +109,8 @@ async def test_an_image_that_does_not_fit_is_cut_at_once_and_for_good(autojump_c
     assert disk.is_final("a")
     assert 0.5 == disk.times["a"]
     assert (
-        "no space: needs about 40.0 GiB for the 13.3 GiB that are still to fetch: "
-        "50.0 GiB of 100.0 GiB are free, 10.0 GiB are to stay free (--min-free-disk)"
+        "no space: needs about 40.0 GiB for the remaining download of 13.3 GiB: "
+        "50.0 GiB of 100.0 GiB free, 10.0 GiB must stay free (--min-free-disk)"
     ) == str(disk.error("a"))
 
 
@@ -139,7 +139,7 @@ async def test_what_was_fetched_by_us_has_to_be_unpacked_still(autojump_clock, d
 
     assert disk.ends["a"] is True
     assert not disk.is_final("b")
-    assert "and images under way may need 24.0 GiB" in str(disk.error("b"))
+    assert "pulls in progress may need 24.0 GiB" in str(disk.error("b"))
 
 
 async def test_of_two_that_do_not_fit_together_the_first_of_the_list_goes_on(autojump_clock, disk):
@@ -229,7 +229,9 @@ async def test_before_the_disk_is_full_the_last_of_the_list_is_cut(autojump_cloc
 
     assert {"a": 100, "b": 5.75, "c": 3.75} == disk.times
     assert not disk.is_final("b")
-    assert str(disk.error("c")).startswith("no space: cut before the disk is full: 10.0 GiB of 100.0 GiB are free")
+    assert str(disk.error("c")).startswith(
+        "no space: cancelled to keep the disk from filling up: 10.0 GiB of 100.0 GiB free"
+    )
 
 
 async def test_one_that_fills_the_disk_alone_has_failed_for_good(autojump_clock, disk):
@@ -315,7 +317,7 @@ async def test_a_disk_that_cannot_be_looked_at_any_more_is_told_once_and_stops_n
     await play(disk, "a", script)
 
     assert {"a": True} == disk.ends
-    assert ["--min-free-disk is not checked any more: [Errno 2] No such file or directory"] == [
+    assert ["--min-free-disk disabled: [Errno 2] No such file or directory"] == [
         event.message for event in disk.told if isinstance(event, Notice)
     ]
 

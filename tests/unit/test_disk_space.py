@@ -8,7 +8,7 @@ import trio
 
 from nodeprefetch.events import Event, Notice
 from nodeprefetch.pull.disk import open_disk_guard
-from nodeprefetch.pull.disk_space import UnseenError, image_directory, root_layer, space_at
+from nodeprefetch.pull.disk_space import NotVisibleError, image_directory, root_layer, space_at
 from nodeprefetch.runtime.api import ImageFilesystem
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing import FakeImageService
@@ -35,7 +35,7 @@ async def test_the_file_system_is_where_the_runtime_says(tmp_path):
     (notice,) = await guard_of(Keeping("", "/nowhere/at/all", str(tmp_path)))
 
     assert not notice.is_warning
-    assert f"are free at {tmp_path}, 5% are to stay free" in notice.message
+    assert f"free at {tmp_path}, keeping 5% free" in notice.message
 
 
 async def test_the_file_system_is_where_the_user_says(tmp_path):
@@ -49,8 +49,8 @@ async def test_one_that_is_not_to_be_seen_is_told_once():
 
     assert notice.is_warning
     assert (
-        "--min-free-disk is not checked: the runtime keeps images at /var/lib/fake, which is not to be seen from here; "
-        "mount that directory and say where by --image-fs-path"
+        "--min-free-disk disabled: the runtime's image directory /var/lib/fake is not visible here; "
+        "mount the directory and set --image-fs-path"
     ) == notice.message
 
 
@@ -58,7 +58,7 @@ async def test_one_that_is_not_to_be_seen_is_told_once():
 async def test_a_runtime_that_does_not_say_is_told(mountpoints):
     (notice,) = await guard_of(Keeping(*mountpoints))
 
-    assert "the runtime does not say where it keeps images;" in notice.message
+    assert "the runtime does not report its image directory;" in notice.message
 
 
 async def test_a_runtime_that_fails_is_told():
@@ -66,7 +66,7 @@ async def test_a_runtime_that_fails_is_told():
 
     (notice,) = await guard_of(service)
 
-    assert "does not say where it keeps images (connection refused)" in notice.message
+    assert "does not report its image directory (connection refused)" in notice.message
 
 
 async def test_a_runtime_that_does_not_answer_is_not_waited_for(autojump_clock):
@@ -133,19 +133,19 @@ async def test_in_a_container_made_elsewhere_it_is_not(tmp_path, mountpoint):
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTINFO)
 
-    with pytest.raises(UnseenError, match="not to be seen from here"):
+    with pytest.raises(NotVisibleError, match="is not visible here"):
         await image_directory(Keeping(mountpoint), mounts)
 
 
 async def test_mounts_that_cannot_be_read_are_none(tmp_path):
-    with pytest.raises(UnseenError, match="not to be seen from here"):
+    with pytest.raises(NotVisibleError, match="is not visible here"):
         await image_directory(Keeping("/data/containerd/images"), tmp_path / "none")
 
 
 async def test_our_own_root_is_told_by_what_it_is():
     (notice,) = await guard_of(FakeImageService(), "/")
 
-    assert "are free at the file system of our container, 5% are to stay free" in notice.message
+    assert "free at the root of this container, keeping 5% free" in notice.message
 
 
 def test_what_is_free_is_what_the_kernel_says(tmp_path):

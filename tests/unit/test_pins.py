@@ -195,8 +195,7 @@ async def test_where_pins_do_nothing_one_message_says_so_and_no_label_is_left(au
 
     (message,) = messages(run)
     assert message == (
-        "--pin: images are not pinned: containerd 1.6.20~ds1 keeps pins and does not tell the kubelet of them; "
-        "it needs containerd 1.7 or newer"
+        "--pin disabled: containerd 1.6.20~ds1 does not report pins to the kubelet (requires containerd 1.7 or later)"
     )
     assert [(), ()] == [marks(service.api.names[one].labels) for one in (A, B)]
     assert PINNED not in service.api.names[A].labels
@@ -207,17 +206,14 @@ async def test_another_runtime_gets_one_message(autojump_clock):
     run = await fetch(FakeImageService(pulls={"a:1": [A]}, name="cri-o"), "a:1")
 
     (message,) = messages(run)
-    assert message == (
-        "--pin: images are not pinned: cri-o 0 does not let anybody pin images over its socket; "
-        "it needs containerd 1.7 or newer"
-    )
+    assert message == "--pin disabled: cri-o 0 does not support pinning images (requires containerd 1.7 or later)"
 
 
 async def test_a_containerd_without_its_own_api_gets_one_message(autojump_clock):
     run = await fetch(FakeImageService(pulls={"a:1": [A]}, name="containerd"), "a:1")
 
     assert [
-        "--pin: images are not pinned: containerd 0 does not answer over its own API; it needs containerd 1.7 or newer"
+        "--pin disabled: containerd 0 does not answer on its own API (requires containerd 1.7 or later)"
     ] == messages(run)
 
 
@@ -229,7 +225,7 @@ async def test_an_api_that_fails_does_not_fail_the_run_and_is_told_once(autojump
     report = await run.fetch("a:1", "b:1")
 
     assert () == report.failed
-    assert ["--pin: not all pins are as they should be; the next run tries again: connection refused"] == messages(run)
+    assert ["--pin: some pins could not be updated; will retry on the next run: connection refused"] == messages(run)
 
 
 async def test_a_pin_that_failed_is_tried_again_at_the_end(autojump_clock):
@@ -255,7 +251,7 @@ async def test_an_api_that_hangs_is_not_waited_for_longer_than_its_limits(autoju
 
     run = await fetch(PinningImageService(pulls={"a:1": [A]}, api=Hanging()), "a:1")
 
-    assert ["--pin: not all pins are as they should be; the next run tries again: no answer in 5s"] == messages(run)
+    assert ["--pin: some pins could not be updated; will retry on the next run: no answer in 5s"] == messages(run)
     assert 10 == trio.current_time()
 
 
@@ -267,7 +263,7 @@ async def test_an_image_without_a_record_of_its_id_is_told(autojump_clock):
     run = await fetch(PinningImageService(pulls={"a:1": [A]}, api=Nameless()), "a:1")
 
     (message,) = messages(run)
-    assert message.endswith(f"containerd has no record by the image ID {A}")
+    assert message.endswith(f"containerd has no record of the image ID {A}")
 
 
 async def test_one_pin_that_is_not_reported_does_not_stop_the_others(autojump_clock):

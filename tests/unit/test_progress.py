@@ -13,7 +13,7 @@ import trio.testing
 
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Notice, Phase, Progress
 from nodeprefetch.pull.attempt import PullContext
-from nodeprefetch.pull.deadline import AttemptClock, patience, slowest_rate
+from nodeprefetch.pull.deadline import Deadline, slowest_rate, stall_timeout
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.disk_space import Space
 from nodeprefetch.pull.image import Pull
@@ -158,8 +158,8 @@ async def test_a_pull_that_stalls_is_cut_its_limit_after_its_last_byte_was_seen(
     await run.run(script)
 
     assert [131, 60, 0] == [duration for duration, _, _ in run.ends]
-    assert ("stalled", "stalled at 143 of 512 MiB for 30 s: cut") == run.ends[0][1:]
-    assert ("stalled", "stalled at 143 of 512 MiB for 1m: cut") == run.ends[1][1:]
+    assert ("stalled", "stalled at 143 of 512 MiB for 30s") == run.ends[0][1:]
+    assert ("stalled", "stalled at 143 of 512 MiB for 1m") == run.ends[1][1:]
     assert "passing" == run.told(AttemptFinished)[0].error_class
     assert [0, 132, 193] == run.service.call_times
     assert [30, 60, 120] == [event.limit for event in run.told(AttemptStarted)]
@@ -185,7 +185,7 @@ async def test_a_registry_that_never_answers_is_cut_while_resolving(autojump_clo
 
     await run.run()
 
-    assert (30, "stalled", "nothing came for 30 s while resolving: cut") == run.ends[0]
+    assert (30, "stalled", "no response while resolving for 30s") == run.ends[0]
 
 
 async def test_a_stall_before_the_first_step_is_cut(autojump_clock):
@@ -200,7 +200,7 @@ async def test_a_stall_before_the_first_step_is_cut(autojump_clock):
 
     await run.run(script)
 
-    assert (32, "stalled", "stalled at 0.0 of 3.0 MiB for 30 s: cut") == run.ends[0]
+    assert (32, "stalled", "stalled at 0.0 of 3.0 MiB for 30s") == run.ends[0]
 
 
 async def test_unpacking_has_a_limit_of_its_own_that_each_step_begins_anew(autojump_clock):
@@ -219,7 +219,7 @@ async def test_unpacking_has_a_limit_of_its_own_that_each_step_begins_anew(autoj
 
     await run.run(script)
 
-    assert [(1600, "stalled", "no layer unpacked for 10m: cut")] == run.ends[:1]
+    assert [(1600, "stalled", "unpacking stalled for 10m")] == run.ends[:1]
     assert 600 == run.ends[1][0]
 
 
@@ -234,7 +234,7 @@ async def test_by_the_wall_clock_an_attempt_is_cut_while_bytes_flow_and_progress
 
     await run.run(script)
 
-    assert (30, "timeout", "not done in 30s, the limit of this attempt: cut") == run.ends[0]
+    assert (30, "timeout", "timed out after 30s") == run.ends[0]
     assert 29 <= len(run.told(Progress))
 
 
@@ -258,7 +258,7 @@ async def test_without_sight_the_clock_is_on_the_wall_but_never_in_the_past(auto
     assert (end, "timeout") == run.ends[0][:2]
     (notice,) = run.told(Notice)
     assert notice.is_warning
-    assert "wall clock now: unknown service" in notice.message
+    assert "now use elapsed time: unknown service" in notice.message
 
 
 async def test_a_late_cut_on_the_wall_does_not_claim_its_limit_as_its_duration(autojump_clock):
@@ -274,7 +274,7 @@ async def test_a_late_cut_on_the_wall_does_not_claim_its_limit_as_its_duration(a
 
     await run.run(script)
 
-    assert (66, "timeout", "not done in 30s after its progress was last seen: cut") == run.ends[0]
+    assert (66, "timeout", "timed out 30s after progress reporting was lost") == run.ends[0]
 
 
 async def test_a_runtime_that_comes_back_is_looked_at_again(autojump_clock):
@@ -732,7 +732,7 @@ async def test_while_bytes_flow_one_question_is_asked_for_all_images(autojump_cl
 )
 def test_the_slowest_rate_that_is_never_cut(limit, layers, kibibytes):
     """Layers at once times 1 MiB, by the limit less 1 s; from a limit of 30 s on never above 60 KiB/s."""
-    assert kibibytes == round(slowest_rate(limit, layers=layers) / 1024, 2)
+    assert kibibytes == round(slowest_rate(limit, active=layers) / 1024, 2)
 
 
 def test_the_guide_has_the_rates_that_are_computed():
@@ -741,7 +741,7 @@ def test_the_guide_has_the_rates_that_are_computed():
     found = [(int(limit) * (60 if unit == "min" else 1), int(three), int(one)) for limit, unit, three, one in rows]
 
     computed = [
-        (limit, round(slowest_rate(limit) / 1024), round(slowest_rate(limit, layers=1) / 1024)) for limit, *_ in found
+        (limit, round(slowest_rate(limit) / 1024), round(slowest_rate(limit, active=1) / 1024)) for limit, *_ in found
     ]
     assert 6 == len(found)
     assert computed == found
@@ -753,7 +753,7 @@ def test_the_guide_has_the_rates_that_are_computed():
 )
 def test_layers_that_step_together_are_given_the_time_they_need(limit, layers, seconds):
     """1 MiB at 60 KiB/s takes 17.07 s for each layer, and 1 s the next look."""
-    assert seconds == round(patience(limit, layers=layers), 2)
+    assert seconds == round(stall_timeout(limit, active=layers), 2)
 
 
 def test_with_a_limit_as_short_as_a_look_no_rate_is_safe():
@@ -785,10 +785,10 @@ async def test_a_drip_at_the_slowest_rate_is_not_cut_and_one_below_it_is(autojum
         (30, None),
         (
             25,
-            "with 25s as the first limit of an attempt, a pull slower than 128.0 KiB/s may be taken for a stalled one",
+            "with an initial attempt timeout of 25s, pulls slower than 128.0 KiB/s may be mistaken for stalled",
         ),
-        (3, "with 3s as the first limit of an attempt, a pull slower than 1.5 MiB/s may be taken for a stalled one"),
-        (1, "with 1s as the first limit of an attempt, a pull of any rate may be taken for a stalled one"),
+        (3, "with an initial attempt timeout of 3s, pulls slower than 1.5 MiB/s may be mistaken for stalled"),
+        (1, "with an initial attempt timeout of 1s, pulls of any rate may be mistaken for stalled"),
     ],
 )
 async def test_a_limit_under_which_slow_pulls_look_stalled_is_mentioned_once(autojump_clock, limit, said):
@@ -797,7 +797,7 @@ async def test_a_limit_under_which_slow_pulls_look_stalled_is_mentioned_once(aut
 
     await run.run()
 
-    assert [said] * (said is not None) == [event.message.partition(":")[0] for event in run.told(Notice)]
+    assert [said] * (said is not None) == [event.message.partition(" (")[0] for event in run.told(Notice)]
     assert not any(event.is_warning for event in run.told(Notice))
 
 
@@ -806,8 +806,8 @@ async def test_a_limit_under_which_slow_pulls_look_stalled_is_mentioned_once(aut
     [
         (None, AttemptClockKind.AUTO, []),
         (None, AttemptClockKind.WALL, []),
-        (None, AttemptClockKind.PROGRESS, ["the progress of this runtime's pulls is not seen"]),
-        (FakeContainerdApi(), AttemptClockKind.PROGRESS, ["the progress of pulls without a lease is not seen"]),
+        (None, AttemptClockKind.PROGRESS, ["no progress reporting for pulls of this runtime"]),
+        (FakeContainerdApi(), AttemptClockKind.PROGRESS, ["no progress reporting for pulls without a lease"]),
     ],
 )
 async def test_where_nothing_is_seen_the_clock_is_on_the_wall(autojump_clock, containerd, kind, warnings):
@@ -844,9 +844,9 @@ async def test_a_limit_that_moves_on_does_not_go_along_with_the_call(autojump_cl
 
 async def test_before_anybody_looks_an_attempt_is_not_watched(autojump_clock):
     watch = ProgressWatch(FakeContainerdApi(), pytest.fail)
-    clock = AttemptClock(30, unpack_limit=600)
+    deadline = Deadline(30, unpack_timeout=600)
 
-    with clock.scope, watch.watching("a:1", "1", "lease", clock):
+    with deadline.scope, watch.watching("a:1", "1", "lease", deadline):
         assert trio.current_time() + 30 == trio.current_effective_deadline()
 
 
@@ -854,12 +854,12 @@ async def test_nothing_is_left_of_the_clock_of_an_attempt_that_has_ended(autojum
     async with trio.open_nursery() as nursery:
         watch = ProgressWatch(FakeContainerdApi(), lambda _event: None)
         await nursery.start(watch.run)
-        clock = AttemptClock(30, unpack_limit=600)
+        deadline = Deadline(30, unpack_timeout=600)
         tasks = []
-        with clock.scope, watch.watching("a:1", "1", "lease", clock):
-            tasks.append(len(watch._timekeepers.child_tasks))
+        with deadline.scope, watch.watching("a:1", "1", "lease", deadline):
+            tasks.append(len(watch._deadlines.child_tasks))
         await trio.testing.wait_all_tasks_blocked()
-        tasks.append(len(watch._timekeepers.child_tasks))
+        tasks.append(len(watch._deadlines.child_tasks))
         nursery.cancel_scope.cancel()
 
     assert [1, 0] == tasks
