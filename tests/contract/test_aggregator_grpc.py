@@ -13,6 +13,7 @@ import h2.events
 import pytest
 
 from nodeprefetch.aggregator.settings import Bounds
+from nodeprefetch.aggregator.web.grpc import largest_message
 from nodeprefetch.rpc.metrics import Result
 from tests.support.aggregator import on_any_port, running_aggregator
 
@@ -94,9 +95,10 @@ def test_thousands_of_small_messages_come_through(aggregator):
         (result(attempt_id=""), grpc.StatusCode.INVALID_ARGUMENT),
         (result(image=""), grpc.StatusCode.INVALID_ARGUMENT),
         (result(error="x" * 20_000), grpc.StatusCode.INVALID_ARGUMENT),
-        (result(error="x" * 100_001), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (result(image=5 * "x") + b"\x08\x07", grpc.StatusCode.INVALID_ARGUMENT),
+        (result(error="x" * largest_message(BOUNDS)), grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
-    ids=["no message", "empty", "without ID", "without image", "long text", "too large"],
+    ids=["no message", "empty", "without ID", "without image", "long text", "wrong type", "too large"],
 )
 def test_a_wrong_message_gets_its_status_and_stores_nothing(aggregator, message, expected):
     before = set(stored(aggregator))
@@ -207,7 +209,7 @@ def test_a_wrong_message_is_answered_while_the_client_still_sends(aggregator):
 
     trailers = call.trailers()
 
-    assert ("3", "a message is no Result: a message that ends within a number") == (
+    assert ("3", "invalid message: 2 bytes came that are no Result") == (
         trailers["grpc-status"],
         trailers["grpc-message"],
     )

@@ -94,7 +94,7 @@ def test_other_paths_are_not_found(aggregator, path):
     assert (404, "not_found") == (answer.status, json.loads(answer.body)["reason"])
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status"])
 def test_nothing_is_read_on_the_port_for_submission(aggregator, path):
     assert 404 == aggregator.ask("GET", path, port=aggregator.grpc_port).status
 
@@ -334,16 +334,6 @@ def test_a_status_that_is_known_is_not_sent_again(four):
     assert 200 == status(four, "?limit=5", if_none_match=tag)[0]
     submit(four, ended("d:1"))
     assert 200 == status(four, if_none_match=tag)[0]
-
-
-def test_the_document_of_the_interface_names_every_event(aggregator):
-    document = json.loads(aggregator.ask("GET", "/openapi.json").body)
-
-    assert "3.1.0" == document["openapi"]
-    assert {"/v1/events", "/v1/status"} == set(document["paths"])
-    assert {"Batch", "AttemptFinished", "ImageFinished", "RunStarted", "NodeLabelled"} <= set(
-        document["components"]["schemas"]
-    )
 
 
 # The live stream

@@ -15,7 +15,6 @@ from nodeprefetch.aggregator.server.asgi import App, address_of, drained, unambi
 from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.live import live
 from nodeprefetch.aggregator.web.metrics import metrics
-from nodeprefetch.aggregator.web.openapi import document
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.aggregator.web.status import status
 from nodeprefetch.aggregator.web.submit import submit
@@ -55,7 +54,6 @@ def make_app(service: Service, *, reading: bool) -> App:
             route("/v1/events", live, ["GET"], reads=True),
             route("/v1/status", status, ["GET"], reads=True),
             route("/metrics", metrics, _ANY, reads=True),
-            route("/openapi.json", document, ["GET"], reads=True),
         ]
 
     async def on_refusal(_: Request, error: Exception) -> Response:

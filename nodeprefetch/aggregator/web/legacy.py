@@ -8,8 +8,8 @@ import msgspec
 
 from nodeprefetch.aggregator.store.records import Submission
 from nodeprefetch.aggregator.turns import Turns
-from nodeprefetch.aggregator.web.result_message import OlderResult
 from nodeprefetch.events import AttemptFinished, Batch
+from nodeprefetch.rpc.metrics import Result
 
 _LARGEST = 2**63 - 1
 _PART = 24 << 10
@@ -34,7 +34,7 @@ _ESCAPES = (
 """What Go's encoding/json writes so, beside what every encoder must."""
 
 
-def submissions_of(results: Sequence[OlderResult]) -> list[Submission]:
+def submissions_of(results: Sequence[Result]) -> list[Submission]:
     """The results as attempts, one submission for each node they tell of."""
     by_node: dict[str, list[AttemptFinished]] = {}
     for result in results:
