@@ -97,7 +97,7 @@ def aggregator(
             assert process.stdout
             lines = [process.stdout.readline() for _ in range(2)]
             started = time.monotonic() - began
-            reading, submission = (line.strip().rpartition("//")[2].split(":") for line in lines)
+            reading, submission = (line.partition("//")[2].partition(" ")[0].split(":") for line in lines)
             yield Server(
                 process.pid, (reading[0], int(reading[1])), (submission[0], int(submission[1])), started, directory
             )

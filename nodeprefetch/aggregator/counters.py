@@ -1,52 +1,52 @@
-"""What the aggregator counts of itself, and the bytes it has in hand."""
+"""The aggregator's own counters, and the budget of bytes that requests and responses share."""
 
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nodeprefetch.aggregator.fair_share import FairShare
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.shares import Shares
 
 
 class Counters:
-    """Counters since the start of the process, for the exposition."""
+    """Counters since the start of the process, exposed as metrics."""
 
     def __init__(self) -> None:
         self.accepted: Counter[str] = Counter()
         """Events stored, by protocol: `http`, `grpc`."""
 
         self.duplicates: Counter[str] = Counter()
-        """Events that were known, by protocol."""
+        """Events that were stored before, by protocol."""
 
         self.requests: Counter[str] = Counter()
-        """Submissions answered with success, by protocol."""
+        """Successful submissions, by protocol."""
 
         self.refused: Counter[str] = Counter()
-        """Requests and connections refused, by reason."""
+        """Refused requests and connections, by reason."""
 
         self.broken_connections = 0
-        """Connections ended because what came over them was no protocol we know."""
+        """Connections closed after a protocol error."""
 
         self.connections = 0
-        """Open now."""
+        """Open connections."""
 
         self.closed_connections = 0
-        """Idle ones that were closed to make room."""
+        """Idle connections closed to make room for new ones."""
 
         self.stuck_answers = 0
-        """Answers ended because their clients did not take them in their time."""
+        """Responses aborted because the client did not read them in time."""
 
 
 class Budget:
-    """Bytes that all requests and answers together may hold, shared by remote addresses.
+    """Bytes that all requests and responses may hold together, divided among remote addresses by `FairShare`.
 
     Args:
         limit: bytes.
-        retry_after: seconds a client is asked to wait when they are used up.
+        retry_after: seconds a client should wait when the budget is used up.
     """
 
     def __init__(self, limit: int, retry_after: int) -> None:
-        self._shares = Shares(limit)
+        self._shares = FairShare(limit)
         self._retry_after = retry_after
 
     @property
@@ -56,27 +56,25 @@ class Budget:
 
     @contextmanager
     def reservation(self, address: str = "") -> Iterator["Reservation"]:
-        """What one request from that address holds; given back at the end."""
+        """Open a reservation for one request from an address; releases everything at the end."""
         reservation = Reservation(self, address)
         try:
             yield reservation
         finally:
-            reservation.give_back()
+            reservation.release()
 
     def take(self, size: int, address: str = "") -> None:
-        """Count so many bytes, for an address or for nobody.
+        """Take bytes for an address, or for nobody.
 
         Raises:
-            RefusedError: they would be too many.
+            RefusedError: the budget, or the address's share of it, is used up.
         """
         if not self._shares.take(address, size):
-            raise RefusedError(
-                429, "busy", "the aggregator has too much in hand at this moment", retry_after=self._retry_after
-            )
+            raise RefusedError(429, "busy", "the aggregator is overloaded, retry later", retry_after=self._retry_after)
 
-    def give_back(self, size: int, address: str = "") -> None:
-        """Count them no more."""
-        self._shares.give_back(address, size)
+    def release(self, size: int, address: str = "") -> None:
+        """Return bytes."""
+        self._shares.release(address, size)
 
 
 class Reservation:
@@ -88,16 +86,16 @@ class Reservation:
         self.held = 0
 
     def take(self, size: int) -> None:
-        """Hold so many more.
+        """Take more bytes.
 
         Raises:
-            RefusedError: all requests together, or those of its address, would hold too many.
+            RefusedError: the budget, or the address's share of it, is used up.
         """
         self._budget.take(size, self._address)
         self.held += size
 
-    def give_back(self, size: int | None = None) -> None:
-        """Hold so many less; None: nothing more."""
+    def release(self, size: int | None = None) -> None:
+        """Return bytes; None: all of them."""
         size = self.held if size is None else size
-        self._budget.give_back(size, self._address)
+        self._budget.release(size, self._address)
         self.held -= size

@@ -1,4 +1,4 @@
-"""Refusals: one error with a status for HTTP and one for gRPC; and JSON answers."""
+"""`RefusedError`, which has a status for HTTP and for gRPC; and JSON responses."""
 
 from typing import Any
 
@@ -23,13 +23,13 @@ _OF_HTTP = {
 
 
 class RefusedError(NodeprefetchError):
-    """A request is refused.
+    """Raised when a request is refused.
 
     Args:
-        status: of HTTP.
-        reason: a word of few, for programs and for the counter: `too_large`.
-        detail: a sentence for people.
-        retry_after: seconds to wait before the next try; None: the same request will be refused again.
+        status: the HTTP status.
+        reason: one of a few words, for programs and for the counter: `too_large`.
+        detail: the message for people.
+        retry_after: seconds to wait before retrying; None: the same request will be refused again.
     """
 
     def __init__(self, status: int, reason: str, detail: str, *, retry_after: int | None = None) -> None:
@@ -39,34 +39,34 @@ class RefusedError(NodeprefetchError):
         self.detail = detail
         self.retry_after = retry_after
 
-    def again(self) -> "RefusedError":
-        """The same for another request."""
+    def copy(self) -> "RefusedError":
+        """Return an equal error, to be raised for another request."""
         return RefusedError(self.status, self.reason, self.detail, retry_after=self.retry_after)
 
     @property
     def grpc_status(self) -> Status:
-        """The same for gRPC. UNAVAILABLE says that trying again helps, https://grpc.io/docs/guides/status-codes/."""
+        """The gRPC status. UNAVAILABLE means that retrying helps, https://grpc.io/docs/guides/status-codes/."""
         if self.reason in ("busy", "too_many_tokens"):
             return Status.UNAVAILABLE
         return _OF_HTTP.get(self.status, Status.UNKNOWN)
 
 
-_LAST = frozenset({"too_slow", "too_many_connections", "two_lengths"})
+_CLOSING = frozenset({"too_slow", "too_many_connections", "two_lengths"})
 """Reasons after which an HTTP/1.1 connection is closed."""
 
 
-def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Anything msgspec can write, as JSON."""
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return anything that msgspec can encode, as JSON."""
     return Response(msgspec.json.encode(content), status, headers, "application/json")
 
 
-def refusal_answer(error: RefusedError) -> Response:
-    """`{"reason": …, "error": …}`, with what the status asks for beside it."""
+def refusal_response(error: RefusedError) -> Response:
+    """Return `{"reason": …, "error": …}` with the headers that the status requires."""
     headers: dict[str, str] = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     if error.status == 401:  # noqa: PLR2004
         headers["www-authenticate"] = "Bearer"
-    if error.reason in _LAST:
+    if error.reason in _CLOSING:
         headers["connection"] = "close"
-    return json_answer({"reason": error.reason, "error": error.detail}, error.status, headers)
+    return json_response({"reason": error.reason, "error": error.detail}, error.status, headers)

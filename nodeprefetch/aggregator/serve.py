@@ -1,4 +1,4 @@
-"""`aggregate`: opens the database and the ports, serves until stopped, and ends in order."""
+"""Opens the database and the ports of `aggregate`, serves until stopped, and shuts down in order."""
 
 import logging
 import ssl
@@ -14,14 +14,14 @@ from nodeprefetch.aggregator.server.tls import open_tls, renew
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.store.retention import keep_in_bounds
 from nodeprefetch.aggregator.store.schema import open_database
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.errors import Problems
 
 _log = logging.getLogger("nodeprefetch.aggregator")
 _GRACE = 5.0
-"""Seconds for requests under way, once stopped."""
+"""Seconds for pending requests to finish after a stop."""
 
 
 async def serve(
@@ -34,18 +34,19 @@ async def serve(
     """Serve until stopped.
 
     Args:
-        settings: how.
-        log: takes lines for people: first, once connections are accepted, one for each port with its real
-            number, `reading and submission on http://127.0.0.1:8080`, `submission on http://127.0.0.1:8443`.
-        stop: set, or gives a signal's number, when it is time to end.
+        settings: how to serve.
+        log: logs a line: first, once connections are accepted, one for each port with its actual number,
+            `listening on http://127.0.0.1:8080 (queries and submissions)`,
+            `listening on http://127.0.0.1:8443 (submissions)`.
+        stop: set, or yields a signal's number, when it is time to stop.
         reviewer: asks the API server about tokens; for `--auth kubernetes`.
 
     Returns:
         the signal's number, or None.
 
     Raises:
-        UsageError: the settings cannot be served: a port, a directory, a certificate, a token.
-        DamagedDatabaseError: the database was found to be damaged, and is set aside. In an exception group.
+        UsageError: a port, directory, certificate or token file of the settings cannot be used.
+        DamagedDatabaseError: the database is damaged, and was set aside. In an exception group.
     """
     problems = Problems()
     with ExitStack() as stack:
@@ -55,7 +56,7 @@ async def serve(
         with problems.collected():
             tls = open_tls(settings)
         with problems.collected():
-            reading_socket = stack.enter_context(listen(settings.bind, settings.http_port, settings.bounds))
+            query_socket = stack.enter_context(listen(settings.bind, settings.http_port, settings.bounds))
         with problems.collected():
             submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
         problems.raise_if_any()
@@ -65,18 +66,18 @@ async def serve(
         )
         server = Server(settings.bounds, service.counters, tls)
         async with trio.open_nursery() as housekeeping:
-            housekeeping.start_soon(service.ingest.run)
+            housekeeping.start_soon(service.writer.run)
             housekeeping.start_soon(keep_in_bounds, service.store, settings)
             if tls is not None:
                 housekeeping.start_soon(renew, tls, settings, log)
             async with trio.open_nursery() as serving:
-                serving.start_soon(server.serve, reading_socket, make_app(service, reading=True))
-                serving.start_soon(server.serve, submission_socket, make_app(service, reading=False))
+                serving.start_soon(server.serve, query_socket, make_app(service, with_queries=True))
+                serving.start_soon(server.serve, submission_socket, make_app(service, with_queries=False))
                 scheme = "http" if tls is None else "https"
-                log(f"reading and submission on {_url(scheme, reading_socket.getsockname())}")
-                log(f"submission on {_url(scheme, submission_socket.getsockname())}")
+                log(f"listening on {_url(scheme, query_socket.getsockname())} (queries and submissions)")
+                log(f"listening on {_url(scheme, submission_socket.getsockname())} (submissions)")
                 number = await _stopped(stop)
-                service.ingest.stop()
+                service.writer.stop()
                 await server.stop()
                 serving.cancel_scope.deadline = trio.current_time() + _GRACE
             housekeeping.cancel_scope.cancel()

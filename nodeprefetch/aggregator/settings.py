@@ -1,4 +1,4 @@
-"""How the aggregator was told to serve, and its bounds: frozen, and light enough to be loaded for `--help`."""
+"""The aggregator's settings and bounds. Imports little, because `--help` loads it."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,134 +6,134 @@ from pathlib import Path
 
 
 class AuthMode(StrEnum):
-    """How a submitter proves who it is."""
+    """How submitters authenticate."""
 
     NONE = "none"
-    """It need not: the network decides who can come."""
+    """Not at all: restrict access by network policies."""
 
     TOKEN_FILE = "token-file"  # noqa: S105 - the name of a mode
-    """It knows a secret that lies in a file here too."""
+    """With a shared token, which the aggregator reads from a file."""
 
     KUBERNETES = "kubernetes"
-    """It has a token of a service account, which the API server is asked about (TokenReview)."""
+    """With a service account token, which the API server reviews (TokenReview)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """How much the aggregator lets itself be given. Beyond each there is an answer and a counter, never more memory."""
+    """The limits of what the aggregator accepts. Beyond each it refuses and counts; it never takes more memory."""
 
     body: int = 4 << 20
-    """Bytes of one request's body as it comes, and of one gRPC message. 413, RESOURCE_EXHAUSTED."""
+    """Bytes of one request body as received, and of one gRPC message. 413, RESOURCE_EXHAUSTED."""
 
     decompressed: int = 16 << 20
     """Bytes of one body after decompression. 413."""
 
     in_flight: int = 64 << 20
-    """Bytes of all bodies that are being received or stored at one moment. 429, UNAVAILABLE."""
+    """Bytes of all bodies being received or stored at the same time. 429, UNAVAILABLE."""
 
     events: int = 10_000
-    """Events in one request, and results of one gRPC call that are stored as one. 413."""
+    """Events in one request, and results of a gRPC call stored in one transaction. 413."""
 
     name: int = 512
-    """Bytes of the name of a node or instance, of a run's ID and version; characters of other IDs, of a class. 400."""
+    """Bytes of a node or instance name, a run ID, a version; characters of other IDs and of error classes. 400."""
 
     image: int = 1024
-    """Bytes of an image's name. 400."""
+    """Bytes of an image name. 400."""
 
     text: int = 16 << 10
-    """Characters of an error or another text. 400."""
+    """Characters of an error or other text. 400."""
 
     nodes: int = 10_000
-    """Nodes known at one moment; retention forgets those that say nothing more. 429, RESOURCE_EXHAUSTED."""
+    """Known nodes; retention removes those that no longer report. 429, RESOURCE_EXHAUSTED."""
 
     images: int = 10_000
-    """Names of images known at one moment. 429, RESOURCE_EXHAUSTED."""
+    """Known image names. 429, RESOURCE_EXHAUSTED."""
 
     instances: int = 100
-    """Installations known at one moment. 429, RESOURCE_EXHAUSTED."""
+    """Known installations. 429, RESOURCE_EXHAUSTED."""
 
     runs: int = 200_000
-    """Runs known at one moment. 429, RESOURCE_EXHAUSTED."""
+    """Known runs. 429, RESOURCE_EXHAUSTED."""
 
     batches: int = 100
     """Batches in one request. 413."""
 
     states: int = 500_000
-    """Images on nodes (instance, node and image) whose state is kept. 429, RESOURCE_EXHAUSTED."""
+    """States kept, one for each image on each node and instance. 429, RESOURCE_EXHAUSTED."""
 
     connections: int = 2_000
-    """Open connections on all ports. For the next one that has been idle longest is closed; where none is, 429."""
+    """Open connections on all ports. A new one replaces the one idle longest; if none is idle, 429."""
 
     streams: int = 10
-    """Requests at once on one HTTP/2 connection. REFUSED_STREAM."""
+    """Concurrent requests on one HTTP/2 connection. REFUSED_STREAM."""
 
     readers: int = 100
-    """Readers of the live stream at one moment. 429."""
+    """Concurrent readers of the live stream. 429."""
 
     body_time: float = 30.0
-    """Seconds for a whole body to come in. 408, DEADLINE_EXCEEDED."""
+    """Seconds to receive a whole body. 408, DEADLINE_EXCEEDED."""
 
     idle_time: float = 75.0
-    """Seconds that a connection may stay open without a request, or with half a request's head; then it is closed."""
+    """Seconds that a connection stays open without a request, or with an incomplete request head."""
 
     stuck_time: float = 30.0
-    """Seconds for a client to take a part of an answer; then the HTTP/2 stream is reset, the connection closed."""
+    """Seconds for a client to read a part of a response; then the HTTP/2 stream is reset, or the connection closed."""
 
     backlog: int = 16 << 20
-    """Bytes of events kept for readers of the live stream that come back."""
+    """Bytes of events kept for readers of the live stream that reconnect."""
 
     retry_after: int = 5
-    """Seconds that a 429 or 503 asks a client to wait."""
+    """Seconds in the Retry-After header of 429 and 503."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AggregatorSettings:
-    """How `aggregate` serves."""
+    """The settings of `aggregate`."""
 
     bind: str = "0.0.0.0"  # noqa: S104 - in a pod that is the pod's address
-    """The address to listen on; IPv6 without brackets."""
+    """Address to listen on; IPv6 without brackets."""
 
     http_port: int = 8080
-    """For reading and for submission; 0: any free one."""
+    """For queries and submissions; 0 picks a free port."""
 
     grpc_port: int = 8443
-    """For submission alone, our stream and gRPC; 0: any free one."""
+    """For submissions only, by HTTP and gRPC; 0 picks a free port."""
 
     data_dir: Path | None = None
-    """Where the database lies; None: in memory, and gone with the process."""
+    """Directory of the database; None: in memory, lost when the process ends."""
 
     retention: float = 24 * 3600
-    """Seconds after its arrival until something is forgotten."""
+    """Seconds to keep everything after its arrival."""
 
     max_results: int | None = None
-    """How many attempts are kept, the newest; None: 1,000,000 with `data_dir`, 100,000 without."""
+    """Maximum number of attempts kept, the newest; None: 1,000,000 with `data_dir`, 100,000 without."""
 
     tls_cert_file: Path | None = None
-    """Certificate chain, PEM; read again when it changes. Both ports then speak TLS."""
+    """Certificate chain, PEM; read again when it changes. Enables TLS on both ports."""
 
     tls_key_file: Path | None = None
-    """Its private key, PEM."""
+    """Private key of the certificate, PEM."""
 
     auth: AuthMode = AuthMode.NONE
-    """What submission needs."""
+    """Authentication for submissions."""
 
     auth_token_file: Path | None = None
-    """For `token-file`: the token, blanks around it ignored; read again when it changes."""
+    """For `token-file`: the token, surrounding whitespace ignored; read again when it changes."""
 
     auth_audience: str = "nodeprefetch"
-    """For `kubernetes`: whom the token must be meant for."""
+    """For `kubernetes`: required token audience."""
 
     auth_service_account: str = ""
-    """For `kubernetes`: `namespace:name` of the one that may submit; empty: any that the API server knows."""
+    """For `kubernetes`: `namespace:name` of the only service account allowed; empty: any valid token."""
 
     auth_read: bool = False
-    """Reading needs what submission needs. Health checks never do."""
+    """Require authentication for queries too, except for health checks."""
 
     debug: bool = False
-    """Tell of each submission."""
+    """Log each submission."""
 
     bounds: Bounds = field(default_factory=Bounds)
-    """What is too much."""
+    """The limits of what is accepted."""
 
     @property
     def results_kept(self) -> int:

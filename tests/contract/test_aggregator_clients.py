@@ -12,7 +12,7 @@ import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 
-from nodeprefetch.aggregator.server.asgi import REQUEST
+from nodeprefetch.aggregator.server.middleware import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of

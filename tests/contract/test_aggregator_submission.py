@@ -9,7 +9,7 @@ import threading
 import msgspec
 import pytest
 
-from nodeprefetch.aggregator.server.asgi import REQUEST
+from nodeprefetch.aggregator.server.middleware import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended

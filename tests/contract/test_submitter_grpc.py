@@ -16,7 +16,7 @@ from nodeprefetch.events import (
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.submitter import Submitter
 from tests.support.fake_aggregator import FakeAggregator
-from tests.support.older_aggregator import OlderAggregator
+from tests.support.legacy_aggregator import LegacyAggregator
 from tests.support.reporting import reporting, until
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
@@ -40,7 +40,7 @@ RUN = [
 
 @pytest.fixture
 def older(tmp_path):
-    with OlderAggregator(tmp_path) as running:
+    with LegacyAggregator(tmp_path) as running:
         yield running
 
 

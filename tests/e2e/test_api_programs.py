@@ -199,10 +199,10 @@ def test_a_pods_token_submits_results_of_its_node(
 @pytest.mark.parametrize(
     ("whose", "said"),
     [
-        ("another node's", "this token may report for node"),
+        ("another node's", "this token may only report for node"),
         ("another account's", "may not use this aggregator"),
-        ("for the API server", "meant for another audience"),
-        ("of a pod that is gone", "does not know this token"),
+        ("for the API server", "unknown or wrong audience"),
+        ("of a pod that is gone", "token rejected by the API server"),
     ],
 )
 def test_no_other_token_does(  # noqa: PLR0917 - pytest gives them by name

@@ -70,10 +70,10 @@ def test_the_service_account_may_report(
     "refusal",
     [
         ("of.other.account", " 403: ", f"{OTHERS} may not use this aggregator"),
-        ("of.web.elsewhere", " 403: ", "this token may report for node node-8 alone"),
-        ("for.the.api", " 401: ", "meant for another audience"),
-        ("of.no.body", " 401: ", "does not know this token"),
-        ("", " 401: ", "needs a bearer token"),
+        ("of.web.elsewhere", " 403: ", "this token may only report for node node-8"),
+        ("for.the.api", " 401: ", "unknown or wrong audience"),
+        ("of.no.body", " 401: ", "token rejected by the API server"),
+        ("", " 401: ", "missing bearer token"),
     ],
     ids=lambda refusal: refusal[0] or "none",
 )

@@ -34,7 +34,7 @@ def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         while lines.count(b" on http") < 2 or not lines.endswith(b"\n"):
             lines += os.read(process.stdout.fileno(), 1)
         try:
-            yield process, int(lines.split(b"reading and submission on ")[1].split(b"\n")[0].rpartition(b":")[2])
+            yield process, int(lines.partition(b" (queries and submissions)")[0].rpartition(b":")[2])
         finally:
             process.kill()
 
@@ -82,7 +82,7 @@ def test_a_file_that_is_damaged_while_it_is_used_ends_the_process_and_a_new_one_
 
     assert (503, b'{"reason":"not_readable"') == (answer[0], answer[1][:24])
     assert (1, b"") == (process.returncode, errors)
-    assert b"; kept as results.sqlite3.damaged, a new start begins a new one\n" in out
+    assert b" (kept as results.sqlite3.damaged; restart to create a new one)\n" in out
     with started(f"--data-dir={tmp_path}") as (_, port):
         assert (200, b"[]") == read(port, "/metrics")
         assert [200] == submit(port, 1)

@@ -22,7 +22,7 @@ from tests.integration.reported import (
 )
 from tests.support.aggregator_program import AggregatorProgram
 from tests.support.containerd import Containerd
-from tests.support.older_aggregator import OlderAggregator
+from tests.support.legacy_aggregator import LegacyAggregator
 
 pytestmark = pytest.mark.containerd
 
@@ -188,7 +188,7 @@ def test_the_older_aggregator_hears_every_attempt(
     outcomes = listed(fake_registry, "older")
     assert 0 == run_fetch(containerd, next(iter(outcomes))).code
 
-    with OlderAggregator(tmp_path) as older:
+    with LegacyAggregator(tmp_path) as older:
         ended = run_fetch(containerd, *outcomes, how=HOW, metrics_endpoint=older.endpoint)
         results = older.results()
 
@@ -205,7 +205,7 @@ def test_a_run_that_is_cut_reaches_the_older_aggregator(
     stuck = fake_registry.add("older-cut/stuck:1", make_image(seed="older cut"))
     fake_registry.fail("layer", Fault.stall(), forever=True)
 
-    with OlderAggregator(tmp_path) as older:
+    with LegacyAggregator(tmp_path) as older:
         ended = run_fetch(containerd, stuck, how=HOW, metrics_endpoint=older.endpoint, overall_timeout="1s")
         results = older.results()
 

@@ -132,7 +132,7 @@ def aggregator_process(data_dir: Path, log: Path, *, port: int = 0) -> Iterator[
 def _port(line: str | BaseException) -> int:
     if isinstance(line, BaseException):
         raise line
-    return int(line.rpartition(":")[2])
+    return int(line.partition(" (")[0].rpartition(":")[2])
 
 
 def on_any_port(**given: Any) -> AggregatorSettings:

@@ -60,7 +60,7 @@ class AggregatorProgram:
             {"PYTHONUNBUFFERED": "1", **ours},
         )
         self._daemon.wait_until(lambda: len(self._addresses()) == _PORTS)
-        self.http_port, self.grpc_port = (int(line.rpartition(":")[2]) for line in self._addresses())
+        self.http_port, self.grpc_port = (int(line.partition(" (")[0].rpartition(":")[2]) for line in self._addresses())
 
     def kill(self) -> None:
         """End it by SIGKILL."""

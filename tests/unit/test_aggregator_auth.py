@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from nodeprefetch.aggregator.access.auth import Anyone, SharedToken, make_authenticator
-from nodeprefetch.aggregator.access.callers import Caller
+from nodeprefetch.aggregator.access.caller import Caller
 from nodeprefetch.aggregator.access.token_reviews import ServiceAccounts
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
@@ -66,7 +66,7 @@ class Accounts:
         return len(self.reviewer.asked)
 
     async def caller(self, name, address="10.0.0.1"):
-        return await self.authenticator.caller(bearer(name), address)
+        return await self.authenticator.authenticate(bearer(name), address)
 
     async def refused(self, name, address="10.0.0.1"):
         return await refused(self.authenticator, bearer(name), address)
@@ -85,7 +85,7 @@ def accounts(**known):
 
 async def refused(authenticator, authorization, address="10.0.0.1"):
     with pytest.raises(RefusedError) as caught:
-        await authenticator.caller(authorization, address)
+        await authenticator.authenticate(authorization, address)
     return caught.value.status, caught.value.reason
 
 
@@ -98,11 +98,11 @@ async def test_a_token_of_the_account_is_let_in(autojump_clock):
 
 async def test_a_token_bound_to_a_node_reports_for_that_node_alone(autojump_clock):
     tried = accounts(good=FakeReview(node_name="node-1"))
-    caller = await tried.authenticator.caller(f"bearer  {jwt('good')}", "")
+    caller = await tried.authenticator.authenticate(f"bearer  {jwt('good')}", "")
 
-    caller.may_report_for("node-1")
-    with pytest.raises(RefusedError, match="node node-1 alone") as caught:
-        caller.may_report_for("node-2")
+    caller.check_node("node-1")
+    with pytest.raises(RefusedError, match="may only report for node node-1") as caught:
+        caller.check_node("node-2")
 
     assert (403, "wrong_node") == (caught.value.status, caught.value.reason)
 
@@ -311,7 +311,7 @@ async def test_an_api_server_that_was_lost_and_came_back_is_in_the_log_once_each
 
     assert ([(503, "no_review")] * 3, [Caller(), Caller()]) == (away, back)
     assert [
-        "the API server cannot review tokens: connection refused (new submitters are answered 503 until it can)",
+        "the API server cannot review tokens: connection refused (new submitters get status 503 until it can)",
         "the API server reviews tokens again",
     ] == tried.said
 
@@ -329,7 +329,7 @@ async def test_no_token_is_kept_in_memory(autojump_clock):
     await tried.caller("good")
     await tried.refused("bad")
 
-    kept = repr([vars(tried.authenticator)[name] for name in ("_good", "_bad", "_questions")])
+    kept = repr([vars(tried.authenticator)[name] for name in ("_accepted", "_rejected", "_pending")])
     assert "good" not in kept
     assert "c2ln" not in kept
 
@@ -338,10 +338,10 @@ async def test_a_token_file_is_read_again_when_it_changes(tmp_path):
     path = tmp_path / "token"
     path.write_text(" first\n")
     authenticator = SharedToken(TokenFile(path))
-    before = await authenticator.caller("Bearer first", "")
+    before = await authenticator.authenticate("Bearer first", "")
     path.write_text("second-one")
 
-    assert (Caller(), Caller()) == (before, await authenticator.caller("Bearer second-one", ""))
+    assert (Caller(), Caller()) == (before, await authenticator.authenticate("Bearer second-one", ""))
     assert (401, "unauthorized") == await refused(authenticator, "Bearer first")
 
 
@@ -365,7 +365,7 @@ async def test_while_a_token_file_is_replaced_the_token_of_before_holds(tmp_path
     authenticator = SharedToken(TokenFile(path))
     replace(path)
 
-    assert Caller() == await authenticator.caller("Bearer first", "")
+    assert Caller() == await authenticator.authenticate("Bearer first", "")
     assert (401, "unauthorized") == await refused(authenticator, "Bearer ")
 
 
@@ -374,13 +374,13 @@ def test_what_a_mode_needs_is_asked_for(tmp_path):
     (tmp_path / "text").write_text("two words")
     os.mkfifo(tmp_path / "fifo")
     for settings, text in (
-        (AggregatorSettings(auth=AuthMode.TOKEN_FILE), "needs --auth-token-file"),
+        (AggregatorSettings(auth=AuthMode.TOKEN_FILE), "requires --auth-token-file"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "none"), "cannot read token file"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "empty"), "is empty"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "text"), "not contain a valid bearer"),
         (AggregatorSettings(auth=AuthMode.TOKEN_FILE, auth_token_file=tmp_path / "fifo"), "not a regular file"),
-        (AggregatorSettings(auth=AuthMode.KUBERNETES), "needs an API server"),
-        (AggregatorSettings(auth_read=True), "--auth-read needs --auth token-file or --auth kubernetes"),
+        (AggregatorSettings(auth=AuthMode.KUBERNETES), "requires access to the Kubernetes API"),
+        (AggregatorSettings(auth_read=True), "--auth-read requires --auth token-file or --auth kubernetes"),
     ):
         with pytest.raises(UsageError, match=text):
             make_authenticator(settings, None, str)

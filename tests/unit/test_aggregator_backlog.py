@@ -8,9 +8,9 @@ from nodeprefetch.aggregator.access.auth import Anyone
 from nodeprefetch.aggregator.counters import Budget
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
-from nodeprefetch.aggregator.store.backlog import PART, Text, Texts, rows_of
+from nodeprefetch.aggregator.store.backlog import PART, RenderedRow, RenderedRows, rows_of
 from nodeprefetch.aggregator.store.schema import open_database
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Batch, RetryPlanned
@@ -38,7 +38,7 @@ def stored(database, *bodies):
 
 def test_a_small_body_of_many_events_becomes_rows_of_a_bounded_text():
     """2,500 events with 2 KiB of names each are 5 MiB of text; no row of it is larger than a part or two."""
-    texts = [Text(number, body) for number, body in enumerate(rows(2500), 1)]
+    texts = [RenderedRow(number, body) for number, body in enumerate(rows(2500), 1)]
 
     assert 2500 * 4 * 512 < sum(map(len, texts))
     assert max(map(len, texts)) < 2 * PART
@@ -52,7 +52,7 @@ def test_rows_together_are_all_events_in_their_order():
 
 def test_a_large_event_is_sent_in_parts():
     (body,) = rows_of(batch_of(), [begun(*(f"{number:>1000}" for number in range(1000)))])
-    parts = list(Text(1, body).after(-1))
+    parts = list(RenderedRow(1, body).after(-1))
 
     assert 1000 * 1000 < sum(map(len, parts))
     assert [PART] * (len(parts) - 1) == [len(part) for part in parts[:-1]]
@@ -62,39 +62,39 @@ def test_an_event_larger_than_any_body_is_a_gap():
     rows = rows_of(batch_of(), [begun(*(f"{number:>1000}" for number in range(5000)))])
 
     assert [b""] == rows
-    assert [b'id: 7-0\nevent: gap\ndata: {"missed":true}\n\n'] == list(Text(7, b"").after(-1))
+    assert [b'id: 7-0\nevent: gap\ndata: {"missed":true}\n\n'] == list(RenderedRow(7, b"").after(-1))
 
 
 def test_readers_of_one_row_share_its_text_and_it_counts_once(database):
     stored(database, *rows_of(batch_of(), [attempt()]))
     budget = Budget(1000, 5)
-    texts = Texts(database, budget)
+    texts = RenderedRows(database, budget)
 
-    first, second = texts.hold_next(0), texts.hold_next(0)
+    first, second = texts.acquire_next(0), texts.acquire_next(0)
 
     assert first is second
     assert next(first.after(-1)) is next(second.after(-1))
     assert len(first) == budget.used
-    texts.let_go(first)
+    texts.release(first)
     assert len(second) == budget.used
-    texts.let_go(second)
+    texts.release(second)
     assert 0 == budget.used
 
 
 def test_a_text_that_there_is_no_room_for_is_not_held(database):
     stored(database, *rows_of(batch_of(), [attempt()]))
     budget = Budget(100, 5)
-    texts = Texts(database, budget)
+    texts = RenderedRows(database, budget)
 
     with pytest.raises(RefusedError) as caught:
-        texts.hold_next(0)
+        texts.acquire_next(0)
 
     assert ("busy", 0) == (caught.value.reason, budget.used)
 
 
 def test_what_follows_an_event_of_a_row_is_the_rest_of_it():
     (body,) = rows_of(batch_of(), [attempt("a:1"), attempt("b:1"), attempt("c:1")])
-    text = Text(3, body)
+    text = RenderedRow(3, body)
 
     assert [b"".join(text.after(place)).count(b"\n\n") for place in (-1, 0, 1, 2, 3)] == [3, 2, 1, 0, 0]
     assert next(text.after(1)).startswith(b"id: 3-2\n")
@@ -104,7 +104,7 @@ async def test_readers_that_come_at_once_have_the_same_bound(database, autojump_
     """Each is counted where it is checked, not once it has been sent its first byte."""
     settings = AggregatorSettings(bounds=Bounds(readers=2))
     service = make_service(settings, Store(database, settings.bounds), Anyone(), lambda _: None)
-    app = make_app(service, reading=True)
+    app = make_app(service, with_queries=True)
     scope = {
         "type": "http",
         "method": "GET",

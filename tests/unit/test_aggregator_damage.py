@@ -13,7 +13,7 @@ from nodeprefetch.aggregator.store.damage import DamagedDatabaseError
 from nodeprefetch.aggregator.store.records import Submission
 from nodeprefetch.aggregator.store.retention import keep_in_bounds
 from nodeprefetch.aggregator.store.schema import FILE, open_database
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web import legacy
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
@@ -82,7 +82,7 @@ async def test_whichever_page_is_damaged_everything_is_answered_after_the_start(
             garble(directory / FILE, page * PAGE + begin, size)
             said = []
             with open_database(directory, said.append) as database:
-                app = make_app(service_of(directory, database), reading=True)
+                app = make_app(service_of(directory, database), with_queries=True)
                 bad += [(page, begin, path) for path, accept in READINGS if (await ask(app, path, accept))[0] != 200]
             aside += len(said)
             assert bool(said) == (directory / f"{FILE}.damaged").exists()
@@ -100,8 +100,8 @@ async def test_a_damaged_file_is_kept_and_a_new_one_begun(tmp_path):
         assert 0 == Store(database, Bounds()).records.attempts
 
     (line,) = said
-    assert line.startswith(f"the database {tmp_path / FILE} is damaged: ")
-    assert line.endswith(f"; kept as {FILE}.damaged, beginning a new one")
+    assert line.startswith(f"database {tmp_path / FILE} is damaged: ")
+    assert line.endswith(f" (kept as {FILE}.damaged; creating a new one)")
     assert damaged == (tmp_path / f"{FILE}.damaged").read_bytes()
 
 
@@ -119,13 +119,13 @@ async def test_damage_that_a_reading_meets_ends_the_aggregator_and_the_file_is_s
     with open_database(tmp_path) as database:
         fill(Store(database, Bounds()))
         service = service_of(tmp_path, database, said.append)
-        app = make_app(service, reading=True)
+        app = make_app(service, with_queries=True)
         damage_under(database, tmp_path / FILE)
 
         answers = [await ask(app, path, accept) for path, accept in (*READINGS, READINGS[0])]
         assert {503} == {status for status, _ in answers}
         assert {b"malformed" in body for _, body in answers} == {True}
-        with pytest.raises(DamagedDatabaseError, match=r"is damaged: .*; kept as .*a new start begins a new one"):
+        with pytest.raises(DamagedDatabaseError, match=r"is damaged: .* \(kept as .*; restart to create a new one\)"):
             await keep_in_bounds(service.store, service.settings)
 
     assert 1 == len(said)
@@ -138,7 +138,7 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
     with open_database(tmp_path) as database:
         fill(Store(database, Bounds()))
         service = service_of(tmp_path, database, said.append)
-        app = make_app(service, reading=True)
+        app = make_app(service, with_queries=True)
         service.store.fail_reading(sqlite3.OperationalError("disk I/O error"))
         service.store.fail_reading(sqlite3.OperationalError("disk I/O error"))
         before = await ask(app, "/readyz", "*/*")
@@ -152,10 +152,10 @@ async def test_a_reading_that_fails_for_a_while_is_told_once_and_so_is_its_end(t
         after = await ask(app, "/readyz", "*/*")
 
     assert [503, 503, 200] == [status for status, _ in (before, still, after)]
-    assert b'{"reason":"not_readable","error":"the results could not be read: disk I/O error"}' == before[1]
+    assert b'{"reason":"not_readable","error":"could not read results: disk I/O error"}' == before[1]
     assert [
-        "the results could not be read: disk I/O error; not ready until the database can be read again",
-        "the database can be read again",
+        "could not read results: disk I/O error (not ready until the database can be read again)",
+        "database can be read again",
     ] == said
 
 
@@ -175,7 +175,7 @@ async def test_an_answer_whose_rest_cannot_be_read_is_cut_so_that_it_is_no_whole
             database.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
 
         scope = {"type": "http", "method": "GET", "path": "/metrics", "query_string": b"", "http_version": "1.1"}
-        await make_app(service, reading=True)({**scope, "headers": []}, receive, send)
+        await make_app(service, with_queries=True)({**scope, "headers": []}, receive, send)
         database.set_authorizer(None)
 
     assert False not in ends
@@ -189,9 +189,9 @@ async def test_a_reader_of_the_live_stream_is_let_go_when_it_cannot_be_read(tmp_
         service = service_of(tmp_path, database)
         if fails:
             database.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
-        service.ingest.stop()
+        service.writer.stop()
 
-        answer = await ask(make_app(service, reading=True), "/v1/events", "*/*")
+        answer = await ask(make_app(service, with_queries=True), "/v1/events", "*/*")
         database.set_authorizer(None)
 
     assert (200, b"retry: 2000\n\n") == answer

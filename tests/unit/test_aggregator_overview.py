@@ -15,7 +15,7 @@ from nodeprefetch.aggregator.store.records import Submission
 from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import open_database
 from nodeprefetch.aggregator.store.slices import WITHIN
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web import status
 from nodeprefetch.aggregator.web.exposition import exposition
 from nodeprefetch.aggregator.web.service import make_service

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nodeprefetch.aggregator.store.states import ImageState, changed, of_older_tool, waiting
+from nodeprefetch.aggregator.store.states import ImageState, changed, legacy_state, waiting
 from nodeprefetch.events import AttemptStarted, Outcome
 from tests.support.batches import attempt, ended
 
@@ -81,13 +81,13 @@ def test_a_newer_run_begins_anew_whatever_its_clock_says():
 
 def test_a_result_of_the_older_tool_is_an_end():
     assert ["failed", "succeeded"] == [
-        of_older_tool(None, attempt(error="x")).state,
-        of_older_tool(state(since=99.0), attempt()).state,
+        legacy_state(None, attempt(error="x")).state,
+        legacy_state(state(since=99.0), attempt()).state,
     ]
 
 
 def test_an_earlier_result_of_the_older_tool_changes_nothing():
-    assert of_older_tool(state(since=101.0), attempt(at=100.0)) is None
+    assert legacy_state(state(since=101.0), attempt(at=100.0)) is None
 
 
 def test_states_are_final_as_outcomes_are():

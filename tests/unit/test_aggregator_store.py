@@ -10,7 +10,7 @@ from nodeprefetch.aggregator.store.overview import Overviews
 from nodeprefetch.aggregator.store.records import Receipt, Submission
 from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import FILE, open_database
-from nodeprefetch.aggregator.store.writer import Store, StoreError
+from nodeprefetch.aggregator.store.store import Store, StoreError
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Notice, Outcome, RunEnd, RunFinished
 from tests.support.batches import attempt, batch_of, begun, ended
@@ -72,9 +72,9 @@ def test_a_node_cannot_speak_for_the_run_of_another(database):
 
 def test_a_result_of_the_older_tool_replaces_the_one_with_its_id(database):
     store = Store(database, Bounds())
-    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), older=True)
+    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), legacy=True)
 
-    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id=""), older=True)
+    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id=""), legacy=True)
 
     assert Receipt(accepted=0, duplicates=1) == answer
     assert [("b:1", "node-1")] == rows(
@@ -85,9 +85,9 @@ def test_a_result_of_the_older_tool_replaces_the_one_with_its_id(database):
 
 def test_a_node_replaces_no_result_of_another(database):
     store = Store(database, Bounds())
-    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), older=True)
+    one(store, batch_of(attempt("a:1", attempt_id="x"), run_id=""), legacy=True)
 
-    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id="", node="node-2"), older=True)
+    answer = one(store, batch_of(attempt("b:1", attempt_id="x"), run_id="", node="node-2"), legacy=True)
 
     assert Receipt(accepted=1, duplicates=0) == answer
     assert [("a:1", "node-1"), ("b:1", "node-2")] == rows(
@@ -215,7 +215,7 @@ def test_a_database_that_cannot_be_written_is_told_and_recovers(tmp_path):
     with open_database(tmp_path) as database:
         store = Store(database, Bounds())
         database.execute("PRAGMA query_only = 1")
-        with pytest.raises(StoreError, match="could not be stored"):
+        with pytest.raises(StoreError, match="could not store results"):
             one(store, batch_of(attempt()))
         unhealthy = store.is_healthy
         database.execute("PRAGMA query_only = 0")
@@ -239,7 +239,7 @@ def test_everything_is_there_again_after_a_restart(tmp_path):
 def test_two_processes_do_not_share_a_directory(tmp_path):
     with (
         open_database(tmp_path),
-        pytest.raises(UsageError, match="used by another aggregator"),
+        pytest.raises(UsageError, match="another aggregator uses it"),
         open_database(tmp_path),
     ):
         pass
@@ -248,7 +248,7 @@ def test_two_processes_do_not_share_a_directory(tmp_path):
 def test_a_directory_that_cannot_be_made_is_wrong_usage(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(UsageError, match="cannot be used: File exists"), open_database(tmp_path / "file"):
+    with pytest.raises(UsageError, match="/file: File exists"), open_database(tmp_path / "file"):
         pass
 
 
@@ -264,7 +264,7 @@ def test_a_database_of_another_version_is_wrong_usage(tmp_path):
     other.execute("PRAGMA user_version = 99")
     other.close()
 
-    with pytest.raises(UsageError, match="is of version 99"), open_database(tmp_path):
+    with pytest.raises(UsageError, match="it has version 99"), open_database(tmp_path):
         pass
 
 

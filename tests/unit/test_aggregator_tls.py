@@ -56,12 +56,12 @@ def test_without_files_there_is_no_tls():
 
 
 def test_one_file_needs_the_other(tmp_path):
-    with pytest.raises(UsageError, match="needed both"):
+    with pytest.raises(UsageError, match="must be given together"):
         open_tls(AggregatorSettings(tls_cert_file=tmp_path / "cert.pem"))
 
 
 def test_files_that_are_no_good_are_wrong_usage(tmp_path):
-    with pytest.raises(UsageError, match="cannot be used"):
+    with pytest.raises(UsageError, match="cannot load certificate"):
         open_tls(settings_in(tmp_path))
 
 
@@ -82,7 +82,7 @@ def test_nobody_is_asked_for_the_password_of_a_key(tmp_path):
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     )
 
-    with pytest.raises(UsageError, match="cannot be used"):
+    with pytest.raises(UsageError, match="cannot load certificate"):
         open_tls(settings_in(tmp_path))
 
 
@@ -98,7 +98,9 @@ async def test_a_certificate_that_becomes_a_fifo_leaves_the_old_one(tmp_path, au
         nursery.cancel_scope.cancel()
 
     assert "first.example" == name_served(context)
-    assert ["the renewed certificate cannot be used, the old one stays"] == [line.partition(":")[0] for line in said]
+    assert ["cannot load the renewed certificate, keeping the previous one"] == [
+        line.partition(":")[0] for line in said
+    ]
 
 
 async def test_a_renewed_certificate_is_served_and_a_half_renewed_one_is_not(tmp_path, autojump_clock):
@@ -126,6 +128,6 @@ async def test_a_renewed_certificate_is_served_and_a_half_renewed_one_is_not(tmp
         nursery.cancel_scope.cancel()
 
     assert ["first.example"] * 4 + ["second.example"] == served
-    assert ["the old one stays"] * 3 + ["was renewed"] == [
-        next(word for word in ("the old one stays", "was renewed") if word in line) for line in said
+    assert ["keeping the previous one"] * 3 + ["certificate renewed"] == [
+        next(word for word in ("keeping the previous one", "certificate renewed") if word in line) for line in said
     ]

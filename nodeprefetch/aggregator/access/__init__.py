@@ -1,1 +1,1 @@
-"""Who may submit and read."""
+"""Authentication and authorization of submissions and queries."""

@@ -1,10 +1,10 @@
-"""Who may submit and read: nobody asked, a token from a file, or a token the API server vouches for."""
+"""Authenticates requests: not at all, by a shared token from a file, or by service account tokens."""
 
 import hmac
 from collections.abc import Callable
 from typing import Protocol
 
-from nodeprefetch.aggregator.access.callers import Caller, bearer, unauthorized
+from nodeprefetch.aggregator.access.caller import Caller, bearer, unauthorized
 from nodeprefetch.aggregator.access.token_reviews import ServiceAccounts, TokenReviewer
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
 from nodeprefetch.errors import UsageError
@@ -12,31 +12,31 @@ from nodeprefetch.text.token_file import TokenFile
 
 
 class Authenticator(Protocol):
-    """Tells who sends a request."""
+    """Finds out who sends a request."""
 
-    async def caller(self, authorization: str, address: str) -> Caller:
-        """Who it is.
+    async def authenticate(self, authorization: str, address: str) -> Caller:
+        """Return the sender of a request.
 
         Args:
-            authorization: the header of that name, which may be empty.
-            address: where the request comes from.
+            authorization: the header of that name; may be empty.
+            address: the remote address of the request.
 
         Raises:
-            RefusedError: nobody known.
+            RefusedError: the sender is unknown or not allowed.
         """
         ...
 
 
 class Anyone:
-    """Lets everybody in."""
+    """Accepts every request."""
 
-    async def caller(self, authorization: str, address: str) -> Caller:  # noqa: ARG002 - nobody is asked
-        """Somebody."""
+    async def authenticate(self, authorization: str, address: str) -> Caller:  # noqa: ARG002 - not needed
+        """Return a caller that may report for every node."""
         return Caller()
 
 
 class SharedToken:
-    """Accepts whoever sends the token of a file.
+    """Accepts requests with the token in a file.
 
     Args:
         file: where the token is.
@@ -45,8 +45,8 @@ class SharedToken:
     def __init__(self, file: TokenFile) -> None:
         self._file = file
 
-    async def caller(self, authorization: str, address: str) -> Caller:  # noqa: ARG002 - from anywhere
-        """Who knows the token may report for every node."""
+    async def authenticate(self, authorization: str, address: str) -> Caller:  # noqa: ARG002 - from anywhere
+        """Return a caller that may report for every node, if the token is right."""
         if not hmac.compare_digest(bearer(authorization).encode(), self._file.token().encode()):
             raise unauthorized("invalid token")
         return Caller()
@@ -55,24 +55,26 @@ class SharedToken:
 def make_authenticator(
     settings: AggregatorSettings, reviewer: TokenReviewer | None, log: Callable[[str], None]
 ) -> Authenticator:
-    """What the settings ask for.
+    """Make the authenticator that the settings ask for.
 
     Args:
         settings: how to serve.
         reviewer: asks the API server about tokens; for `--auth kubernetes`.
-        log: takes a line for people.
+        log: logs a line.
 
     Raises:
         UsageError: something it needs is missing.
     """
     if settings.auth is AuthMode.TOKEN_FILE:
         if settings.auth_token_file is None:
-            raise UsageError(["--auth token-file needs --auth-token-file"])
+            raise UsageError(["--auth token-file requires --auth-token-file"])
         return SharedToken(TokenFile(settings.auth_token_file))
     if settings.auth is AuthMode.KUBERNETES:
         if reviewer is None:
-            raise UsageError(["--auth kubernetes needs an API server to ask about tokens"])
+            raise UsageError(["--auth kubernetes requires access to the Kubernetes API (set --kubeconfig)"])
         return ServiceAccounts(reviewer, settings.auth_audience, settings.auth_service_account, log)
     if settings.auth_read:
-        raise UsageError(["--auth-read needs --auth token-file or --auth kubernetes: with --auth none anyone can read"])
+        raise UsageError(
+            ["--auth-read requires --auth token-file or --auth kubernetes: with --auth none anyone can read"]
+        )
     return Anyone()

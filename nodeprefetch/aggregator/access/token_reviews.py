@@ -1,4 +1,4 @@
-"""Service accounts that the API server vouches for: what it said is kept, and strangers ask it little."""
+"""Authenticates service account tokens with TokenReview: caches the results and limits the load on the API server."""
 
 import hashlib
 import re
@@ -8,33 +8,33 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from nodeprefetch.aggregator.access.callers import Caller, bearer, unauthorized
-from nodeprefetch.aggregator.access.strangers import Strangers
+from nodeprefetch.aggregator.access.caller import Caller, bearer, unauthorized
+from nodeprefetch.aggregator.access.rate_limit import TokenRateLimit
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.errors import NodeprefetchError
 
 _CACHED = 10_000
-"""Tokens let in, and tokens refused, that are remembered: as many as there may be nodes."""
+"""Size of each cache, of accepted tokens and of rejected ones: as many as there may be nodes."""
 
-_GOOD_FOR, _BAD_FOR = 60.0, 10.0
-"""Seconds a review is believed, when the token was let in and when it was not."""
+_ACCEPTED_FOR, _REJECTED_FOR = 60.0, 10.0
+"""Seconds that the review of an accepted token and of a rejected one is valid."""
 
 _UNKNOWN_AT_ONCE, _KNOWN_AT_ONCE = 12, 4
-"""Questions to the API server at one moment: about new tokens, and again about tokens that were let in before."""
+"""Concurrent reviews: of unknown tokens, and of tokens accepted before whose review has expired."""
 
 _LONGEST_REVIEW = 8.0
-"""Seconds for an answer of the API server, and for waiting until it can be asked. SIGTERM waits for that answer."""
+"""Seconds to wait for the API server, and as many before that for a free slot. SIGTERM waits for the API server too."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-"""What a token of a service account looks like (RFC 7519, signed)."""
+"""What a service account token looks like (RFC 7519, signed)."""
 
 
 class Review(Protocol):
-    """What the API server says of a token (`TokenReviewStatus`)."""
+    """The API server's answer about a token (`TokenReviewStatus`)."""
 
     @property
     def authenticated(self) -> bool:
-        """Whether the token is good for the audience asked about."""
+        """Whether the token is valid for the requested audience."""
         ...
 
     @property
@@ -44,7 +44,7 @@ class Review(Protocol):
 
     @property
     def node_name(self) -> str:
-        """The node the token is bound to (`authentication.kubernetes.io/node-name`); empty when to none."""
+        """The node the token is bound to (`authentication.kubernetes.io/node-name`); empty if it is not bound."""
         ...
 
 
@@ -52,41 +52,41 @@ class TokenReviewer(Protocol):
     """Asks the API server about tokens."""
 
     async def review_token(self, token: str, audience: str) -> Review:
-        """What it says.
+        """Return the API server's answer about a token.
 
         Raises:
-            NodeprefetchError: it could not be asked.
+            NodeprefetchError: there is no answer.
         """
         ...
 
 
-class _Known(NamedTuple):
+class _CachedReview(NamedTuple):
     until: float
-    """Trio's time; after it the API server is asked again."""
+    """Trio's time at which it expires."""
 
     review: Review
 
 
-class _Question:
-    """One that is being asked, and those that wait for its answer too."""
+class _PendingReview:
+    """A review under way, shared by all requests with the same token."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
         self.refused: RefusedError | None = None
-        """Set when no answer can be had, for those that wait."""
+        """Why there is no answer; None: the answer is in the cache."""
 
 
 class ServiceAccounts:
-    """Lets in service accounts the API server vouches for.
+    """Accepts service account tokens that the API server confirms.
 
-    Whoever was let in within the last minute waits for nothing. One question is asked for one token, whoever waits
-    for it. Tokens that were let in before have questions of their own, which new ones do not delay.
+    A token accepted within the last minute needs no review. Requests with the same token share one review. Tokens
+    accepted before have review slots of their own, so unknown tokens do not delay them.
 
     Args:
-        reviewer: asks it.
-        audience: whom tokens must be meant for.
-        account: `namespace:name` of the only one let in; empty: any user.
-        log: takes a line for people when the API server cannot be asked, and when it can again.
+        reviewer: asks the API server.
+        audience: required audience of tokens.
+        account: `namespace:name` of the only service account accepted; empty: any user.
+        log: logs a line when the API server becomes unavailable, and when it is available again.
     """
 
     def __init__(self, reviewer: TokenReviewer, audience: str, account: str, log: Callable[[str], None]) -> None:
@@ -94,101 +94,101 @@ class ServiceAccounts:
         self._audience = audience
         self._username = f"system:serviceaccount:{account}" if account else ""
         self._log = log
-        self._good: OrderedDict[bytes, _Known] = OrderedDict()
-        self._bad: OrderedDict[bytes, _Known] = OrderedDict()
-        self._questions: dict[bytes, _Question] = {}
+        self._accepted: OrderedDict[bytes, _CachedReview] = OrderedDict()
+        self._rejected: OrderedDict[bytes, _CachedReview] = OrderedDict()
+        self._pending: dict[bytes, _PendingReview] = {}
         self._known_at_once = trio.CapacityLimiter(_KNOWN_AT_ONCE)
         self._unknown_at_once = trio.CapacityLimiter(_UNKNOWN_AT_ONCE)
-        self._strangers = Strangers()
-        self._is_lost = False
+        self._rate_limit = TokenRateLimit()
+        self._is_unavailable = False
 
-    async def caller(self, authorization: str, address: str) -> Caller:
-        """A service account, bound to its node where its token is."""
+    async def authenticate(self, authorization: str, address: str) -> Caller:
+        """Return the service account, restricted to its node if the token is bound to one."""
         token = bearer(authorization)
         if not _JWT.fullmatch(token):
             raise unauthorized("the token is not a service account token (a JWT)")
-        key = hashlib.sha256(token.encode()).digest()  # the caches hold no secret
-        while (review := self._remembered(key)) is None:
-            question = self._questions.get(key)
-            if question is None:
+        key = hashlib.sha256(token.encode()).digest()  # keeps secrets out of the caches
+        while (review := self._cached(key)) is None:
+            pending = self._pending.get(key)
+            if pending is None:
                 await self._ask(key, token, address)
                 continue
-            await question.over.wait()
-            if question.refused is not None:
-                raise question.refused.again() from question.refused
+            await pending.over.wait()
+            if pending.refused is not None:
+                raise pending.refused.copy() from pending.refused
         if not review.authenticated:
-            raise unauthorized("the API server does not know this token, or it is meant for another audience")
-        if not self._lets_in(review):
+            raise unauthorized("token rejected by the API server (unknown or wrong audience)")
+        if not self._is_accepted(review):
             raise RefusedError(403, "wrong_account", f"{review.username} may not use this aggregator")
         return Caller(node=review.node_name or None)
 
-    def _lets_in(self, review: Review) -> bool:
+    def _is_accepted(self, review: Review) -> bool:
         return review.authenticated and self._username in ("", review.username)
 
-    def _remembered(self, key: bytes) -> Review | None:
-        """What was said of the token, as long as that is believed."""
-        for cache in (self._good, self._bad):
-            known = cache.get(key)
-            if known is not None and known.until >= trio.current_time():
+    def _cached(self, key: bytes) -> Review | None:
+        """The review of a token, unless it has expired."""
+        for cache in (self._accepted, self._rejected):
+            cached = cache.get(key)
+            if cached is not None and cached.until >= trio.current_time():
                 cache.move_to_end(key)
-                return known.review
+                return cached.review
         return None
 
-    def _remember(self, key: bytes, review: Review) -> None:
-        cache, other, good_for = (
-            (self._good, self._bad, _GOOD_FOR) if self._lets_in(review) else (self._bad, self._good, _BAD_FOR)
+    def _cache(self, key: bytes, review: Review) -> None:
+        cache, other, seconds = (
+            (self._accepted, self._rejected, _ACCEPTED_FOR)
+            if self._is_accepted(review)
+            else (self._rejected, self._accepted, _REJECTED_FOR)
         )
         other.pop(key, None)
-        cache[key] = _Known(trio.current_time() + good_for, review)
+        cache[key] = _CachedReview(trio.current_time() + seconds, review)
         cache.move_to_end(key)
         if len(cache) > _CACHED:
             cache.popitem(last=False)
 
     async def _ask(self, key: bytes, token: str, address: str) -> None:
-        """Ask, and remember the answer. Those that come meanwhile with the same token wait for this.
+        """Review a token and cache the result. Requests with the same token wait for it.
 
         Raises:
-            RefusedError: it cannot be asked.
+            RefusedError: there is no answer, or too many tokens are under review.
         """
-        question = self._questions[key] = _Question()
+        pending = self._pending[key] = _PendingReview()
         try:
-            if key in self._good:
+            if key in self._accepted:
                 await self._review(key, token, self._known_at_once)
             else:
-                with self._strangers.allowed(address) as stranger:
+                with self._rate_limit.pending(address) as unknown:
                     await self._review(key, token, self._unknown_at_once)
-                    stranger.is_bad = key not in self._good
+                    unknown.is_rejected = key not in self._accepted
         except RefusedError as refused:
-            question.refused = refused
+            pending.refused = refused
             raise
         finally:
-            del self._questions[key]
-            question.over.set()
+            del self._pending[key]
+            pending.over.set()
 
     async def _review(self, key: bytes, token: str, at_once: trio.CapacityLimiter) -> None:
         with trio.move_on_after(_LONGEST_REVIEW) as waiting:
             await at_once.acquire()
         if waiting.cancelled_caught:
-            raise RefusedError(503, "no_review", "too many tokens wait for the API server", retry_after=5)
+            raise RefusedError(503, "no_review", "too many tokens are waiting for review", retry_after=5)
         try:
-            # Its thread goes on anyway, so a caller that leaves frees no place for another question.
+            # The call's thread goes on anyway, so a client that leaves must not free its slot early.
             with trio.CancelScope(shield=True), trio.fail_after(_LONGEST_REVIEW):
                 review = await self._reviewer.review_token(token, self._audience)
         except NodeprefetchError as error:
-            raise self._lost(str(error)) from error
+            raise self._unavailable(str(error)) from error
         except trio.TooSlowError as error:
-            raise self._lost(f"no answer in {_LONGEST_REVIEW:g} seconds") from error
+            raise self._unavailable(f"no answer in {_LONGEST_REVIEW:g} seconds") from error
         finally:
             at_once.release()
-        if self._is_lost:
-            self._is_lost = False
+        if self._is_unavailable:
+            self._is_unavailable = False
             self._log("the API server reviews tokens again")
-        self._remember(key, review)
+        self._cache(key, review)
 
-    def _lost(self, why: str) -> RefusedError:
-        if not self._is_lost:
-            self._is_lost = True
-            self._log(f"the API server cannot review tokens: {why} (new submitters are answered 503 until it can)")
-        return RefusedError(
-            503, "no_review", f"the API server could not be asked about the token: {why}", retry_after=5
-        )
+    def _unavailable(self, why: str) -> RefusedError:
+        if not self._is_unavailable:
+            self._is_unavailable = True
+            self._log(f"the API server cannot review tokens: {why} (new submitters get status 503 until it can)")
+        return RefusedError(503, "no_review", f"the API server cannot review the token: {why}", retry_after=5)

@@ -1,1 +1,1 @@
-"""The HTTP server: listening, connections, HTTP/2."""
+"""The HTTP server: listening, connections, HTTP/2, middleware."""

@@ -1,7 +1,7 @@
-"""One accepted connection: Hypercorn's protocols over a stream, with a deadline on all that is waited for.
+"""One accepted connection: runs Hypercorn's protocols over a stream, with a deadline for everything it waits for.
 
-Hypercorn's own class for this would stay after its client has gone, send without a limit of time, leave an HTTP/2
-connection without requests open for ever, and let a handler go on for a client that has taken its request back.
+Hypercorn's own class would stay open after its client has gone, send without a timeout, leave an HTTP/2 connection
+without requests open forever, and let a handler continue after its client has cancelled the request.
 """
 
 import select
@@ -24,21 +24,21 @@ from hypercorn.utils import parse_socket_addr
 
 from nodeprefetch.aggregator.counters import Counters
 from nodeprefetch.aggregator.server.http2 import Http2
-from nodeprefetch.aggregator.server.places import Place
+from nodeprefetch.aggregator.server.slots import ConnectionSlot
 from nodeprefetch.aggregator.settings import Bounds
 
 Kind = type[H11Protocol] | type[Http2]
 
 _CLOSING = 1.0
-"""Seconds for TLS to say that it ends."""
+"""Seconds for the closing handshake of TLS."""
 
 _RECEIVED = 16 << 10
-"""Bytes that are read at once. More would be many small frames that are all worked on before anybody else's."""
+"""Bytes that are read at once. More could be many small frames, all processed before those of other clients."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """What all connections have in common."""
+class ServerContext:
+    """What all connections share."""
 
     bounds: Bounds
     counters: Counters
@@ -48,12 +48,12 @@ class Terms:
 
 
 class _Handlers(TaskGroup):
-    """Tasks that answer requests; each is cancelled when its stream is closed, whoever closes it."""
+    """Request handlers; each is cancelled when its stream is closed by either side."""
 
     async def spawn_app(
         self, app: AppWrapper, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
     ) -> Callable[[Any], Awaitable[None]]:
-        """Start a handler. Returns what takes the parts of its request."""
+        """Start a handler. Returns a function that takes the parts of its request."""
         handling = trio.CancelScope()
         put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
 
@@ -61,15 +61,15 @@ class _Handlers(TaskGroup):
             try:
                 with handling, take:
                     await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-            except Exception:  # noqa: BLE001 - it ends this request alone
+            except Exception:  # noqa: BLE001 - ends this request only
                 await config.log.exception("Error in ASGI Framework")
-            await send(None)  # not when the connection itself ends: nothing can be said any more
+            await send(None)  # not when the connection itself ends: nothing can be sent then
 
         async def forward(message: Any) -> None:
             if message["type"] == "http.disconnect":
                 handling.cancel()
                 return
-            with suppress(trio.BrokenResourceError):  # the handler has ended, and takes no more
+            with suppress(trio.BrokenResourceError):  # the handler has ended
                 await put.send(message)
 
         self.spawn(handle)
@@ -77,7 +77,7 @@ class _Handlers(TaskGroup):
 
 
 class _Http1(H11Protocol):
-    """HTTP/1.1. An upgrade to HTTP/2 is not offered; that begins with its preface (RFC 9113, section 3.3)."""
+    """HTTP/1.1 without upgrade to HTTP/2, which must begin with its preface (RFC 9113, section 3.3)."""
 
     def __init__(self, *hypercorns: Any) -> None:
         super().__init__(*hypercorns)
@@ -86,7 +86,7 @@ class _Http1(H11Protocol):
         self._has_refused = False
 
     async def _send_in_order(self, event: Event) -> None:
-        """Nonsense after a request ends the connection, but an answer that has begun comes to its end first."""
+        """Finish a response that has begun before invalid data after the request closes the connection."""
         has_begun = self.connection.our_state in {h11.SEND_BODY, h11.DONE, h11.MUST_CLOSE} and not self._has_refused
         if isinstance(event, Closed) and self.stream is not None and has_begun:
             await self.can_read.clear()
@@ -107,40 +107,40 @@ class Connection:
     """One accepted connection.
 
     Args:
-        terms: what it has in common with the others.
-        stream: as accepted; closed at the end.
+        server: what it shares with other connections.
+        stream: the accepted stream; closed at the end.
     """
 
-    def __init__(self, terms: Terms, stream: trio.SocketStream) -> None:
-        self._terms = terms
+    def __init__(self, server: ServerContext, stream: trio.SocketStream) -> None:
+        self._server = server
         self._socket = stream.socket
         self._stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = stream
-        if terms.tls is not None:
-            self._stream = trio.SSLStream(stream, terms.tls, server_side=True, https_compatible=True)
+        if server.tls is not None:
+            self._stream = trio.SSLStream(stream, server.tls, server_side=True, https_compatible=True)
         self._idle_time = inf
-        self._place: Place | None = None
+        self._slot: ConnectionSlot | None = None
         self._reading = trio.CancelScope()
         self._send_lock = trio.Lock()
         self._sends: set[trio.CancelScope] = set()
-        self._has_ended = False
+        self._is_closed = False
         self._protocol: H11Protocol | Http2
         self.is_idle = True
-        """No request is under way; half a head is none."""
+        """Whether no request is pending; an incomplete head does not count."""
 
-    async def run(self, app: AppWrapper, idle_time: float, place: Place | None = None) -> None:
+    async def run(self, app: AppWrapper, idle_time: float, slot: ConnectionSlot | None = None) -> None:
         """Serve it until either side ends it.
 
         Args:
-            app: what answers.
-            idle_time: seconds that it may be idle.
-            place: told when it is idle and when not.
+            app: the application.
+            idle_time: seconds that the connection may be idle.
+            slot: marked idle and busy.
         """
-        self._idle_time, self._place = idle_time, place
+        self._idle_time, self._slot = idle_time, slot
         self._note_idle()
         try:
             with self._reading:
                 if isinstance(self._stream, trio.SSLStream):
-                    with trio.fail_after(self._terms.config.ssl_handshake_timeout):
+                    with trio.fail_after(self._server.config.ssl_handshake_timeout):
                         await self._stream.do_handshake()
                 async with _Handlers() as handlers:
                     self._protocol = self._make_protocol(app, handlers, self._first_kind())
@@ -152,20 +152,20 @@ class Connection:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
                 await self._stream.aclose()
 
-    def leave(self) -> bool:
-        """End now if nothing is under way, and nothing waits to be read. Returns whether it does."""
-        if not self.is_idle or self._socket.fileno() < 0 or self._has_news():
+    def close_if_idle(self) -> bool:
+        """Close now if no request is pending or waiting to be read. Returns whether it does."""
+        if not self.is_idle or self._socket.fileno() < 0 or self._has_unread_data():
             return False
-        return self.end()
+        return self.close()
 
-    def _has_news(self) -> bool:
+    def _has_unread_data(self) -> bool:
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
-    def end(self) -> bool:
-        """End now, whatever is under way. Returns True: it does."""
-        self._has_ended = True
+    def close(self) -> bool:
+        """Close now, whatever is pending. Returns True."""
+        self._is_closed = True
         for sending in self._sends:
             sending.cancel()
         self._reading.cancel()
@@ -177,25 +177,25 @@ class Connection:
         return _Http1
 
     def _make_protocol(self, app: AppWrapper, handlers: TaskGroup, kind: Kind) -> H11Protocol | Http2:
-        terms = self._terms
+        server = self._server
         arguments: Any = (
             app,
-            terms.config,
-            terms.context,
+            server.config,
+            server.context,
             handlers,
             ConnectionState({}),
-            terms.tls is not None,
+            server.tls is not None,
             parse_socket_addr(self._socket.family, self._socket.getpeername()),
             parse_socket_addr(self._socket.family, self._socket.getsockname()),
             self._send,
         )
         if kind is Http2:
-            return Http2(*arguments, bounds=terms.bounds, counters=terms.counters)
+            return Http2(*arguments, bounds=server.bounds, counters=server.counters)
         return _Http1(*arguments)
 
     async def _read(self, app: AppWrapper, handlers: TaskGroup) -> None:
         while data := await self._received():
-            if self._reading.cancel_called:  # it came in the last moment; half of its answer would be worse than none
+            if self._reading.cancel_called:  # arrived in the last moment: half a response would be worse than none
                 break
             try:
                 await self._protocol.handle(RawData(data))
@@ -204,7 +204,7 @@ class Connection:
                 self._note_idle()
                 await self._protocol.initiate()
                 await self._protocol.handle(RawData(preface.data))
-        self.end()
+        self.close()
 
     async def _received(self) -> bytes:
         try:
@@ -217,7 +217,7 @@ class Connection:
             if event.data:
                 await self._send_data(event.data)
         elif isinstance(event, Closed):
-            self.end()
+            self.close()
         elif isinstance(event, Updated):
             if event.idle:
                 self._note_idle()
@@ -225,28 +225,28 @@ class Connection:
                 self._note_busy()
 
     async def _send_data(self, data: bytes) -> None:
-        """Send it whole or end the connection: a part of it, or a frame left out, would make the rest nonsense."""
-        if self._has_ended:
-            await trio.lowlevel.checkpoint()  # whoever sends is cancelled, and finds out here
+        """Send all of it or close the connection: after a missing part or frame the rest would be invalid."""
+        if self._is_closed:
+            await trio.lowlevel.checkpoint()  # lets the cancelled sender notice
             return
-        patience = trio.CancelScope(shield=True, deadline=trio.current_time() + self._terms.bounds.stuck_time)
-        self._sends.add(patience)
+        timeout = trio.CancelScope(shield=True, deadline=trio.current_time() + self._server.bounds.stuck_time)
+        self._sends.add(timeout)
         try:
-            with patience:
+            with timeout:
                 await self._send_alone(data)
                 return
-            if not self._has_ended:
-                self._terms.counters.stuck_answers += 1
+            if not self._is_closed:
+                self._server.counters.stuck_answers += 1
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            self._sends.discard(patience)
-        self.end()
+            self._sends.discard(timeout)
+        self.close()
         await trio.lowlevel.checkpoint()
 
     async def _send_alone(self, data: bytes) -> None:
         try:
-            self._send_lock.acquire_nowait()  # `acquire` would let all other tasks go first, also where it is free
+            self._send_lock.acquire_nowait()  # `acquire` lets all other tasks run first, even if the lock is free
         except trio.WouldBlock:
             await self._send_lock.acquire()
         try:
@@ -257,13 +257,13 @@ class Connection:
     def _note_idle(self) -> None:
         self.is_idle = True
         self._reading.deadline = trio.current_time() + self._idle_time
-        if self._place is not None:
-            self._place.become_idle()
-        if self._terms.context.terminated.is_set():
+        if self._slot is not None:
+            self._slot.mark_idle()
+        if self._server.context.terminated.is_set():
             self._reading.cancel()
 
     def _note_busy(self) -> None:
         self.is_idle = False
         self._reading.deadline = inf
-        if self._place is not None:
-            self._place.become_busy()
+        if self._slot is not None:
+            self._slot.mark_busy()

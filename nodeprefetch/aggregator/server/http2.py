@@ -1,6 +1,6 @@
-"""HTTP/2 as Hypercorn speaks it, but what a client does not take, or takes back, costs a bounded amount.
+"""Hypercorn's HTTP/2 with bounds on what clients cost that do not read responses, or that reset streams.
 
-docs/upstream/hypercorn-stream-buffer.md is the case for upstream.
+docs/upstream/hypercorn-stream-buffer.md is the report for upstream.
 """
 
 from typing import Any
@@ -20,17 +20,17 @@ from nodeprefetch.aggregator.counters import Counters
 from nodeprefetch.aggregator.settings import Bounds
 
 _TOLERATED = 100
-"""Streams at once that a client may ask for before it knows our settings; those beyond our bound are refused singly."""
+"""Concurrent streams that a client may open before it knows our settings; those beyond our limit are refused singly."""
 
 _RESETS = 100
-"""Streams that one connection may take back, or be refused, before it is closed (CVE-2023-44487)."""
+"""Resets and refusals of streams on one connection before it is closed (CVE-2023-44487)."""
 
 
 class StreamBuffer(hypercorn_h2.StreamBuffer):
-    """What of an answer waits for the client's window: never more than one part beyond the high-water mark."""
+    """The part of a response that waits for the client's window: at most one part beyond the high-water mark."""
 
     async def push(self, data: bytes) -> None:
-        """Add a part, and wait until the client has taken most of what there is."""
+        """Add a part, and wait until the client has read most of the buffer."""
         if self._complete:
             raise hypercorn_h2.BufferCompleteError
         self.buffer.extend(data)
@@ -40,7 +40,7 @@ class StreamBuffer(hypercorn_h2.StreamBuffer):
             await self._paused.wait()
 
     async def pop(self, max_length: int) -> bytes:
-        """Take what the window lets through."""
+        """Remove and return what the window allows."""
         data = bytes(self.buffer[:max_length])
         del self.buffer[:max_length]
         if len(self.buffer) < hypercorn_h2.BUFFER_LOW_WATER:
@@ -51,7 +51,7 @@ class StreamBuffer(hypercorn_h2.StreamBuffer):
 
 
 class _Gone:
-    """Takes what comes for a stream that has ended here: a client may not know yet."""
+    """Ignores frames for a stream that has ended here: the client may not know yet."""
 
     idle = True
 
@@ -65,7 +65,7 @@ class _Streams(dict[int, object]):
 
 
 class _Buffers(dict[int, StreamBuffer]):
-    """Hypercorn makes buffers of its own class; ours take their place."""
+    """Replaces the buffers of Hypercorn's class by ours."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._event_class = context.event_class
@@ -78,9 +78,9 @@ class Http2(hypercorn_h2.H2Protocol):
     """One HTTP/2 connection.
 
     Args:
-        hypercorns: what Hypercorn's own class takes.
-        bounds: streams at once, and the time that a part of an answer may wait.
-        counters: of streams that were ended.
+        hypercorns: the arguments of Hypercorn's own class.
+        bounds: of concurrent streams, and of the time that a part of a response may wait.
+        counters: count streams that are reset or refused.
     """
 
     def __init__(self, *hypercorns: Any, bounds: Bounds, counters: Counters) -> None:
@@ -93,14 +93,14 @@ class Http2(hypercorn_h2.H2Protocol):
         self.connection.decoder.max_header_list_size = self.config.h2_max_header_list_size
 
     async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
-        """Say our settings; then let more streams pass than they allow, which would be an error of the connection."""
+        """Send our settings; then tolerate more streams than they allow, which would be a connection error."""
         await super().initiate(headers, settings)
         values: dict[Any, int] = dict(self.connection.local_settings)
         values[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = _TOLERATED
         self.connection.local_settings = h2.settings.Settings(client=False, initial_values=values)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send a part of an answer; reset the stream when the client does not take it in its time."""
+        """Send a part of a response; reset the stream if the client does not read it in time."""
         with trio.move_on_after(self._bounds.stuck_time) as scope:
             if isinstance(event, StreamClosed) and not self._is_complete(event.stream_id):
                 await self._reset(event.stream_id, ErrorCodes.INTERNAL_ERROR)
@@ -109,7 +109,7 @@ class Http2(hypercorn_h2.H2Protocol):
         if scope.cancelled_caught:
             self._counters.stuck_answers += 1
             await self._reset(event.stream_id, ErrorCodes.CANCEL)
-            await trio.lowlevel.checkpoint()  # the handler is cancelled, and finds out before it makes another part
+            await trio.lowlevel.checkpoint()  # lets the cancelled handler notice before it makes another part
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         self._resets += sum(isinstance(event, h2.events.StreamReset) for event in events)
@@ -120,7 +120,7 @@ class Http2(hypercorn_h2.H2Protocol):
             await self.send(Closed())
             return
         await super()._handle_events(events)
-        if self._resets:  # Hypercorn does not say so after the last stream was taken back
+        if self._resets:  # Hypercorn does not report this after the last stream was reset
             await self.send(Updated(idle=self.idle))
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
@@ -132,21 +132,21 @@ class Http2(hypercorn_h2.H2Protocol):
         self.connection.reset_stream(request.stream_id, ErrorCodes.REFUSED_STREAM)
 
     async def _priority_updated(self, event: h2.events.PriorityUpdated) -> None:
-        """RFC 9113 has no priorities any more: no work for them."""
+        """Ignore priorities, which RFC 9113 has deprecated."""
 
     def _is_complete(self, stream_id: int) -> bool:
         buffer = self.stream_buffers.get(stream_id)
-        return buffer is None or buffer._complete  # noqa: SLF001 - of a class of Hypercorn's that we extend
+        return buffer is None or buffer._complete  # noqa: SLF001 - we extend this class of Hypercorn
 
     async def _reset(self, stream_id: int, code: ErrorCodes) -> None:
-        """End a stream whose answer will never be whole, and its handler."""
+        """Reset a stream whose response will never be complete, and end its handler."""
         try:
             self.connection.reset_stream(stream_id, code)
-        except h2.exceptions.ProtocolError:  # it, or the connection, has ended meanwhile
+        except h2.exceptions.ProtocolError:  # the stream or the connection has ended meanwhile
             return
         if stream_id in self.stream_buffers:
             await self.stream_buffers[stream_id].close()
-        await self._window_updated(stream_id)  # lets the sending task find that it is over
+        await self._window_updated(stream_id)  # lets the sending task notice
         await self._flush()
         await self._close_stream(stream_id)
         await self.send(Updated(idle=self.idle))

@@ -1,4 +1,4 @@
-"""TLS: the certificate as it lies in its files, and again when it is renewed."""
+"""TLS: loads the certificate, and loads it again when it is renewed."""
 
 import ssl
 from collections.abc import Callable
@@ -11,21 +11,21 @@ from nodeprefetch.errors import UsageError
 from nodeprefetch.text.plain_file import read_plain_file
 
 _LOOK_EVERY = 5.0
-"""Seconds between two looks at the files; a kubelet renews mounted secrets within a minute or so."""
+"""Seconds between two checks of the files; the kubelet updates mounted Secrets within a minute or so."""
 
 _LARGEST_FILE = 1 << 20
 
 
 def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
-    """A context with the certificate; None when there is to be no TLS.
+    """Return a context with the certificate, or None if TLS is not configured.
 
     Raises:
-        UsageError: a file is missing or no good.
+        UsageError: a file is missing or invalid.
     """
     if settings.tls_cert_file is None and settings.tls_key_file is None:
         return None
     if settings.tls_cert_file is None or settings.tls_key_file is None:
-        raise UsageError(["--tls-cert-file and --tls-key-file are needed both"])
+        raise UsageError(["--tls-cert-file and --tls-key-file must be given together"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION  # RFC 9113, section 9.2.1
@@ -33,16 +33,16 @@ def open_tls(settings: AggregatorSettings) -> ssl.SSLContext | None:
     try:
         _load(context, settings.tls_cert_file, settings.tls_key_file)
     except OSError as error:
-        raise UsageError([f"the certificate {settings.tls_cert_file} with its key cannot be used: {error}"]) from error
+        raise UsageError([f"cannot load certificate {settings.tls_cert_file} with its key: {error}"]) from error
     return context
 
 
 async def renew(
     context: ssl.SSLContext, settings: AggregatorSettings, log: Callable[[str], None], every: float = _LOOK_EVERY
 ) -> None:
-    """Load the certificate again whenever its files change, until cancelled. New connections get the new one.
+    """Reload the certificate for new connections whenever its files change, until cancelled.
 
-    A pair that does not fit, as in the middle of a renewal, leaves the old one in place.
+    A certificate and key that do not match, as in the middle of a renewal, leave the previous ones in use.
     """
     assert settings.tls_cert_file is not None  # noqa: S101 - there is a context
     assert settings.tls_key_file is not None  # noqa: S101
@@ -55,13 +55,13 @@ async def renew(
             continue
         loaded = found
         try:
-            # Tried on a context of its own first: a key that does not fit would spoil the one in use.
+            # Tested on a separate context first: a key that does not match would break the one in use.
             _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), *files)
             _load(context, *files)
         except OSError as error:
-            log(f"the renewed certificate cannot be used, the old one stays: {error}")
+            log(f"cannot load the renewed certificate, keeping the previous one: {error}")
         else:
-            log("the certificate was renewed")
+            log("certificate renewed")
 
 
 def _content(path: Path) -> bytes:
@@ -72,7 +72,7 @@ def _content(path: Path) -> bytes:
 
 
 def _load(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
-    """Load a pair, waiting for nobody: not for a writer of a FIFO, not for somebody to type a key's password."""
+    """Load a certificate and key without blocking on a FIFO or on a prompt for the key's password."""
     for path in (cert_file, key_file):
         read_plain_file(path, _LARGEST_FILE)
     context.load_cert_chain(cert_file, key_file, password="")

@@ -1,1 +1,1 @@
-"""What is kept: the database and what is known of it in memory."""
+"""The results: the SQLite database, and what is kept of it in memory."""

@@ -1,4 +1,4 @@
-"""The backlog of the live stream: rows small enough to be read one by one, and their text, shared by all readers."""
+"""The backlog of the live stream: splits batches into rows, and renders rows once for all readers."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,10 @@ from nodeprefetch.aggregator.counters import Budget
 from nodeprefetch.events import Batch, Event
 
 PART = 64 << 10
-"""Bytes of text that a row becomes, about, and that are sent at once, at most."""
+"""Approximate bytes of a rendered row, and the most that are sent at once."""
 
 _LARGEST = 4 << 20
-"""Bytes of a row. A larger event, which is a list of images that only compression let in, is a gap in the stream."""
+"""Bytes of a row. A larger event, a list of images that only compression lets in, becomes a gap."""
 
 GAP = b'event: gap\ndata: {"missed":true}\n\n'
 
@@ -21,11 +21,11 @@ _decode = msgspec.msgpack.Decoder(Batch).decode
 
 
 def rows_of(batch: Batch, events: Sequence[Event]) -> list[bytes]:
-    """Events of a batch as rows. Each event is sent with the names of its batch, so these decide how many fit.
+    """Split events of a batch into rows. Each event is sent with the names of its batch, which take room too.
 
     Args:
-        batch: whose they are.
-        events: those that are news.
+        batch: the batch of the events.
+        events: the new ones.
     """
     whole = _row(batch, events)
     about = len(batch.run_id) + len(batch.node) + len(batch.version) + len(batch.instance)
@@ -41,12 +41,12 @@ def _row(batch: Batch, events: Sequence[Event]) -> bytes:
     return body if len(body) <= _LARGEST else b""
 
 
-class Text:
-    """A row as server-sent events."""
+class RenderedRow:
+    """A row rendered as server-sent events."""
 
     def __init__(self, number: int, body: bytes) -> None:
         self.number = number
-        self.holders = 0
+        self.readers = 0
         self._begins: list[int] = []
         text = bytearray()
         for message in _messages(number, body):
@@ -57,61 +57,61 @@ class Text:
     def __len__(self) -> int:
         return len(self._text)
 
-    def after(self, place: int) -> Iterator[bytes]:
-        """What follows the event at that place (-1: all of it), in parts."""
-        begin = self._begins[place + 1] if place + 1 < len(self._begins) else len(self._text)
+    def after(self, index: int) -> Iterator[bytes]:
+        """Yield what follows the event at an index (-1: everything), in parts."""
+        begin = self._begins[index + 1] if index + 1 < len(self._begins) else len(self._text)
         for start in range(begin, len(self._text), PART):
-            yield self._text[start : start + PART]  # the same object for everybody where it is all of it
+            yield self._text[start : start + PART]  # the same object for all readers if it is the whole text
 
 
-class Texts:
-    """Rows in hand of readers: each is read and written as text once, however many readers are at it.
+class RenderedRows:
+    """Rows that readers are sending: each is read and rendered once, for any number of readers.
 
     Args:
         database: with the table `live`.
-        budget: texts count there while some reader has them in hand.
+        budget: counts rendered rows while any reader holds them.
     """
 
     def __init__(self, database: sqlite3.Connection, budget: Budget) -> None:
         self._database = database
         self._budget = budget
-        self._held: dict[int, Text] = {}
+        self._held: dict[int, RenderedRow] = {}
 
-    def hold_next(self, number: int) -> Text | None:
-        """The row after that number, until `let_go`. None: there is none yet.
+    def acquire_next(self, number: int) -> RenderedRow | None:
+        """Hold the row after a number until `release`. None: there is none yet.
 
         Raises:
-            RefusedError: too much is in hand.
-            sqlite3.Error: it cannot be read.
+            RefusedError: the budget is used up.
+            sqlite3.Error: the database cannot be read.
         """
         found = self._database.execute("SELECT id FROM live WHERE id > ? ORDER BY id LIMIT 1", (number,)).fetchone()
         if found is None:
             return None
-        text = self._held.get(found[0])
-        if text is None:
+        row = self._held.get(found[0])
+        if row is None:
             (body,) = self._database.execute("SELECT body FROM live WHERE id = ?", found).fetchone()
-            text = Text(found[0], body)
-            self._budget.take(len(text))
-            self._held[text.number] = text
-        text.holders += 1
-        return text
+            row = RenderedRow(found[0], body)
+            self._budget.take(len(row))
+            self._held[row.number] = row
+        row.readers += 1
+        return row
 
-    def let_go(self, text: Text) -> None:
-        """One reader has sent it."""
-        text.holders -= 1
-        if not text.holders:
-            del self._held[text.number]
-            self._budget.give_back(len(text))
+    def release(self, row: RenderedRow) -> None:
+        """Stop holding a row: one reader has sent it."""
+        row.readers -= 1
+        if not row.readers:
+            del self._held[row.number]
+            self._budget.release(len(row))
 
     @property
     def first(self) -> int:
-        """Number of the oldest row; 0 where there is none."""
+        """Number of the oldest row; 0 if there is none."""
         (first,) = self._database.execute("SELECT coalesce(min(id), 0) FROM live").fetchone()
         return int(first)
 
     @property
     def last(self) -> int:
-        """Number of the newest row there ever was."""
+        """Number of the newest row ever written."""
         found = self._database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetchone()
         return int(found[0]) if found else 0
 
@@ -124,5 +124,5 @@ def _messages(number: int, body: bytes) -> Iterator[bytes]:
     about = {"run_id": batch.run_id, "node": batch.node, "instance": batch.instance, "version": batch.version}
     for index, event in enumerate(batch.events):
         fields = msgspec.to_builtins(event)
-        data = msgspec.json.encode({**fields, **about})  # a node speaks for itself and its own run only
+        data = msgspec.json.encode({**fields, **about})  # in this order: a node reports only for itself and its own run
         yield b"id: %d-%d\nevent: %b\ndata: %b\n\n" % (number, index, fields["event"].encode(), data)

@@ -1,7 +1,7 @@
-"""Finds out whether the database's file is damaged, and sets a damaged one aside. It is never deleted.
+"""Checks the database file for damage, and sets a damaged one aside. Never deletes it.
 
-Results are those of a day, and each node's label says the same; an aggregator that takes none is worth nothing. So a
-damaged file makes room for a new one by itself, and is kept for whoever wants to look into it.
+The file holds the results of a day, which the nodes' labels have too, and an aggregator that stores nothing is useless.
+So a damaged file is replaced without a person, and kept for inspection.
 """
 
 import sqlite3
@@ -13,19 +13,19 @@ from nodeprefetch.errors import NodeprefetchError
 
 
 class DamagedDatabaseError(NodeprefetchError):
-    """The file was found to be damaged while it was used. It is set aside; a new start begins a new one."""
+    """Raised when the file in use is damaged. It is set aside; the next start creates a new one."""
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether this error says that the file is damaged."""
+    """Whether this error means that the file is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
 
 
 def is_of_version(path: Path, versions: Container[int]) -> bool:
-    """Whether it is, or is too damaged to say so: a file of somebody else is nothing to be set aside.
+    """Whether the file has one of these versions, or is too damaged to tell. Other programs' files are left alone.
 
     Raises:
-        sqlite3.Error: it cannot be read, or is no database at all.
+        sqlite3.Error: it cannot be read, or is not a database.
     """
     try:
         with closing(sqlite3.connect(path)) as database:
@@ -38,11 +38,11 @@ def is_of_version(path: Path, versions: Container[int]) -> bool:
 
 
 def damage_in(path: Path, *, thorough: bool) -> str:
-    """What is wrong with the structure of a database; empty when nothing is. Reads all of it: a second for 200 MB.
+    """Return what is wrong with the structure of a database, or an empty text. Reads all of it: a second for 200 MB.
 
     Args:
         path: its file.
-        thorough: also compare indexes with their tables, in twice the time.
+        thorough: also compare indexes with their tables, which takes twice as long.
 
     Raises:
         sqlite3.Error: it cannot be read.
@@ -59,7 +59,7 @@ def damage_in(path: Path, *, thorough: bool) -> str:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename it, in place of one that was set aside before. Returns the new path.
+    """Rename a file, replacing one set aside before. Returns the new path.
 
     Raises:
         OSError: it cannot be renamed.

@@ -1,4 +1,4 @@
-"""Names and runs as numbers: each node, image, instance and run is kept once, and their number is bounded."""
+"""Numbers for the names of nodes, images and instances, and for runs; each is stored once, and bounded in number."""
 
 import sqlite3
 
@@ -12,11 +12,11 @@ _REMEMBERED = 10_000
 class Runs:
     """The runs in the database.
 
-    A run is known by its ID, node and instance together: a node cannot speak for the run of another.
+    The ID, node and instance together identify a run, so a node cannot report for the run of another node.
 
     Args:
         database: with the table `run`.
-        bounds: how many there may be.
+        bounds: the maximum number.
     """
 
     def __init__(self, database: sqlite3.Connection, bounds: Bounds) -> None:
@@ -24,32 +24,32 @@ class Runs:
         self._bounds = bounds
         self._numbers: dict[tuple[str, int, int], int] = {}
         self._new: tuple[str, int, int] | None = None
-        """The run that this submission has begun."""
+        """The run that the current submission has added."""
 
         self._heard_before: dict[int, int | None] = {}
-        """What this submission has changed, as it was."""
+        """Previous values of what the current submission has changed."""
 
         self.count = 0
-        """How many there are."""
+        """Number of runs."""
 
         self.heard: dict[int, int] = {}
-        """Unix seconds by the number of an instance: when a run of it was last heard of."""
+        """Unix seconds of the last event of any run, by instance number."""
 
         self.reload()
 
     def reload(self) -> None:
-        """Be again what is in the database: after a transaction that did not come to its end."""
+        """Read everything again from the database, after a failed transaction."""
         self._numbers.clear()
         (self.count,) = self._database.execute("SELECT count(*) FROM run").fetchone()
         self.heard = dict(self._database.execute("SELECT instance, max(heard) FROM run GROUP BY instance").fetchall())
 
     def begin(self) -> None:
-        """Another submission begins."""
+        """Begin a submission."""
         self._new = None
         self._heard_before.clear()
 
     def undo(self) -> None:
-        """Take back what this submission has changed; its savepoint does the same in the database."""
+        """Undo the changes of the current submission in memory; its savepoint does so in the database."""
         if self._new is not None:
             del self._numbers[self._new]
             self.count -= 1
@@ -62,10 +62,10 @@ class Runs:
         self._heard_before.clear()
 
     def number(self, batch: Batch, instance: int, node: int, now: int) -> int:
-        """The number of the run that a batch is of, a new one if need be. Inside a transaction.
+        """Return the number of a batch's run, adding the run if it is new. Inside a transaction.
 
         Raises:
-            RefusedError: there are too many.
+            RefusedError: too many runs.
         """
         number = self._number((batch.run_id, node, instance), batch.version, now)
         self._heard_before.setdefault(instance, self.heard.get(instance))
@@ -73,7 +73,7 @@ class Runs:
         return number
 
     def forget(self, before: int) -> None:
-        """Instances not heard since that Unix second have no runs any more."""
+        """Remove instances without an event since that Unix second."""
         self.heard = {instance: heard for instance, heard in self.heard.items() if heard >= before}
 
     def _number(self, key: tuple[str, int, int], version: str, now: int) -> int:
@@ -96,7 +96,7 @@ class Runs:
             raise RefusedError(
                 429,
                 "too_many_runs",
-                f"{self._bounds.runs} runs are known already",
+                f"cannot store more than {self._bounds.runs} runs",
                 retry_after=self._bounds.retry_after,
             )
         found = self._database.execute(
@@ -107,7 +107,7 @@ class Runs:
         return found.lastrowid or 0
 
     def started(self, run: int, event: RunStarted) -> bool:
-        """A run began. Returns whether that was news."""
+        """Record the start of a run. Returns whether it is new."""
         changed = self._database.execute(
             "UPDATE run SET started_at = ?, runtime = ? WHERE id = ? AND started_at IS NULL",
             (event.at, event.runtime, run),
@@ -115,7 +115,7 @@ class Runs:
         return changed.rowcount > 0
 
     def finished(self, run: int, event: RunFinished) -> bool:
-        """A run ended. Returns whether that was news."""
+        """Record the end of a run. Returns whether it is new."""
         changed = self._database.execute(
             "UPDATE run SET ended_at = ?, ended = ? WHERE id = ? AND ended_at IS NULL",
             (event.at, str(event.end), run),
@@ -124,7 +124,7 @@ class Runs:
 
 
 _FRESH = 60
-"""Seconds for which nobody writes down again that a name was heard."""
+"""Seconds before the time of a name's last event is written again."""
 
 
 class Names:
@@ -133,9 +133,9 @@ class Names:
     Args:
         database: where the table is.
         table: `node`, `image` or `instance`.
-        bound: how many there may be.
-        longest: bytes of a name.
-        retry_after: seconds a client is asked to wait when there are that many.
+        bound: the maximum number of names.
+        longest: bytes of the longest name.
+        retry_after: seconds a client should wait when the maximum is reached.
     """
 
     def __init__(self, database: sqlite3.Connection, table: str, bound: int, longest: int, retry_after: int) -> None:
@@ -146,7 +146,7 @@ class Names:
         self._retry_after = retry_after
         self._known: dict[str, tuple[int, int]] = {}
         self._before: dict[str, tuple[int, int] | None] = {}
-        """What this submission has changed, as it was."""
+        """Previous values of what the current submission has changed."""
 
         self.reload()
 
@@ -154,25 +154,25 @@ class Names:
         return len(self._known)
 
     def find(self, name: str) -> int | None:
-        """The number of a name that is known."""
+        """Return the number of a known name, or None."""
         known = self._known.get(name)
         return None if known is None else known[0]
 
     def by_number(self) -> dict[int, str]:
-        """All names by their numbers."""
+        """Return all names by number."""
         return {number: name for name, (number, _) in self._known.items()}
 
     def reload(self) -> None:
-        """Read them again: after a transaction that did not come to its end."""
-        rows = self._database.execute(f"SELECT name, id, heard FROM {self._table}")  # noqa: S608 - one of three
+        """Read everything again from the database, after a failed transaction."""
+        rows = self._database.execute(f"SELECT name, id, heard FROM {self._table}")  # noqa: S608 - one of three constants
         self._known = {name: (number, heard) for name, number, heard in rows}
 
     def begin(self) -> None:
-        """Another submission begins."""
+        """Begin a submission."""
         self._before.clear()
 
     def undo(self) -> None:
-        """Take back what this submission has changed; its savepoint does the same in the database."""
+        """Undo the changes of the current submission in memory; its savepoint does so in the database."""
         for name, known in self._before.items():
             if known is None:
                 del self._known[name]
@@ -181,10 +181,10 @@ class Names:
         self._before.clear()
 
     def number(self, name: str, now: int) -> int:
-        """The number of a name, a new one if need be. Inside a transaction.
+        """Return the number of a name, adding the name if it is new. Inside a transaction.
 
         Raises:
-            RefusedError: there are too many, or it is too long.
+            RefusedError: too many names, or the name is too long.
         """
         known = self._known.get(name)
         if known is not None:
@@ -196,13 +196,13 @@ class Names:
             return number
         if len(name.encode()) > self._longest:
             raise RefusedError(
-                400, "name_too_long", f"the name of the {self._table} is longer than {self._longest} bytes in UTF-8"
+                400, "name_too_long", f"{self._table} name must not be longer than {self._longest} bytes in UTF-8"
             )
         if len(self._known) >= self._bound:
             raise RefusedError(
                 429,
                 f"too_many_{self._table}s",
-                f"{self._bound} {self._table}s are known already",
+                f"cannot store more than {self._bound} {self._table}s",
                 retry_after=self._retry_after,
             )
         found = self._database.execute(f"INSERT INTO {self._table} (name, heard) VALUES (?, ?)", (name, now))  # noqa: S608
@@ -212,11 +212,11 @@ class Names:
         return number
 
     def has_older(self, before: int) -> bool:
-        """Whether there are names not heard since that Unix second."""
+        """Whether there are names without an event since that Unix second."""
         return any(heard < before for _, heard in self._known.values())
 
     def forget(self, before: int) -> list[tuple[int]]:
-        """Forget those not heard since that Unix second. Inside a transaction. Returns their numbers."""
+        """Delete names without an event since that Unix second. Inside a transaction. Returns their numbers."""
         old = [(number,) for number, heard in self._known.values() if heard < before]
         self._database.executemany(f"DELETE FROM {self._table} WHERE id = ?", old)  # noqa: S608
         self._known = {name: known for name, known in self._known.items() if known[1] >= before}

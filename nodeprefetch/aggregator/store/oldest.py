@@ -1,4 +1,4 @@
-"""Deletes the oldest attempts and rows of the backlog, beyond a number or a size. Inside or outside a transaction."""
+"""Deletes the oldest attempts and backlog rows beyond a number or size. Inside or outside a transaction."""
 
 import sqlite3
 
@@ -6,19 +6,19 @@ _ALL_TIMES = -1
 
 
 def delete_oldest_attempts(database: sqlite3.Connection, count: int) -> int:
-    """Delete so many attempts, those that came first. Returns how many there were."""
+    """Delete the attempts that arrived first. Returns how many were deleted."""
     oldest = "SELECT seq FROM attempt ORDER BY seq LIMIT ?"
     return database.execute(f"DELETE FROM attempt WHERE seq IN ({oldest})", (count,)).rowcount  # noqa: S608
 
 
 def trim_backlog(database: sqlite3.Connection, excess: int, *, most: int, before: int = _ALL_TIMES) -> tuple[int, int]:
-    """Delete rows of the live stream's backlog, the oldest first.
+    """Delete the oldest rows of the live stream's backlog.
 
     Args:
         database: with the table `live`.
-        excess: bytes that are too many.
-        most: rows to delete at most.
-        before: what was received before that Unix second goes whatever the size.
+        excess: bytes to free.
+        most: maximum number of rows to delete.
+        before: also delete rows received before this Unix second, whatever the size.
 
     Returns:
         bytes and rows deleted.

@@ -1,4 +1,4 @@
-"""What is counted over all images on nodes: states of images and nodes, last runs, digests that differ."""
+"""Totals over all nodes: states of images and nodes, last runs, digest skew."""
 
 from collections import Counter
 from contextlib import aclosing
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 import trio
 
 from nodeprefetch.aggregator.store.slices import WITHIN, slices
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.events import Outcome
 
 _IMAGES_NAMED = 100
-"""Images whose digests differ that are named; all are counted."""
+"""Images with digest skew that are listed; all are counted."""
 
 _DIGESTS_NAMED = 10
-"""Digests named for an image; the others share one entry."""
+"""Digests listed for an image; the others share one entry."""
 
 _NODES_NAMED = 10
-"""Nodes named for a digest; the rest is counted."""
+"""Nodes listed for a digest; all are counted."""
 
 _OTHERS = "(others)"
 _HELD = "digest <> '' AND state IN ('succeeded', 'present')"
@@ -25,19 +25,19 @@ _HELD = "digest <> '' AND state IN ('succeeded', 'present')"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SkewedDigest:
-    """One of several digests that a tag has."""
+    """One of several digests of a tag."""
 
     digest: str
     nodes: int
-    """How many have it."""
+    """Number of nodes that have it."""
 
     examples: list[str]
-    """Some of them."""
+    """Names of some of these nodes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skew:
-    """An image that is not the same on all nodes."""
+    """An image whose tag has different digests on different nodes."""
 
     image: str
     digests: list[SkewedDigest]
@@ -45,7 +45,7 @@ class Skew:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Overview:
-    """All of it, each node as it was when its turn came."""
+    """The totals. Not a snapshot: each node is counted once, at its own time."""
 
     images: dict[tuple[str, str], int] = field(default_factory=dict)
     """By instance and state."""
@@ -54,17 +54,17 @@ class Overview:
     """By instance and state."""
 
     last_runs: dict[str, int] = field(default_factory=dict)
-    """Unix seconds by instance: when a run was last heard of."""
+    """Unix seconds of the last event of any run, by instance."""
 
     skewed: dict[int, str] = field(default_factory=dict)
-    """Images that are not the same on all nodes: numbers and names."""
+    """Images with digest skew: numbers and names."""
 
 
 class Overviews:
-    """Makes overviews, and keeps the last one while nothing changes. Whoever asks together is given one.
+    """Computes overviews. Keeps the latest until the store changes; concurrent callers share one.
 
     Args:
-        store: of which.
+        store: where the states are.
     """
 
     def __init__(self, store: Store) -> None:
@@ -75,13 +75,13 @@ class Overviews:
         self._skew: list[Skew] = []
 
     async def latest(self) -> Overview:
-        """An overview that has all that was stored before this was asked."""
+        """Return an overview that includes everything stored before this call."""
         wanted = self._store.version
         async with self._lock:
             return await self._renewed(wanted)
 
     async def skew(self) -> list[Skew]:
-        """Images that are not the same on all nodes, the first of them by name."""
+        """Return the images with digest skew, the first 100 by name."""
         wanted = self._store.version
         async with self._lock:
             if self._skew_version < wanted:
@@ -99,7 +99,7 @@ class Overviews:
 
 
 def node_state(counts: Counter[str]) -> str:
-    """The state of a node, by the states of its images: failed if any has, present only when all are."""
+    """Return the state of a node from its images: failed if any image has failed, present only if all are present."""
     for state in (Outcome.FAILED, Outcome.PULLING, Outcome.WAITING, Outcome.SUCCEEDED):
         if counts[state]:
             return str(state)
@@ -111,23 +111,23 @@ async def _overview(store: Store) -> Overview:
     images: Counter[tuple[int, str]] = Counter()
     nodes: Counter[tuple[int, str]] = Counter()
     digests: dict[int, tuple[str, str]] = {}
-    place, counts = (0, 0), Counter[str]()  # of the node that the last slice may have ended in
+    current, counts = (0, 0), Counter[str]()  # a slice may end in the middle of a node
     grouped = f"SELECT node, instance, state, count(*) FROM state WHERE {WITHIN} GROUP BY node, instance, state"  # noqa: S608
     differing = f"SELECT image, min(digest), max(digest) FROM state WHERE {WITHIN} AND {_HELD} GROUP BY image"  # noqa: S608
     async with aclosing(slices(database)) as parts:
         async for part in parts:
             for node, instance, state, count in database.execute(grouped, part).fetchall():
-                if (node, instance) != place:
+                if (node, instance) != current:
                     if counts:
-                        nodes[place[1], node_state(counts)] += 1
-                    place, counts = (node, instance), Counter()
+                        nodes[current[1], node_state(counts)] += 1
+                    current, counts = (node, instance), Counter()
                 counts[state] += count
                 images[instance, state] += count
             for image, least, greatest in database.execute(differing, part).fetchall():
                 known = digests.get(image, (least, greatest))
                 digests[image] = min(known[0], least), max(known[1], greatest)
     if counts:
-        nodes[place[1], node_state(counts)] += 1
+        nodes[current[1], node_state(counts)] += 1
     instances, names = store.records.instances.by_number(), store.records.images.by_number()
     skewed = {image: names[image] for image, (least, greatest) in digests.items() if least != greatest}
     return Overview(
@@ -139,7 +139,7 @@ async def _overview(store: Store) -> Overview:
 
 
 class _Holders:
-    """The nodes that have one digest of an image. Told in the order of nodes."""
+    """The nodes that have one digest of an image. Expects them in the order of their numbers."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -147,7 +147,7 @@ class _Holders:
         self._last = -1
 
     def add(self, node: int) -> None:
-        if node != self._last:  # several instances may have an image there
+        if node != self._last:  # several instances may have the image on this node
             self._last = node
             self.count += 1
             if len(self.examples) < _NODES_NAMED:

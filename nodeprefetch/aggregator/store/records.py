@@ -1,4 +1,4 @@
-"""Writes one submission's events: attempts, states, runs, tallies and the live stream; each event once."""
+"""Writes the events of a submission, each once: attempts, states, runs, tallies and the live stream."""
 
 import sqlite3
 from collections import Counter
@@ -10,7 +10,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
 from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
-from nodeprefetch.aggregator.store.states import NodeStates, UnderWay, changed, of_older_tool, waiting
+from nodeprefetch.aggregator.store.states import LatestProgress, NodeStates, changed, legacy_state, waiting
 from nodeprefetch.aggregator.store.tallies import Tallies
 from nodeprefetch.events import (
     AttemptFinished,
@@ -29,30 +29,30 @@ _IGNORE, _REPLACE = _ATTEMPT.format("IGNORE"), _ATTEMPT.format("REPLACE")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What one request brings of one run."""
+    """The events of one run in one request."""
 
     batch: Batch
-    older: bool = False
-    """From the older tool: attempts without a run; one that is known is replaced."""
+    legacy: bool = False
+    """From image-prefetcher: attempts without a run; a known one is replaced."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """What became of a submission."""
+    """The result of a submission."""
 
     accepted: int
-    """Events that were stored, or passed through the live stream."""
+    """Events stored, or only passed on to the live stream."""
 
     duplicates: int
-    """Events that were known."""
+    """Events that were stored before."""
 
 
 class Records:
-    """What a submission is written into.
+    """The tables that submissions are written to, and what is kept of them in memory.
 
     Args:
-        database: as `open_database` gives it.
-        bounds: how much may be in it.
+        database: from `open_database`.
+        bounds: limits of its content.
     """
 
     def __init__(self, database: sqlite3.Connection, bounds: Bounds) -> None:
@@ -62,35 +62,35 @@ class Records:
         self.images = Names(database, "image", bounds.images, bounds.image, bounds.retry_after)
         self.instances = Names(database, "instance", bounds.instances, bounds.name, bounds.retry_after)
         self.tallies = Tallies(database)
-        self.under_way = UnderWay()
+        self.progress = LatestProgress()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
-        """How many attempts and states there are, and the bytes in the live stream's backlog."""
+        """Number of attempts and of states, and bytes in the live stream's backlog."""
         self._added = 0
         """Events written since `keep_newest`."""
 
         self.forgotten: Counter[str] = Counter()
-        """Rows deleted by retention and bounds since the start, by table."""
+        """Rows deleted by retention and limits since the start, by table."""
 
         self.count()
 
     def reload(self) -> None:
-        """Names, runs and tallies kept in memory are again what is in the database."""
+        """Read names, runs and tallies again from the database."""
         for kept in (self.nodes, self.images, self.instances, self.tallies, self.runs):
             kept.reload()
 
     def begin(self) -> None:
-        """Another submission begins."""
+        """Begin a submission."""
         for kept in (self.nodes, self.images, self.instances, self.runs):
             kept.begin()
 
     def undo(self) -> None:
-        """Take back what this submission, which is refused, has changed in memory."""
+        """Undo the changes of the current submission, which is refused, in memory."""
         for kept in (self.nodes, self.images, self.instances, self.runs):
             kept.undo()
 
     def count(self) -> None:
-        """Count again what there is."""
+        """Count attempts, states and bytes of the backlog in the database."""
         execute = self._database.execute
         (self.attempts,) = execute("SELECT count(*) FROM attempt").fetchone()
         (self.states,) = execute("SELECT count(*) FROM state").fetchone()
@@ -100,54 +100,54 @@ class Records:
         """Write one submission. Inside a transaction.
 
         Raises:
-            RefusedError: a bound; what was written before must be rolled back, and `undo` called. No attempt has been
-                written or counted then.
+            RefusedError: a limit is reached. The caller must roll back what was written, and call `undo`. No attempt
+                has been written or counted.
         """
         batch = submission.batch
         node, instance = self.nodes.number(batch.node, now), self.instances.number(batch.instance, now)
-        run = 0 if submission.older else self.runs.number(batch, instance, node, now)
+        run = 0 if submission.legacy else self.runs.number(batch, instance, node, now)
         states = NodeStates(self._database, instance, node)
         number = self.images.number
         attempts: list[tuple[int, AttemptFinished]] = []
-        known: set[int] = set()  # id() of events that are no news
+        known: set[int] = set()  # id() of events that were stored before
         for event in batch.events:
             match event:
                 case AttemptFinished():
                     image = number(event.image, now)
                     attempts.append((image, event))
-                    self.under_way.end((node, instance, image), run, event)
+                    self.progress.end((node, instance, image), run, event)
                     before = states.get(image)
-                    states.put(image, of_older_tool(before, event) if submission.older else changed(before, run, event))
+                    states.put(image, legacy_state(before, event) if submission.legacy else changed(before, run, event))
                 case AttemptStarted():
                     image = number(event.image, now)
                     states.put(image, changed(states.get(image), run, event))
                 case ImageFinished():
                     image = number(event.image, now)
-                    self.under_way.end((node, instance, image), run, event)
+                    self.progress.end((node, instance, image), run, event)
                     if not states.put(image, changed(states.get(image), run, event)):
                         known.add(id(event))
                 case Progress():
                     found = self.images.find(event.image)
                     if found is not None and states.get(found) is not None:
-                        self.under_way.take((node, instance, found), run, event)
+                        self.progress.take((node, instance, found), run, event)
                 case RunStarted():
                     if not self._start(run, event, states, now):
                         known.add(id(event))
                 case RunFinished():
                     if not self.runs.finished(run, event):
                         known.add(id(event))
-                case _:  # passes through the live stream
+                case _:  # only for the live stream
                     pass
         if self.states + states.growth > self.bounds.states:
             raise RefusedError(
                 429,
                 "too_many_states",
-                f"the states of {self.bounds.states} images on nodes are kept already",
+                f"cannot store the states of more than {self.bounds.states} images on nodes",
                 retry_after=self.bounds.retry_after,
             )
         states.write(now)
         self.states += states.growth
-        known |= self._write_attempts(attempts, run, node, now, replace=submission.older)
+        known |= self._write_attempts(attempts, run, node, now, replace=submission.legacy)
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:
             self._publish(batch, news, now)
@@ -155,13 +155,13 @@ class Records:
         return Receipt(accepted=len(news), duplicates=len(known))
 
     def keep_newest(self, attempts: int) -> None:
-        """Delete the oldest attempts beyond that number, and what is too much of the backlog. Inside a transaction.
+        """Delete the oldest attempts and backlog rows beyond their limits. Inside a transaction.
 
-        It takes as long as what was added: of very many that are too many, as after a restart with a smaller number,
-        the rest is left to the retention.
+        Deletes at most twice as many as were added. If there are many more, as after a restart with a lower limit, the
+        retention task deletes the rest.
 
         Args:
-            attempts: how many are kept.
+            attempts: number to keep.
         """
         most, self._added = 2 * self._added, 0
         gone = rows = freed = 0
@@ -185,7 +185,7 @@ class Records:
     def _write_attempts(
         self, attempts: Sequence[tuple[int, AttemptFinished]], run: int, node: int, now: int, *, replace: bool
     ) -> set[int]:
-        """Returns the `id()` of those that were known."""
+        """Return the `id()` of attempts that were stored before."""
         if not attempts:
             return set()
         execute = self._database.execute
@@ -217,7 +217,7 @@ class Records:
         if not replace and written < len(rows):
             select = "SELECT attempt_id FROM attempt WHERE seq > ?"
             fresh = {attempt_id for (attempt_id,) in execute(select, (last,))}
-            for _, event in attempts:  # of two with one ID in a batch the first is the news
+            for _, event in attempts:  # of two with the same ID in a batch the first is new
                 if event.attempt_id in fresh:
                     fresh.remove(event.attempt_id)
                 else:

@@ -1,4 +1,4 @@
-"""Forgets what is old or too much, in small steps between which others go on, and moves the log into the database."""
+"""Deletes what is expired or beyond a limit, in small steps, and moves the write-ahead log into the database."""
 
 import sqlite3
 import time
@@ -11,7 +11,7 @@ from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.store.damage import DamagedDatabaseError, damage_in, set_aside
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.schema import FILE
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.store import Store
 
 _EVERY = 1.0
 """Seconds between two rounds."""
@@ -20,13 +20,13 @@ _STEP = 500
 """Rows deleted at once: a millisecond or two."""
 
 _SLACK = 120
-"""Seconds that a name stays longer than what was said of it, since its hearing is not written each time."""
+"""Seconds that a name is kept longer than its data, because the time of its last event is not written each time."""
 
 _LOG_LARGE, _LOG_TOO_LARGE = 4 << 20, 64 << 20
-"""Bytes of the write-ahead log from which it is moved, and from which everybody waits for that."""
+"""Bytes of the write-ahead log from which it is moved, and from which Trio's thread waits for that."""
 
 _MUCH_LARGER = 1 << 20
-"""Bytes that the file is to be larger than the database before that is a reason to move the log."""
+"""Bytes by which the file must exceed the database to move the log for that reason."""
 
 _OLD_STATES = (
     "DELETE FROM state WHERE (node, instance, image) IN"
@@ -36,14 +36,14 @@ _OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIM
 
 
 async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
-    """Do so until cancelled. A round that fails, as on a full disk, is tried again with the next.
+    """Apply retention and limits every second until cancelled. Retries after failures such as a full disk.
 
     Args:
-        store: in which.
-        settings: how long and how much is kept, and where.
+        store: where to delete.
+        settings: how long and how much to keep, and where.
 
     Raises:
-        DamagedDatabaseError: the database is of no use any more.
+        DamagedDatabaseError: the database is damaged; it was set aside.
     """
     while True:
         await trio.sleep(_EVERY)
@@ -60,11 +60,11 @@ async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
 
 
 async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
-    """Forget everything that is to be forgotten now.
+    """Delete everything that is expired or beyond a limit.
 
     Args:
-        store: in which.
-        settings: how long and how much is kept.
+        store: where to delete.
+        settings: how long and how much to keep.
         now: Unix seconds.
 
     Raises:
@@ -96,16 +96,16 @@ async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
 
 
 async def _examine(path: Path) -> None:
-    """After an error that may come from a damaged file."""
+    """Check the file after an error that damage may have caused."""
     problem = await trio.to_thread.run_sync(partial(damage_in, path, thorough=True), abandon_on_cancel=True)
     if problem:
         raise DamagedDatabaseError(
-            f"the database {path} is damaged: {problem}; kept as {set_aside(path).name}, a new start begins a new one"
+            f"database {path} is damaged: {problem} (kept as {set_aside(path).name}; restart to create a new one)"
         )
 
 
 def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> int:
-    """The oldest come first by their number; when very many are too many, the steps are longer."""
+    """Delete the oldest attempts; takes longer steps when very many exceed the limit."""
     if excess > 0:
         step = min(max(_STEP, excess // 10), excess, 20 * _STEP)
         return delete_oldest_attempts(database, step)
@@ -137,19 +137,19 @@ def _forget_names(store: Store, before: int) -> None:
 
 
 async def _move_log(database: sqlite3.Connection, path: Path) -> None:
-    """Move the write-ahead log into the database, in a thread: that waits for the disk."""
+    """Move the write-ahead log into the database, in a thread because it waits for the disk."""
     log = path.with_name(path.name + "-wal")
     size = log.stat().st_size if log.exists() else 0
     if size > _LOG_LARGE or _can_shrink(database, path):
         await trio.to_thread.run_sync(_checkpoint, path)
-    if size > _LOG_TOO_LARGE:  # it is written faster than it is moved: make it begin anew
+    if size > _LOG_TOO_LARGE:  # it grows faster than it is moved: start it over
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    # By execute() it would be one page: SQLite makes a row without columns of each, and Python takes the first.
+    # execute() would free one page only: SQLite returns an empty row for each page, and Python fetches the first.
     database.executescript("PRAGMA incremental_vacuum(200)")
 
 
 def _can_shrink(database: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is much larger than the database, whose end has been given back in the log alone."""
+    """Whether the file is much larger than the database because the log has freed pages that the file still has."""
     ((pages,), (size,)) = (database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
     return path.stat().st_size - int(pages) * int(size) > _MUCH_LARGER
 

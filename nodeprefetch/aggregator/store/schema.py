@@ -1,4 +1,4 @@
-"""The database: its tables, and how it is opened."""
+"""The tables of the database; opens and upgrades it."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTE
 CREATE TABLE image (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
 
 CREATE TABLE run (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival: what comes later is newer, whatever clocks say
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival: later is newer, whatever clocks say
     run_id TEXT NOT NULL,
     instance INTEGER NOT NULL REFERENCES instance,
     node INTEGER NOT NULL REFERENCES node,
@@ -28,14 +28,14 @@ CREATE TABLE run (
     started_at REAL,
     ended_at REAL,
     ended TEXT NOT NULL DEFAULT '',        -- '' while it runs
-    heard INTEGER NOT NULL,                -- Unix seconds by our clock, of the last batch
+    heard INTEGER NOT NULL,                -- Unix seconds of the last batch, by our clock
     UNIQUE (run_id, node, instance)
 );
 CREATE INDEX run_heard ON run (heard);
 
 CREATE TABLE attempt (
     seq INTEGER PRIMARY KEY,               -- in order of arrival
-    run INTEGER NOT NULL,                  -- 0: from the older tool, which knows no runs
+    run INTEGER NOT NULL,                  -- 0: from image-prefetcher, which has no runs
     attempt_id TEXT NOT NULL,
     node INTEGER NOT NULL REFERENCES node,
     image INTEGER NOT NULL REFERENCES image,
@@ -49,7 +49,7 @@ CREATE TABLE attempt (
     size INTEGER NOT NULL,                 -- bytes
     digest TEXT NOT NULL,
     received INTEGER NOT NULL,             -- Unix seconds by our clock
-    UNIQUE (run, node, attempt_id)         -- by run first: what comes together lies together
+    UNIQUE (run, node, attempt_id)         -- by run first: rows that arrive together are stored together
 );
 
 CREATE TABLE state (
@@ -89,22 +89,22 @@ CREATE TABLE live (
 
 _ATTEMPT = _SCHEMA[_SCHEMA.index("CREATE TABLE attempt") : _SCHEMA.index("CREATE TABLE state")]
 _FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt SELECT * FROM old; DROP TABLE old;"  # noqa: S608
-"""In version 1 attempts had no node in their key: one node could replace what another had reported."""
+"""In version 1 the key of attempts had no node, so one node could replace the results of another."""
 
 
 @contextmanager
 def open_database(
     directory: Path | None, log: Callable[[str], None] = lambda _line: None
 ) -> Iterator[sqlite3.Connection]:
-    """Open the database, making it where there is none, for this process alone.
+    """Open the database for this process only, creating it if it does not exist.
 
-    WAL with synchronous=NORMAL: a commit is a write to the log file without a flush to the disk. What was written is
-    the kernel's, so that killing the process loses nothing; a crash of the machine may lose the last commits, and
-    never harms the file (https://sqlite.org/pragma.html#pragma_synchronous).
+    WAL with synchronous=NORMAL: a commit writes to the log file without flushing it to the disk. Killing the process
+    loses nothing, because the kernel has the data. A crash of the machine may lose the last commits, and never damages
+    the file (https://sqlite.org/pragma.html#pragma_synchronous).
 
     Args:
-        directory: where its file is; None: in memory.
-        log: takes a line for people: a damaged file was set aside, and a new one is begun.
+        directory: where the file is; None: in memory.
+        log: logs a line when a damaged file was set aside.
 
     Raises:
         UsageError: the directory cannot be used, another process uses it, or the file is not such a database.
@@ -122,19 +122,19 @@ def open_database(
                 _prepare(database, path)
                 yield database
         except sqlite3.DatabaseError as error:
-            raise UsageError([f"the database {path} cannot be used: {error}"]) from error
+            raise UsageError([f"cannot use database {path}: {error}"]) from error
 
 
 def _make_room(path: Path, log: Callable[[str], None]) -> None:
-    """Set a damaged file of ours aside."""
+    """Set aside the file if it is ours and damaged."""
     if not path.exists() or not is_of_version(path, (1, VERSION)):
         return
     if problem := damage_in(path, thorough=False):
         try:
             aside = set_aside(path)
         except OSError as error:
-            raise UsageError([f"the database {path} is damaged: {problem}; cannot rename it: {error}"]) from error
-        log(f"the database {path} is damaged: {problem}; kept as {aside.name}, beginning a new one")
+            raise UsageError([f"database {path} is damaged: {problem}; cannot rename it: {error}"]) from error
+        log(f"database {path} is damaged: {problem} (kept as {aside.name}; creating a new one)")
 
 
 @contextmanager
@@ -149,14 +149,14 @@ def _closing(path: Path | str) -> Iterator[sqlite3.Connection]:
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version not in {0, 1, VERSION}:
-        raise UsageError([f"the database {path} is of version {version}; this program knows {VERSION}"])
+        raise UsageError([f"cannot use database {path}: it has version {version}, this program supports {VERSION}"])
     if version == 0 and database.execute("SELECT 1 FROM sqlite_schema").fetchone():
-        raise UsageError([f"the database {path} cannot be used: it has tables of another program"])
+        raise UsageError([f"cannot use database {path}: it has tables of another program"])
     if version == 0:
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before anything is written
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # must come before the first write
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
-    database.execute("PRAGMA wal_autocheckpoint = 0")  # the retention task does it, in a thread: it waits for the disk
+    database.execute("PRAGMA wal_autocheckpoint = 0")  # the retention task does it in a thread: it waits for the disk
     database.execute("PRAGMA cache_size = -16000")  # KiB
     if version == 0:
         database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
@@ -170,12 +170,12 @@ def _locked(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UsageError([f"the data directory {directory} cannot be used: {error.strerror}"]) from error
+        raise UsageError([f"cannot use data directory {directory}: {error.strerror}"]) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError([f"the data directory {directory} is used by another aggregator"]) from error
+            raise UsageError([f"cannot use data directory {directory}: another aggregator uses it"]) from error
         yield
     finally:
         os.close(handle)

@@ -1,6 +1,6 @@
-"""Goes through the table of states in slices, between which others go on: it may have half a million rows.
+"""Reads the table of states, of up to half a million rows, in slices that let other tasks run in between.
 
-What is read so is not of one moment: each slice is as it was when its turn came.
+The result is not a snapshot: each slice is read at its own time.
 """
 
 import sqlite3
@@ -11,28 +11,28 @@ import msgspec
 import trio
 
 _ROWS = 2_000
-"""Rows of a slice: some milliseconds."""
+"""Rows of a slice: a few milliseconds."""
 
 _LARGEST = 2**63 - 1
 _Number = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
 
-Key = tuple[_Number, _Number, _Number]
-"""Numbers of node, instance and image: the order of the table."""
+StateKey = tuple[_Number, _Number, _Number]
+"""Numbers of node, instance and image: the key of the table, and its order."""
 
 FIRST, LAST = (0, 0, 0), (_LARGEST, _LARGEST, _LARGEST)
 WITHIN = "(node, instance, image) > (?, ?, ?) AND (node, instance, image) <= (?, ?, ?)"
-"""The condition that leaves a slice."""
+"""The condition that selects a slice."""
 
 
 async def slices(
-    database: sqlite3.Connection, after: Key = FIRST, last: Key = LAST
+    database: sqlite3.Connection, after: StateKey = FIRST, last: StateKey = LAST
 ) -> AsyncGenerator[tuple[int, ...], None]:
-    """What to fill in for `WITHIN`, slice by slice, in the order of the table.
+    """Yield the values for `WITHIN`, slice by slice, in the order of the table.
 
     Args:
         database: with the table `state`.
-        after: the key before the first one of interest.
-        last: the last key of interest.
+        after: the key before the first row to read.
+        last: the key of the last row to read.
     """
     select = (
         "SELECT node, instance, image FROM state"

@@ -1,6 +1,6 @@
-"""The state of each image on each node, how events change it, and how far pulls under way are.
+"""The state of each image on each node, how events change it, and the progress of running pulls.
 
-Batches come at least once, and late: the newest run counts, and within a run nothing goes back from its end.
+Batches may arrive late and more than once: the newest run counts, and within a run a final state does not change.
 """
 
 import sqlite3
@@ -9,44 +9,42 @@ from collections.abc import Container
 
 import msgspec
 
+from nodeprefetch.aggregator.store.slices import StateKey
 from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, Progress
 
 MOST = 100_000
-"""Pulls kept; of more, those that were told of longest ago are forgotten."""
-
-Place = tuple[int, int, int]
-"""Numbers of node, instance and image."""
+"""Pulls whose progress is kept; beyond that the least recently updated are dropped."""
 
 
-class UnderWay:
-    """Progress by place.
+class LatestProgress:
+    """The latest progress of running pulls, in memory only.
 
     Args:
-        most: the bound.
+        most: maximum number of pulls.
     """
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._known: OrderedDict[Place, tuple[int, Progress]] = OrderedDict()
+        self._known: OrderedDict[StateKey, tuple[int, Progress]] = OrderedDict()
 
-    def take(self, place: Place, run: int, event: Progress) -> None:
-        """So far it is now, in this run."""
-        self._known[place] = (run, event)
-        self._known.move_to_end(place)
+    def take(self, key: StateKey, run: int, event: Progress) -> None:
+        """Set the progress of a pull of this run."""
+        self._known[key] = (run, event)
+        self._known.move_to_end(key)
         if len(self._known) > self._most:
             self._known.popitem(last=False)
 
-    def end(self, place: Place, run: int, event: AttemptFinished | ImageFinished) -> None:
-        """It is under way no more. A late end of an earlier attempt ends nothing."""
-        known = self._known.get(place)
+    def end(self, key: StateKey, run: int, event: AttemptFinished | ImageFinished) -> None:
+        """Drop the progress of a pull that has ended. Ignores a late end of an earlier attempt."""
+        known = self._known.get(key)
         if known is None or run < known[0]:
             return
         if isinstance(event, ImageFinished) or event.attempt_id == known[1].attempt_id:
-            del self._known[place]
+            del self._known[key]
 
-    def shown(self, place: Place, run: int) -> dict[str, str | int]:
-        """What /v1/status says of it; empty when nothing is known."""
-        known = self._known.get(place)
+    def shown(self, key: StateKey, run: int) -> dict[str, str | int]:
+        """Return what /v1/status shows; empty if nothing is known."""
+        known = self._known.get(key)
         if known is None or known[0] != run:
             return {}
         event = known[1]
@@ -62,13 +60,13 @@ _FINAL = frozenset(str(outcome) for outcome in Outcome if outcome.is_final)
 
 
 class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image on a node. Also the shape of an image in /v1/status."""
+    """The state of an image on a node. Also its shape in /v1/status."""
 
     run: int
-    """Number of the run that said so, in order of arrival; 0: the older tool."""
+    """Number of the run that reported it, in order of arrival; 0: image-prefetcher."""
 
     state: str
-    """An outcome's word."""
+    """Value of an `Outcome`."""
 
     since: float
     """Unix seconds, by the node's clock."""
@@ -77,24 +75,24 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Number of the latest attempt."""
 
     duration: float = 0.0
-    """Seconds the latest attempt took."""
+    """Seconds that the latest attempt took."""
 
     error: str = ""
     error_class: str = ""
     reason: str = ""
     size: int = 0
-    """Bytes; 0 when not known."""
+    """Bytes; 0 if unknown."""
 
     digest: str = ""
 
     @property
     def is_final(self) -> bool:
-        """Nothing changes it any more in this run."""
+        """Whether it no longer changes in this run."""
         return self.state in _FINAL
 
 
 def waiting(known: ImageState | None, run: int, at: float) -> ImageState | None:
-    """The state after a run began that wants this image; None: nothing new."""
+    """Return the state after the start of a run with this image; None: no change."""
     if known is not None and known.run >= run:
         return None
     return ImageState(run=run, state=Outcome.WAITING, since=at)
@@ -103,7 +101,7 @@ def waiting(known: ImageState | None, run: int, at: float) -> ImageState | None:
 def changed(
     known: ImageState | None, run: int, event: AttemptStarted | AttemptFinished | ImageFinished
 ) -> ImageState | None:
-    """The state after an event of a run; None: the event is old or says nothing new."""
+    """Return the state after an event of a run; None: no change, for example because the event is old."""
     if known is not None and known.run > run:
         return None
     same_run = known if known is not None and known.run == run else None
@@ -139,8 +137,8 @@ def changed(
     )
 
 
-def of_older_tool(known: ImageState | None, event: AttemptFinished) -> ImageState | None:
-    """The state after a result of the older tool, which tells of attempts alone and of no runs: the latest counts."""
+def legacy_state(known: ImageState | None, event: AttemptFinished) -> ImageState | None:
+    """Return the state after a result of image-prefetcher, which reports attempts without runs: the latest counts."""
     if known is not None and known.since > event.at:
         return None
     return ImageState(
@@ -158,15 +156,15 @@ def _is_late(known: ImageState, event: AttemptStarted | AttemptFinished | ImageF
 
 
 _COLUMNS = "image, run, state, since, attempt, duration, error, error_class, reason, size, digest"
-_SELECT = f"SELECT {_COLUMNS} FROM state WHERE node = ? AND instance = ?"  # noqa: S608 - of constants
+_SELECT = f"SELECT {_COLUMNS} FROM state WHERE node = ? AND instance = ?"  # noqa: S608 - constants
 _REPLACE = (
-    f"INSERT OR REPLACE INTO state (node, instance, received, {_COLUMNS})"  # noqa: S608 - of constants
+    f"INSERT OR REPLACE INTO state (node, instance, received, {_COLUMNS})"  # noqa: S608 - constants
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 class NodeStates:
-    """Those states, for the length of one transaction.
+    """The states of one node and instance, for the duration of a transaction.
 
     Args:
         database: with the table `state`.
@@ -181,14 +179,14 @@ class NodeStates:
         self._states = {row[0]: state_of(row[1:]) for row in rows}
         self._changed: set[int] = set()
         self.growth = 0
-        """By how many the states in the database grow."""
+        """Number of states added to the database, less those removed."""
 
     def get(self, image: int) -> ImageState | None:
-        """The state of an image, by its number."""
+        """Return the state of an image, by its number."""
         return self._states.get(image)
 
     def put(self, image: int, state: ImageState | None) -> bool:
-        """A new state; None changes nothing. Returns whether it was one."""
+        """Set the state of an image; None changes nothing. Returns whether it changed."""
         if state is None:
             return False
         if image not in self._states:
@@ -198,7 +196,7 @@ class NodeStates:
         return True
 
     def drop_others(self, images: Container[int], run: int) -> None:
-        """Forget images that the list of this new run has no more."""
+        """Remove images that are not in the list of this new run."""
         gone = [image for image, state in self._states.items() if image not in images and state.run < run]
         for image in gone:
             del self._states[image]
@@ -209,7 +207,7 @@ class NodeStates:
         )
 
     def write(self, now: int) -> None:
-        """Write what changed."""
+        """Write changed states to the database."""
         node, instance = self._key
         self._database.executemany(
             _REPLACE,
@@ -219,7 +217,7 @@ class NodeStates:
 
 
 def state_of(row: tuple[int, str, float, int, float, str, str, str, int, str]) -> ImageState:
-    """A state as the columns from `run` to `digest` have it."""
+    """Return the state in the columns from `run` to `digest`."""
     run, state, since, attempt, duration, error, error_class, reason, size, digest = row
     return ImageState(
         run=run,

@@ -1,7 +1,7 @@
-"""Attempts counted by image and class of error, and by how long they took: what Prometheus' counters are made of.
+"""Tallies of attempts by image, error class and duration: the source of the Prometheus counters.
 
-They are written with the attempts, in one transaction: a counter is right after any end of the process, and does not
-go down when attempts are forgotten.
+They are written in the same transaction as the attempts. So counters are exact however the process ends, and do not
+decrease when attempts are deleted.
 """
 
 import sqlite3
@@ -12,22 +12,22 @@ from collections.abc import Iterator, Sequence
 from nodeprefetch.events import AttemptFinished
 
 BUCKETS = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
-"""Upper bounds in seconds: from images that are there to layers of many gigabytes."""
+"""Upper bounds in seconds: from images that are present to layers of many gigabytes."""
 
 UNKNOWN = "unknown"
-"""Class of an error nobody classed: those of the older tool."""
+"""Class of errors without one: those of image-prefetcher."""
 
 _LARGEST = 2**63 - 1
-"""What SQLite can keep."""
+"""Largest integer in SQLite."""
 
 UNRECOGNIZED = ":unknown"
-"""Ends the class of errors whose text fetch did not recognize (the reason `unknown`): they are counted apart too."""
+"""Suffix of the class of errors that fetch did not recognize (reason `unknown`), which are also counted separately."""
 
 _CLASSES = frozenset({"passing", "permanent", "refused", "no-space", "runtime-gone", "cancelled"})
 
 
-class Tally:
-    """The attempts of one image that ended in one way."""
+class AttemptTally:
+    """Totals of the attempts of one image with one error class."""
 
     __slots__ = ("bytes", "counts", "seconds")
 
@@ -35,11 +35,11 @@ class Tally:
         self.seconds = seconds
         self.bytes = size
         self.counts = list(array("Q", counts))
-        """By bucket, the last one without an upper bound."""
+        """Attempts by bucket; the last one has no upper bound."""
 
 
 class Tallies:
-    """All of them.
+    """All tallies, by image and error class.
 
     Args:
         database: with the table `tally`.
@@ -47,39 +47,39 @@ class Tallies:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._tallies: dict[tuple[int, str], Tally] = {}
+        self._tallies: dict[tuple[int, str], AttemptTally] = {}
         self._touched: set[tuple[int, str]] = set()
         self.reload()
 
     def reload(self) -> None:
-        """Read them again: after a transaction that did not come to its end."""
+        """Read everything again from the database, after a failed transaction."""
         rows = self._database.execute("SELECT image, error_class, seconds, bytes, buckets FROM tally")
-        self._tallies = {(image, kind): Tally(*rest) for image, kind, *rest in rows}
+        self._tallies = {(image, kind): AttemptTally(*rest) for image, kind, *rest in rows}
         self._touched.clear()
 
-    def __iter__(self) -> Iterator[tuple[int, str, Tally]]:
+    def __iter__(self) -> Iterator[tuple[int, str, AttemptTally]]:
         return ((image, kind, tally) for (image, kind), tally in self._tallies.items())
 
     def add(self, image: int, event: AttemptFinished) -> None:
-        """One more attempt."""
+        """Count one more attempt."""
         key = (image, class_of(event))
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = Tally()
+            tally = self._tallies[key] = AttemptTally()
         tally.counts[bisect_left(BUCKETS, event.duration)] += 1
         tally.seconds += event.duration
         tally.bytes += event.size
         self._touched.add(key)
 
     def forget(self, images: Sequence[tuple[int]]) -> None:
-        """Forget those of images, by their numbers. Inside a transaction."""
+        """Delete the tallies of images, by their numbers. Inside a transaction."""
         if images:
             self._database.executemany("DELETE FROM tally WHERE image = ?", images)
             gone = {image for (image,) in images}
             self._tallies = {key: tally for key, tally in self._tallies.items() if key[0] not in gone}
 
     def write(self) -> None:
-        """Write down those that changed. Inside the transaction that has the attempts."""
+        """Write changed tallies to the database. Inside the transaction of the attempts."""
         self._database.executemany(
             "INSERT OR REPLACE INTO tally VALUES (?, ?, ?, ?, ?)",
             [
@@ -91,9 +91,9 @@ class Tallies:
 
 
 def class_of(event: AttemptFinished) -> str:
-    """The class of an attempt's error, with `UNRECOGNIZED` behind it or without; empty for a success.
+    """Return the error class of an attempt, with the suffix `UNRECOGNIZED` if that applies; empty for a success.
 
-    Words nobody knows are one class: a label has a bound.
+    Unknown classes become one class, because the number of a label's values must be bounded.
     """
     if not event.error:
         return ""

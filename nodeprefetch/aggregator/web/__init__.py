@@ -1,1 +1,1 @@
-"""The routes: what is submitted and what is read."""
+"""The routes: submissions and queries."""

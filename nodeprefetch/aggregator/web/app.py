@@ -1,4 +1,4 @@
-"""The routes: one ASGI application for reading and submission, one for submission alone."""
+"""The ASGI applications: one for queries and submissions, one for submissions only."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
-from nodeprefetch.aggregator.server.asgi import App, address_of, drained, unambiguous, within_budget
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_response
+from nodeprefetch.aggregator.server.middleware import App, address_of, drained, unambiguous, within_budget
 from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.live import live
 from nodeprefetch.aggregator.web.metrics import metrics
@@ -25,18 +25,19 @@ _REASONS = {404: "not_found", 405: "wrong_method"}
 Handler = Callable[[Service, Request], Awaitable[Response]]
 
 
-def make_app(service: Service, *, reading: bool) -> App:
-    """The application of a port.
+def make_app(service: Service, *, with_queries: bool) -> App:
+    """Return the application of a port.
 
     Args:
-        service: what it serves.
-        reading: also the routes that read.
+        service: what the routes share.
+        with_queries: include the routes that read results.
     """
 
-    def route(path: str, handler: Handler, methods: list[str], *, reads: bool = False) -> Route:
+    def route(path: str, handler: Handler, methods: list[str], *, is_query: bool = False) -> Route:
         async def endpoint(request: Request) -> Response:
-            if reads and service.settings.auth_read:
-                await service.authenticator.caller(request.headers.get("authorization", ""), address_of(request.scope))
+            if is_query and service.settings.auth_read:
+                authorization = request.headers.get("authorization", "")
+                await service.authenticator.authenticate(authorization, address_of(request.scope))
             return await handler(service, request)
 
         made = Route(path, endpoint, methods=methods or None)
@@ -46,33 +47,33 @@ def make_app(service: Service, *, reading: bool) -> App:
     routes = [
         route("/v1/events", submit, ["POST"]),
         Route("/Metrics/Submit", MetricsRoute(service)),
-        route("/healthz", _alive, ["GET"]),
-        route("/readyz", _ready, ["GET"]),
+        route("/healthz", _healthz, ["GET"]),
+        route("/readyz", _readyz, ["GET"]),
     ]
-    if reading:
+    if with_queries:
         routes += [
-            route("/v1/events", live, ["GET"], reads=True),
-            route("/v1/status", status, ["GET"], reads=True),
-            route("/metrics", metrics, _ANY, reads=True),
+            route("/v1/events", live, ["GET"], is_query=True),
+            route("/v1/status", status, ["GET"], is_query=True),
+            route("/metrics", metrics, _ANY, is_query=True),
         ]
 
     async def on_refusal(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RefusedError)  # noqa: S101 - that is what it is registered for
+        assert isinstance(error, RefusedError)  # noqa: S101 - registered for this class
         service.counters.refused[error.reason] += 1
-        return refusal_answer(error)
+        return refusal_response(error)
 
     async def on_database_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, sqlite3.Error)  # noqa: S101 - that is what it is registered for
+        assert isinstance(error, sqlite3.Error)  # noqa: S101 - registered for this class
         refused = service.store.fail_reading(error)
         service.counters.refused[refused.reason] += 1
-        return refusal_answer(refused)
+        return refusal_response(refused)
 
     async def on_http_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 - that is what it is registered for
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
         reason = _REASONS.get(error.status_code, "refused")
-        answer = refusal_answer(RefusedError(error.status_code, reason, error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
+        response = refusal_response(RefusedError(error.status_code, reason, error.detail))
+        response.headers.update(error.headers or {})
+        return response
 
     handlers: dict[Any, Any] = {
         RefusedError: on_refusal,
@@ -84,11 +85,11 @@ def make_app(service: Service, *, reading: bool) -> App:
     return drained(unambiguous(within_budget(starlette, service.budget, service.counters), service.counters))
 
 
-async def _alive(_: Service, __: Request) -> Response:
+async def _healthz(_: Service, __: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _ready(service: Service, _: Request) -> Response:
+async def _readyz(service: Service, _: Request) -> Response:
     if service.store.problem is not None:
-        raise service.store.problem.again()
+        raise service.store.problem.copy()
     return PlainTextResponse("ok\n")

@@ -1,7 +1,7 @@
-"""Batches off the wire: the events of `nodeprefetch.events`, with a bound on every string, number and list.
+"""Decodes batches of events with a limit on every string, number and list.
 
-The bounded types are made from the events themselves, so that a new field is bounded without a word here; msgspec
-checks while it decodes, which costs nothing measurable.
+The limited types are derived from the classes in `nodeprefetch.events`, so new fields get limits too. msgspec checks
+them while it decodes, at no measurable cost.
 """
 
 import types
@@ -20,24 +20,24 @@ _IMAGE = {"image", "images"}
 _TEXT = {"error", "message", "credential", "credentials"}
 _NEEDED = {"run_id", "node", "attempt_id", "image"}
 _EMPTY = 10
-"""Lines for each batch that may come, with those that are empty; what follows them is one line."""
+"""Lines, including empty ones, for each allowed batch; everything after them counts as one line."""
 
 _NAMES = ("run_id", "node", "version", "instance")
-"""Of a batch: each of its events is sent with them."""
+"""Of a batch; each of its events is sent with them."""
 
 _COMMAS = 50
-"""Commas of JSON for each event that may come: msgspec makes all values of a list before it looks at their number."""
+"""Commas of JSON for each allowed event: msgspec creates all values of a list before it checks their number."""
 
 _LISTS_JSON, _LISTS_MSGPACK = frozenset(b"["), frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 _COUNT = msgspec.Meta(ge=0, le=2**63 - 1)
-_SECONDS = msgspec.Meta(ge=0, le=1e12)  # leaves out NaN and the infinities too
+_SECONDS = msgspec.Meta(ge=0, le=1e12)  # excludes NaN and the infinities too
 
 
 class Decoder:
     """Decodes batches.
 
     Args:
-        bounds: the largest of everything.
+        bounds: the limits.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -57,18 +57,18 @@ class Decoder:
         )
 
     def msgpack(self, body: bytes | bytearray) -> Batch:
-        """One batch.
+        """Decode one batch in msgpack.
 
         Raises:
-            RefusedError: it is none, or goes beyond a bound.
+            RefusedError: it is not a batch, or exceeds a limit.
         """
         return self._decode(self._msgpack, body)
 
     def lines(self, body: bytes | bytearray) -> list[Batch]:
-        """Batches of JSON, one a line; empty lines do not count.
+        """Decode JSON lines, each with a batch; ignores empty lines.
 
         Raises:
-            RefusedError: some line is none, goes beyond a bound, or all together have too many events.
+            RefusedError: a line is not a batch or exceeds a limit, or there are too many batches or events.
         """
         found = bytes(body).split(b"\n", _EMPTY * self._bounds.batches)
         lines = [line for line in found if line.strip()]
@@ -84,26 +84,27 @@ class Decoder:
     def _decode(self, decoders: "_Decoders", body: bytes | bytearray) -> Batch:
         try:
             try:
-                batch = cast("Batch", decoders.batch.decode(body))  # derived from it
+                batch = cast("Batch", decoders.batch.decode(body))  # a class derived from it
             except msgspec.ValidationError as error:
                 batch = self._without_unknown(decoders, body, error)
         except msgspec.ValidationError as error:
-            raise RefusedError(400, "invalid_batch", f"not a batch: {error}") from error
+            raise RefusedError(400, "invalid_batch", f"invalid batch: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RefusedError(400, "malformed", f"the body cannot be decoded: {error}") from error
+            raise RefusedError(400, "malformed", f"cannot decode body: {error}") from error
         for name in _NAMES:
             if len(getattr(batch, name).encode()) > self._bounds.name:
-                raise RefusedError(400, "name_too_long", f"{name} is longer than {self._bounds.name} bytes in UTF-8")
+                longest = self._bounds.name
+                raise RefusedError(400, "name_too_long", f"{name} must not be longer than {longest} bytes in UTF-8")
         return batch
 
     def _without_unknown(
         self, decoders: "_Decoders", body: bytes | bytearray, refused: msgspec.ValidationError
     ) -> Batch:
-        """Pass over events of kinds that a newer fetch may have and we do not know.
+        """Decode a batch without its events of unknown kinds, which a newer fetch may send.
 
         Raises:
-            ValidationError: that is not what is wrong with it.
-            RefusedError: there are too many.
+            ValidationError: the batch is invalid for another reason.
+            RefusedError: too many events.
         """
         envelope = decoders.envelope.decode(body)
         try:
@@ -125,24 +126,24 @@ class _Kind(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Decoders:
-    """Those of one format."""
+    """The decoders of one format."""
 
     lists: frozenset[int]
-    """The bytes that a list begins with."""
+    """First bytes of a list."""
 
     batch: Any
     envelope: Any
-    """A batch whose events are not looked at."""
+    """A batch without decoding its events."""
 
     items: Any
-    """Its events, as they came."""
+    """The events of a batch, each undecoded."""
 
     kind: Any
     event: Any
 
 
 def _bounded(kind: type[msgspec.Struct], bounds: Bounds, **given: Any) -> type[msgspec.Struct]:
-    """A struct derived from this one, with bounds in the types of its fields."""
+    """Derive a struct with limits in the types of its fields."""
     fields: list[tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(kind):
         of_type = given.get(field.name) or _limit(field.name, field.type, bounds)

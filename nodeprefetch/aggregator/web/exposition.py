@@ -1,4 +1,4 @@
-"""What Prometheus reads: few series, whatever the number of nodes."""
+"""The Prometheus metrics: few series, whatever the number of nodes."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,16 +23,16 @@ from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
 _IMAGES_NAMED = 200
-"""Images with a histogram of their own; the others share one."""
+"""Images with their own histogram; the others share one."""
 
 _TALLIES_AT_ONCE = 1_000
 _OTHERS = "(others)"
 
 
 async def exposition(service: Service, accept: str, address: str) -> tuple[bytes, str]:
-    """The exposition in the format that is accepted, and its content type.
+    """Return the metrics in the accepted format, and their content type.
 
-    It has all that was stored before this was asked.
+    They include everything stored before this call.
     """
     encode, content_type = choose_encoder(accept)
 
@@ -41,21 +41,21 @@ async def exposition(service: Service, accept: str, address: str) -> tuple[bytes
         registry.register(_Collector(service, await service.overviews.latest(), await _summed(service)))
         return encode(registry)
 
-    return await service.expositions.made(content_type, make, address), content_type
+    return await service.expositions.get(content_type, make, address), content_type
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempts:
     by_class: Counter[str]
     unrecognized: int
-    """With an error that fetch did not recognize."""
+    """Attempts with an error that fetch did not recognize."""
 
     pulls: dict[str, tuple[list[int], float, int]]
-    """By image: how many by duration, their seconds, their bytes."""
+    """By image: attempts by bucket, seconds, bytes."""
 
 
 async def _summed(service: Service) -> _Attempts:
-    """The tallies, of which there may be tens of thousands: others go on between some of them."""
+    """Sum up the tallies. Lets other tasks run in between, because there may be tens of thousands."""
     names = service.store.records.images.by_number()
     attempts: Counter[str] = Counter({"": 0})
     unrecognized = 0
@@ -82,38 +82,38 @@ class _Collector(Collector):
     def __init__(self, service: Service, overview: Overview, attempts: _Attempts) -> None:
         self._service = service
         self._overview = overview
-        self._ended = attempts
+        self._attempts_total = attempts
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        build = InfoMetricFamily("nodeprefetch_build", "The version that runs.")
+        build = InfoMetricFamily("nodeprefetch_build", "Version of the aggregator.")
         build.add_metric([], {"version": __version__})
         yield build
         yield from self._attempts()
         yield from self._states()
-        yield from self._ingest()
+        yield from self._own()
 
     def _attempts(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
-            "nodeprefetch_attempts", "Pull attempts that ended.", labels=["outcome", "error_class"]
+            "nodeprefetch_attempts", "Finished pull attempts.", labels=["outcome", "error_class"]
         )
-        for error_class, count in sorted(self._ended.by_class.items()):
+        for error_class, count in sorted(self._attempts_total.by_class.items()):
             ended.add_metric(["failed" if error_class else "succeeded", error_class], count)
         yield ended
         yield CounterMetricFamily(
             "nodeprefetch_unrecognized_errors",
-            "Attempts whose error fetch did not recognize (the reason unknown).",
-            value=self._ended.unrecognized,
+            "Failed attempts with an error that fetch did not recognize (reason unknown).",
+            value=self._attempts_total.unrecognized,
         )
         durations = HistogramMetricFamily(
-            "nodeprefetch_pull_duration_seconds", "How long attempts took that succeeded.", labels=["image"]
+            "nodeprefetch_pull_duration_seconds", "Duration of successful pull attempts.", labels=["image"]
         )
         sizes = CounterMetricFamily(
-            "nodeprefetch_pulled_bytes", "Sizes of the images that attempts brought, as runtimes say.", labels=["image"]
+            "nodeprefetch_pulled_bytes", "Bytes of pulled images as reported by runtimes.", labels=["image"]
         )
-        for name, (counts, seconds, size) in sorted(self._ended.pulls.items()):
+        for name, (counts, seconds, size) in sorted(self._attempts_total.pulls.items()):
             durations.add_metric([name], _cumulated(counts), seconds)
             sizes.add_metric([name], size)
         yield durations
@@ -122,18 +122,16 @@ class _Collector(Collector):
     def _states(self) -> Iterator[Metric]:
         overview = self._overview
         instances = sorted({instance for instance, _ in overview.images} | set(overview.last_runs))
-        images = GaugeMetricFamily(
-            "nodeprefetch_images", "Images on nodes, by what became of them.", labels=["instance", "state"]
-        )
+        images = GaugeMetricFamily("nodeprefetch_images", "Images by state.", labels=["instance", "state"])
         nodes = GaugeMetricFamily(
-            "nodeprefetch_nodes", "Nodes, by the worst of what became of their images.", labels=["instance", "state"]
+            "nodeprefetch_nodes", "Nodes by their worst image state.", labels=["instance", "state"]
         )
         for instance in instances:
             for state in Outcome:
                 images.add_metric([instance, state], overview.images.get((instance, state), 0))
                 nodes.add_metric([instance, state], overview.nodes.get((instance, state), 0))
         last = GaugeMetricFamily(
-            "nodeprefetch_last_run_timestamp_seconds", "When a run was last heard of.", labels=["instance"]
+            "nodeprefetch_last_run_timestamp_seconds", "Time of the last event of any run.", labels=["instance"]
         )
         for instance, heard in sorted(overview.last_runs.items()):
             last.add_metric([instance], heard)
@@ -142,18 +140,18 @@ class _Collector(Collector):
         yield last
         yield GaugeMetricFamily(
             "nodeprefetch_digest_skew_images",
-            "Images whose tag stands for different digests on different nodes.",
+            "Images whose tag has different digests on different nodes.",
             value=len(overview.skewed),
         )
 
-    def _ingest(self) -> Iterator[Metric]:
+    def _own(self) -> Iterator[Metric]:
         service, counters = self._service, self._service.counters
         for name, text, values, label in (
             ("accepted_events", "Events stored.", counters.accepted, "protocol"),
-            ("duplicate_events", "Events that came again.", counters.duplicates, "protocol"),
-            ("submissions", "Submissions stored.", counters.requests, "protocol"),
-            ("refused_requests", "Requests and connections refused.", counters.refused, "reason"),
-            ("forgotten_rows", "Rows forgotten by retention and bounds.", service.store.records.forgotten, "table"),
+            ("duplicate_events", "Duplicate events.", counters.duplicates, "protocol"),
+            ("submissions", "Successful submissions.", counters.requests, "protocol"),
+            ("refused_requests", "Refused requests and connections.", counters.refused, "reason"),
+            ("forgotten_rows", "Rows deleted by retention and limits.", service.store.records.forgotten, "table"),
         ):
             counted = CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, labels=[label])
             for key, count in sorted(values.items()):
@@ -161,20 +159,20 @@ class _Collector(Collector):
             yield counted
         yield CounterMetricFamily(
             "nodeprefetch_aggregator_broken_connections",
-            "Connections ended over a breach of protocol.",
+            "Connections closed after a protocol error.",
             value=counters.broken_connections,
         )
         for name, text, count in (
             ("closed_connections", "Idle connections closed to make room.", counters.closed_connections),
-            ("stuck_answers", "Answers ended because their clients did not take them.", counters.stuck_answers),
+            ("stuck_answers", "Responses aborted because clients did not read them.", counters.stuck_answers),
         ):
             yield CounterMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=count)
         for name, text, value in (
-            ("connections", "Connections open.", counters.connections),
+            ("connections", "Open connections.", counters.connections),
             ("live_readers", "Readers of the live stream.", service.readers.used),
-            ("in_flight_bytes", "Bytes of requests and answers in hand.", service.budget.used),
-            ("results", "Attempts kept.", service.store.records.attempts),
-            ("healthy", "Whether the latest results could be stored.", int(service.store.is_healthy)),
+            ("in_flight_bytes", "Request and response bytes in memory.", service.budget.used),
+            ("results", "Attempts stored.", service.store.records.attempts),
+            ("healthy", "Whether the database can be written and read (1) or not (0).", int(service.store.is_healthy)),
         ):
             yield GaugeMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=value)
 

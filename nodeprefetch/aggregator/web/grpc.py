@@ -1,4 +1,4 @@
-"""gRPC `Metrics/Submit` of the older tool, as a route of the ASGI application: HTTP/2 in, trailers out.
+"""gRPC `Metrics/Submit` of image-prefetcher, as a route of the ASGI application.
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 """
@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import trio
 
-from nodeprefetch.aggregator.access.callers import Caller
+from nodeprefetch.aggregator.access.caller import Caller
 from nodeprefetch.aggregator.counters import Reservation
-from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
-from nodeprefetch.aggregator.server.asgi import Receive, Scope, Send, address_of
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_response
+from nodeprefetch.aggregator.server.middleware import Receive, Scope, Send, address_of
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.web.legacy import submissions_of
 from nodeprefetch.aggregator.web.service import Service
@@ -25,25 +25,25 @@ _OVERHEAD = 768
 """Approximate bytes of a decoded result, without its text."""
 
 _LARGE = 1 << 10
-"""Bytes received at once from which decoding waits for its turn: hostile messages take up to 1.3 µs a byte."""
+"""Bytes received at once from which decoding holds the lock: hostile messages take up to 1.3 µs a byte."""
 
 
 class MetricsRoute:
     """Answers `/Metrics/Submit`.
 
     Args:
-        service: what the results go into.
+        service: stores the results.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One call: an ASGI application."""
+        """Answer one call, as an ASGI application."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if problem := _no_grpc(scope, headers):
+        if problem := _not_grpc(scope, headers):
             self._service.counters.refused[problem.reason] += 1
-            await refusal_answer(problem)(scope, receive, send)
+            await refusal_response(problem)(scope, receive, send)
             return
         status, message = Status.OK, ""
         try:
@@ -51,13 +51,13 @@ class MetricsRoute:
         except RefusedError as refused:
             self._service.counters.refused[refused.reason] += 1
             status, message = refused.grpc_status, refused.detail
-        await _answer(send, status, message)
+        await _respond(send, status, message)
 
     async def _submit(self, headers: dict[str, str], address: str, receive: Receive) -> None:
         encoding = headers.get("grpc-encoding", "identity")
         if encoding != "identity":
-            raise RefusedError(415, "unknown_encoding", f"messages compressed by {encoding[:40]!r} are not accepted")
-        caller = await self._service.authenticator.caller(headers.get("authorization", ""), address)
+            raise RefusedError(415, "unknown_encoding", f"unsupported message compression {encoding[:40]!r}")
+        caller = await self._service.authenticator.authenticate(headers.get("authorization", ""), address)
         bounds = self._service.bounds
         parser = FrameParser(largest_message(bounds))
         results: list[Result] = []
@@ -67,21 +67,21 @@ class MetricsRoute:
                 while more:
                     part = await receive()
                     if scope.deadline - (now := trio.current_time()) < 0.9 * bounds.body_time:
-                        scope.deadline = now + bounds.body_time  # not for each message: it costs as much as decoding
+                        scope.deadline = now + bounds.body_time  # not for each message, to save time
                     data = part.get("body", b"")
                     held.take(len(data))
                     parser.feed(data)
-                    async with self._service.turns.turn(address) if len(data) > _LARGE else nullcontext():
+                    async with self._service.lock.hold(address) if len(data) > _LARGE else nullcontext():
                         self._collect(parser, results, caller, held)
                     more = part.get("more_body", False)
                     if len(results) >= bounds.events:
                         await self._store(results)
                         results = []
-                        held.give_back()
+                        held.release()
             if scope.cancelled_caught:
-                raise RefusedError(408, "too_slow", f"nothing came for {bounds.body_time:g} seconds")
+                raise RefusedError(408, "too_slow", f"no message received for {bounds.body_time:g} s")
             if parser.in_message:
-                raise RefusedError(400, "malformed", "the stream ended inside a message")
+                raise RefusedError(400, "malformed", "the stream ended in the middle of a message")
             await self._store(results)
         self._service.counters.requests["grpc"] += 1
 
@@ -95,32 +95,32 @@ class MetricsRoute:
                 raise RefusedError(400, "malformed", f"invalid message: {error}") from error
             self._check(result)
             if caller.node is not None:
-                caller.may_report_for(result.node)
+                caller.check_node(result.node)
             results.append(result)
 
     def _check(self, result: Result) -> None:
         bounds = self._service.bounds
         if not (result.attempt_id and result.image):
-            raise RefusedError(400, "invalid_result", "a result without attempt_id or image")
+            raise RefusedError(400, "invalid_result", "invalid result: attempt_id and image must not be empty")
         if (
             len(result.attempt_id) > bounds.name
             or len(result.node) > bounds.name
             or len(result.image) > bounds.image
             or len(result.error) > bounds.text
         ):
-            raise RefusedError(400, "invalid_result", "a result with a text that is too long")
+            raise RefusedError(400, "invalid_result", "invalid result: a text is too long")
 
     async def _store(self, results: Sequence[Result]) -> None:
         if not results:
             return
-        receipt = await self._service.ingest.submit(submissions_of(results))
+        receipt = await self._service.writer.submit(submissions_of(results))
         self._service.counters.accepted["grpc"] += receipt.accepted
         self._service.counters.duplicates["grpc"] += receipt.duplicates
-        self._service.debug(f"stored {receipt.accepted} results by gRPC, {receipt.duplicates} replaced")
+        self._service.debug(f"stored {receipt.accepted} results by gRPC, {receipt.duplicates} duplicates")
 
 
 def largest_message(bounds: Bounds) -> int:
-    """Bytes of the largest message accepted: longer ones have a text beyond its bound, or fields nobody needs."""
+    """Return the size of the largest message accepted. Longer ones have a text beyond its limit, or useless fields."""
     return min(bounds.body, 4 * (2 * bounds.name + bounds.image + bounds.text) + _OVERHEAD)
 
 
@@ -133,18 +133,18 @@ def _next_message(parser: FrameParser) -> bytes | None:
         raise RefusedError(413, "too_large", str(error)) from error
 
 
-def _no_grpc(scope: Scope, headers: dict[str, str]) -> RefusedError | None:
+def _not_grpc(scope: Scope, headers: dict[str, str]) -> RefusedError | None:
     if scope["method"] != "POST":
-        return RefusedError(405, "wrong_method", "gRPC calls are POST")
+        return RefusedError(405, "wrong_method", "gRPC calls must use POST")
     kind = headers.get("content-type", "")
     if kind != "application/grpc" and not kind.startswith(("application/grpc+proto", "application/grpc;")):
         return RefusedError(415, "unknown_type", "the content type must be application/grpc")
     if scope["http_version"] != "2":
-        return RefusedError(400, "not_http2", "gRPC needs HTTP/2")
+        return RefusedError(400, "not_http2", "gRPC requires HTTP/2")
     return None
 
 
-async def _answer(send: Send, status: Status, message: str) -> None:
+async def _respond(send: Send, status: Status, message: str) -> None:
     trailers = [(b"grpc-status", b"%d" % status.value)]
     if message:
         trailers.append((b"grpc-message", quote(message[:1000], safe=" !#$&'()*+,/:;=?@[]~\"").encode("ascii")))

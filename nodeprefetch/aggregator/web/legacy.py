@@ -1,4 +1,4 @@
-"""The older tool's results: its messages as our events, and its JSON out of our database."""
+"""image-prefetcher's formats: converts its gRPC results to events, and writes attempts as its JSON."""
 
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
@@ -6,17 +6,17 @@ from contextlib import closing
 
 import msgspec
 
+from nodeprefetch.aggregator.fair_lock import FairLock
 from nodeprefetch.aggregator.store.records import Submission
-from nodeprefetch.aggregator.turns import Turns
 from nodeprefetch.events import AttemptFinished, Batch
 from nodeprefetch.rpc.metrics import Result
 
 _LARGEST = 2**63 - 1
 _PART = 24 << 10
-"""Characters in one part, about: some milliseconds' work."""
+"""Approximate characters of a part: a few milliseconds of work."""
 
 _NAMES = 100
-"""Characters of the names of a row's fields, and of its numbers."""
+"""Approximate characters of a row's keys and numbers."""
 
 _SELECT = (
     "SELECT seq, attempt_id, started_at, image.name, error, duration, node.name, size FROM attempt"
@@ -31,11 +31,11 @@ _ESCAPES = (
     ("\u2028".encode(), b"\\u2028"),
     ("\u2029".encode(), b"\\u2029"),
 )
-"""What Go's encoding/json writes so, beside what every encoder must."""
+"""Escapes of Go's encoding/json in addition to those that every encoder must write."""
 
 
 def submissions_of(results: Sequence[Result]) -> list[Submission]:
-    """The results as attempts, one submission for each node they tell of."""
+    """Return the results as attempts, one submission for each node."""
     by_node: dict[str, list[AttemptFinished]] = {}
     for result in results:
         duration = result.duration_ms / 1000
@@ -53,24 +53,24 @@ def submissions_of(results: Sequence[Result]) -> list[Submission]:
             )
         )
     return [
-        Submission(batch=Batch(run_id="", node=node, version="", events=tuple(events)), older=True)
+        Submission(batch=Batch(run_id="", node=node, version="", events=tuple(events)), legacy=True)
         for node, events in by_node.items()
     ]
 
 
-async def older_json(database: sqlite3.Connection, turns: Turns, address: str = "") -> AsyncGenerator[bytes]:
-    """All attempts as the older tool writes them, in parts: one JSON array, zero and empty values left out.
+async def legacy_json(database: sqlite3.Connection, lock: FairLock, address: str = "") -> AsyncGenerator[bytes]:
+    """Yield all attempts in image-prefetcher's format: one JSON array in parts, without zero and empty values.
 
     Args:
         database: with the table `attempt`.
-        turns: there is one for each part.
-        address: who reads.
+        lock: held while each part is made.
+        address: the remote address of the reader.
     """
     seq, begin = -1, b"["
     while True:
-        async with turns.turn(address):
+        async with lock.hold(address):
             rows = _next_rows(database, seq)
-            part = _written(rows)
+            part = _encode(rows)
         if not rows:
             break
         seq = rows[-1][0]
@@ -80,7 +80,7 @@ async def older_json(database: sqlite3.Connection, turns: Turns, address: str = 
 
 
 def _next_rows(database: sqlite3.Connection, seq: int) -> list[_Row]:
-    """Those of one part."""
+    """Return the rows of the next part."""
     rows: list[_Row] = []
     size = 0
     with closing(database.execute(_SELECT, (seq,))) as cursor:
@@ -92,8 +92,8 @@ def _next_rows(database: sqlite3.Connection, seq: int) -> list[_Row]:
     return rows
 
 
-class _Written(msgspec.Struct, omit_defaults=True):
-    """The order of the fields is that of the keys."""
+class _LegacyResult(msgspec.Struct, omit_defaults=True):
+    """Its fields are in the order of the JSON keys."""
 
     attempt_id: str = ""
     started_at: int = 0
@@ -104,14 +104,14 @@ class _Written(msgspec.Struct, omit_defaults=True):
     size_bytes: int = 0
 
 
-def _written(rows: Sequence[_Row]) -> bytes:
-    """The rows without the brackets around them."""
+def _encode(rows: Sequence[_Row]) -> bytes:
+    """Encode rows as the inside of a JSON array."""
     text = msgspec.json.encode(
         [
-            _Written(attempt_id, round(started_at), image, error, round(duration * 1000), node, size)
+            _LegacyResult(attempt_id, round(started_at), image, error, round(duration * 1000), node, size)
             for _, attempt_id, started_at, image, error, duration, node, size in rows
         ]
     )
     for character, escaped in _ESCAPES:
-        text = text.replace(character, escaped)  # none of them occurs outside of a string
+        text = text.replace(character, escaped)  # they occur in strings only
     return text[1:-1]

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: the events as they are stored, as server-sent events; who comes back goes on where it was.
+"""`GET /v1/events`: streams stored events as server-sent events; clients that reconnect continue where they were.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
@@ -13,38 +13,38 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from nodeprefetch.aggregator.refusal import RefusedError
-from nodeprefetch.aggregator.server.asgi import Receive, Scope, Send, address_of
+from nodeprefetch.aggregator.server.middleware import Receive, Scope, Send, address_of
 from nodeprefetch.aggregator.store.backlog import GAP
 from nodeprefetch.aggregator.web.service import Service
 
-_QUIET = 15.0
-"""Seconds after which a comment shows that the connection lives; proxies close silent ones."""
+_KEEPALIVE = 15.0
+"""Seconds after which a comment keeps the connection open; proxies close silent ones."""
 
 _BUSY = 1.0
-"""Seconds until a reader that there was no room for is tried again."""
+"""Seconds until a reader retries after the budget was used up."""
 
 _ID = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 
 
 async def live(service: Service, request: Request) -> Response:
-    """Follow the stream, from now on or from behind the event that `Last-Event-ID` names.
+    """Stream events from now on, or those after the event that `Last-Event-ID` names.
 
-    Each message has the event's name, `row-place` as ID, and as data the event with `run_id`, `node`, `instance`
-    and `version` of its run. A message `gap` says that events between are not kept any more.
+    Each message has the event's name, the ID `row-index`, and as data the event with `run_id`, `node`, `instance` and
+    `version` of its run. A message `gap` means that events in between are no longer kept.
 
     Raises:
-        RefusedError: an ID we never gave, or too many readers.
+        RefusedError: an invalid ID, or too many readers.
     """
     name = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
-    after = _parsed(name) if name else None
+    after = _parse_id(name) if name else None
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     if request.method == "HEAD":
         return Response(headers=headers, media_type="text/event-stream")
-    return _Stream(service, _followed(service, after), headers)
+    return _Stream(service, _stream(service, after), headers)
 
 
 class _Stream(StreamingResponse):
-    """Counts its reader where it is let in, and until its end, whatever that is."""
+    """Counts as a reader from its acceptance until it ends in any way."""
 
     media_type = "text/event-stream"
 
@@ -57,15 +57,15 @@ class _Stream(StreamingResponse):
         readers, address = self._service.readers, address_of(scope)
         if not readers.take(address):
             retry_after = self._service.bounds.retry_after
-            raise RefusedError(429, "too_many_readers", "too many read the live stream", retry_after=retry_after)
+            raise RefusedError(429, "too_many_readers", "too many live readers", retry_after=retry_after)
         try:
             async with aclosing(self._parts):
                 await super().__call__(scope, receive, send)
         finally:
-            readers.give_back(address)
+            readers.release(address)
 
 
-async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
+async def _stream(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
     yield b"retry: 2000\n\n"
     try:
         async with aclosing(_messages(service, after)) as messages:
@@ -76,37 +76,37 @@ async def _followed(service: Service, after: tuple[int, int] | None) -> AsyncGen
 
 
 async def _messages(service: Service, after: tuple[int, int] | None) -> AsyncGenerator[bytes, None]:
-    texts = service.texts
-    last = texts.last
+    rows = service.rendered
+    last = rows.last
     if after is None:
-        number, place = last, -1
-    elif after[0] > last or (after[0] < last and after[0] < texts.first - 1):
+        number, index = last, -1
+    elif after[0] > last or (after[0] < last and after[0] < rows.first - 1):
         yield GAP
-        number, place = (last, -1) if after[0] > last else (texts.first - 1, -1)
+        number, index = (last, -1) if after[0] > last else (rows.first - 1, -1)
     else:
-        number, place = after[0] - 1, after[1]
-    while not service.ingest.is_stopping:
+        number, index = after[0] - 1, after[1]
+    while not service.writer.is_stopping:
         try:
-            text = texts.hold_next(number)
+            row = rows.acquire_next(number)
         except RefusedError:
             await trio.sleep(_BUSY)
             continue
-        if text is None:
-            with trio.move_on_after(_QUIET) as scope:
-                await service.ingest.news()
+        if row is None:
+            with trio.move_on_after(_KEEPALIVE) as scope:
+                await service.writer.wait_stored()
             if scope.cancelled_caught:
                 yield b": quiet\n\n"
             continue
         try:
-            for part in text.after(place if text.number == number + 1 else -1):
+            for part in row.after(index if row.number == number + 1 else -1):
                 yield part
         finally:
-            texts.let_go(text)
-        number, place = text.number, -1
+            rows.release(row)
+        number, index = row.number, -1
 
 
-def _parsed(name: str) -> tuple[int, int]:
+def _parse_id(name: str) -> tuple[int, int]:
     found = _ID.fullmatch(name)
     if found is None:
-        raise RefusedError(400, "bad_event_id", "Last-Event-ID is the ID of an event of this stream")
+        raise RefusedError(400, "bad_event_id", "invalid Last-Event-ID")
     return int(found[1]), int(found[2])

@@ -1,4 +1,4 @@
-"""`/metrics`: the older tool's JSON, or Prometheus' exposition for who asks for it."""
+"""`/metrics`: image-prefetcher's JSON, or Prometheus metrics if the client accepts them."""
 
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -7,28 +7,28 @@ from contextlib import aclosing
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nodeprefetch.aggregator.server.asgi import AnswerCutError, Receive, Scope, Send, address_of
-from nodeprefetch.aggregator.web.legacy import older_json
+from nodeprefetch.aggregator.server.middleware import Receive, ResponseAbortedError, Scope, Send, address_of
+from nodeprefetch.aggregator.web.legacy import legacy_json
 from nodeprefetch.aggregator.web.service import Service
 
 _JSON_TYPE = "text/plain; charset=utf-8"
-"""What the older tool says, though it is JSON."""
+"""The type that image-prefetcher sends, although it is JSON."""
 
 
 async def metrics(service: Service, request: Request) -> Response:
-    """Answer by what is accepted; any method is as good as GET, as with the older tool."""
+    """Respond in the accepted format. Any method works like GET, as with image-prefetcher."""
     accept = ",".join(request.headers.getlist("accept"))
     address = address_of(request.scope)
     if wants_exposition(accept):
-        from nodeprefetch.aggregator.web.exposition import exposition  # noqa: PLC0415 - 40 ms, for whom Prometheus reads
+        from nodeprefetch.aggregator.web.exposition import exposition  # noqa: PLC0415 - takes 40 ms, and only Prometheus needs it
 
         body, content_type = await exposition(service, accept, address)
         return Response(body, headers={"content-type": content_type, "vary": "accept"})
-    return _OlderJson(service, older_json(service.store.database, service.turns, address))
+    return _LegacyJson(service, legacy_json(service.store.database, service.lock, address))
 
 
-class _OlderJson(Response):
-    """Has a Content-Length where one part is all; keeps one part at a time."""
+class _LegacyJson(Response):
+    """Has a Content-Length if there is only one part; otherwise holds one part at a time."""
 
     def __init__(self, service: Service, parts: AsyncGenerator[bytes]) -> None:
         super().__init__(media_type=_JSON_TYPE)
@@ -54,11 +54,11 @@ class _OlderJson(Response):
             return await anext(parts, None)
         except sqlite3.Error as error:
             self._service.store.fail_reading(error)
-            raise AnswerCutError("the rest of the answer could not be read") from error
+            raise ResponseAbortedError("could not read the rest of the response") from error
 
 
 def wants_exposition(accept: str) -> bool:
-    """Whether an Accept header names a type that Prometheus reads, before any wildcard or JSON."""
+    """Whether an Accept header names a type of Prometheus metrics."""
     for choice in accept.lower().split(","):
         kind = choice.partition(";")[0].strip()
         if kind in {"text/plain", "application/openmetrics-text"}:

@@ -1,4 +1,4 @@
-"""`GET /v1/status`: instances, their nodes, and the images on them."""
+"""`GET /v1/status`: instances, their nodes, and the images on them, in pages."""
 
 import base64
 import hashlib
@@ -12,11 +12,11 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nodeprefetch.aggregator.refusal import RefusedError, json_answer
-from nodeprefetch.aggregator.server.asgi import address_of
+from nodeprefetch.aggregator.refusal import RefusedError, json_response
+from nodeprefetch.aggregator.server.middleware import address_of
 from nodeprefetch.aggregator.store.overview import node_state
-from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, Key, slices
-from nodeprefetch.aggregator.store.writer import Store
+from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
+from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
@@ -24,31 +24,31 @@ _DEFAULT_LIMIT, _LARGEST_LIMIT = 1_000, 10_000
 _COLUMNS = "state, since, attempt, duration, error, error_class, reason, size, digest"
 _NAMES = _COLUMNS.split(", ")
 _ERROR = 4 + _NAMES.index("error")
-"""Where it is in a row, behind node, instance, image and run."""
+"""Index of the error in a row, after node, instance, image and run."""
 
 _KNOWN = frozenset({"instance", "node", "image", "state", "limit", "cursor"})
 
 _LARGE = 4 << 20
-"""Characters of errors from which a page ends before its limit."""
+"""Characters of errors after which a page ends early."""
 
 _NODES_AT_ONCE, _IMAGES_AT_ONCE = 50, 500
-"""Of a page, between which others go on."""
+"""Nodes and images of a page after which other tasks run."""
 
 
 async def status(service: Service, request: Request) -> Response:
-    """One page, unless the client has it already.
+    """Return one page, or 304 if the client has it already.
 
     Raises:
-        RefusedError: parameters that make no sense.
+        RefusedError: a parameter is unknown or invalid.
     """
-    async with service.turns.turn(address_of(request.scope)):
+    async with service.lock.hold(address_of(request.scope)):
         return await _page(service, request)
 
 
 async def _page(service: Service, request: Request) -> Response:
     query = request.query_params
     if unknown := set(query) - _KNOWN:
-        raise RefusedError(400, "unknown_parameter", f"no such parameter: {min(unknown)[:40]}")
+        raise RefusedError(400, "unknown_parameter", f"unknown parameter {min(unknown)[:40]!r}")
     limit, after = _limit(query.get("limit")), _cursor(query.get("cursor"))
     digest = hashlib.blake2b(str(request.url.query).encode(), digest_size=6).hexdigest()
     tag = f'"{service.store.tag}-{digest}"'
@@ -60,22 +60,22 @@ async def _page(service: Service, request: Request) -> Response:
     answer: dict[str, Any] = {"instances": await _grouped(service.store, page)}
     if after is None:
         answer["skew"] = await service.overviews.skew()
-    answer["next"] = _written(page[-1][:3]) if has_more else None
-    return json_answer(answer, headers=headers)
+    answer["next"] = _encode_cursor(page[-1][:3]) if has_more else None
+    return json_response(answer, headers=headers)
 
 
 async def _rows(
-    store: Store, filters: dict[str, str], after: Key | None, limit: int
+    store: Store, filters: dict[str, str], after: StateKey | None, limit: int
 ) -> tuple[list[tuple[Any, ...]], bool]:
-    """The rows of a page, and whether there are more."""
+    """Return the rows of a page, and whether there are more."""
     records = store.records
     if filters.get("state", Outcome.FAILED) not in set(Outcome):
-        raise RefusedError(400, "unknown_state", f"the states are {', '.join(Outcome)}")
+        raise RefusedError(400, "unknown_state", f"invalid state (must be one of {', '.join(Outcome)})")
     conditions, values = [WITHIN], list[object]()
     for name, names in (("instance", records.instances), ("node", records.nodes), ("image", records.images)):
         if name in filters:
             conditions.append(f"{name} = ?")
-            values.append(names.find(filters[name]))  # None where it is not known: equals nothing
+            values.append(names.find(filters[name]))  # None if unknown: matches nothing
     if "state" in filters:
         conditions.append("state = ?")
         values.append(filters["state"])
@@ -108,7 +108,7 @@ async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, 
             await trio.lowlevel.checkpoint()
         shown = {name: value for name, value in zip(_NAMES, values, strict=True) if value}
         if shown["state"] == Outcome.PULLING:
-            shown |= records.under_way.shown((node, instance, image), run)
+            shown |= records.progress.shown((node, instance, image), run)
         grouped.setdefault(instance, {}).setdefault(node, []).append({"image": images[image], **shown})
         runs[instance, node] = max(run, runs.get((instance, node), 0))
     about: dict[tuple[int, int], dict[str, Any]] = {}
@@ -133,7 +133,7 @@ async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, 
 
 
 def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> dict[str, Any]:
-    """State and counts of a node, over all its images whatever the page shows, and its latest run."""
+    """Return the state of a node and counts of all its images, whatever the page shows, and its latest run."""
     counts = Counter[str]()
     select = "SELECT state, count(*) FROM state WHERE node = ? AND instance = ? GROUP BY state"
     for state, count in database.execute(select, (node, instance)):
@@ -152,24 +152,24 @@ def _limit(text: str | None) -> int:
     if text is None:
         return _DEFAULT_LIMIT
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= _LARGEST_LIMIT):  # noqa: PLR2004
-        raise RefusedError(400, "bad_limit", f"limit is a number from 1 to {_LARGEST_LIMIT}")
+        raise RefusedError(400, "bad_limit", f"invalid limit: must be a number from 1 to {_LARGEST_LIMIT}")
     return int(text)
 
 
-def _cursor(text: str | None) -> Key | None:
+def _cursor(text: str | None) -> StateKey | None:
     if text is None:
         return None
     try:
-        key: Key = msgspec.msgpack.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=Key)
+        key: StateKey = msgspec.msgpack.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=StateKey)
     except (ValueError, msgspec.MsgspecError) as error:
-        raise RefusedError(400, "bad_cursor", "cursor is what `next` said") from error
+        raise RefusedError(400, "bad_cursor", "invalid cursor: use the value of `next`") from error
     return key
 
 
-def _written(key: tuple[Any, ...]) -> str:
+def _encode_cursor(key: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).decode()
 
 
 def _matches(tag: str, header: str) -> bool:
-    """https://www.rfc-editor.org/rfc/rfc9110#section-13.1.2: weakly compared."""
+    """Whether If-None-Match names the tag, by weak comparison (RFC 9110, section 13.1.2)."""
     return header.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in header.split(",")]

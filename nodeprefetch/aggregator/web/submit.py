@@ -1,4 +1,4 @@
-"""`POST /v1/events`: reads bodies within bounds; stores batches (msgpack, JSON lines) before it acknowledges them."""
+"""`POST /v1/events`: reads and decodes batches (msgpack, JSON lines), and acknowledges them once they are stored."""
 
 import zlib
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nodeprefetch.aggregator.counters import Reservation
-from nodeprefetch.aggregator.refusal import RefusedError, json_answer
-from nodeprefetch.aggregator.server.asgi import Receive, address_of
+from nodeprefetch.aggregator.refusal import RefusedError, json_response
+from nodeprefetch.aggregator.server.middleware import Receive, address_of
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.records import Submission
 from nodeprefetch.aggregator.web.service import Service
@@ -19,22 +19,22 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], bounds: Bounds, held: Reservation) -> bytearray:
-    """The whole body, decompressed.
+    """Return the whole body, decompressed.
 
     Args:
         receive: of the ASGI request.
-        headers: its headers, names in lower case.
-        bounds: size and time.
-        held: what is read counts there.
+        headers: of the request, names in lower case.
+        bounds: limits of size and time.
+        held: counts the bytes that are read.
 
     Raises:
-        RefusedError: too large, too slow, too much in hand, not gzip.
+        RefusedError: the body is too large, too slow or not gzip, or the budget is used up.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "", "gzip", "x-gzip"}:
-        raise RefusedError(415, "unknown_encoding", f"the content encoding {encoding[:40]!r} is not known; gzip is")
+        raise RefusedError(415, "unknown_encoding", f"unknown content encoding {encoding[:40]!r} (use gzip)")
     length = headers.get("content-length", "")
-    if length.isdigit() and (len(length) > 18 or int(length) > bounds.body):  # noqa: PLR2004 - what int() is quick with
+    if length.isdigit() and (len(length) > 18 or int(length) > bounds.body):  # noqa: PLR2004 - int() is fast up to here
         raise _too_large(bounds.body)
     collected = _Gzip(bounds, held) if encoding.endswith("gzip") else _Plain(bounds, held)
     with trio.move_on_after(bounds.body_time) as scope:
@@ -44,7 +44,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], bounds: Bounds
             if not message.get("more_body", False):
                 break
     if scope.cancelled_caught:
-        raise RefusedError(408, "too_slow", f"the body did not come within {bounds.body_time:g} seconds")
+        raise RefusedError(408, "too_slow", f"request body timed out after {bounds.body_time:g} s")
     return collected.result()
 
 
@@ -78,57 +78,58 @@ class _Gzip:
             raise _too_large(self._bounds.body)
         room = self._bounds.decompressed - len(self._body)
         try:
-            out = self._inflate.decompress(data, room + 1)  # 0 would mean: without a bound
+            out = self._inflate.decompress(data, room + 1)  # 0 would mean no limit
         except zlib.error as error:
-            raise RefusedError(400, "malformed", f"the body is not gzip: {error}") from error
+            raise RefusedError(400, "malformed", f"invalid gzip body: {error}") from error
         if len(out) > room:
             raise _too_large(self._bounds.decompressed)
         if self._inflate.unused_data:
-            raise RefusedError(400, "malformed", "there is something behind the end of the gzip stream")
+            raise RefusedError(400, "malformed", "trailing data after gzip stream")
         self._held.take(len(out))
         self._body += out
 
     def result(self) -> bytearray:
         if not self._inflate.eof:
-            raise RefusedError(400, "malformed", "the gzip stream does not come to its end")
+            raise RefusedError(400, "malformed", "truncated gzip stream")
         return self._body
 
 
 def _too_large(limit: int) -> RefusedError:
-    return RefusedError(413, "too_large", f"the body is larger than {limit} bytes")
+    return RefusedError(413, "too_large", f"the body must not be larger than {limit} bytes")
 
 
 MSGPACK = frozenset({"application/msgpack", "application/vnd.msgpack", "application/x-msgpack"})
 _EVENT = 512
-"""Bytes that a decoded event takes, about."""
+"""Approximate bytes of a decoded event."""
 
 _LARGE = 64 << 10
-"""Bytes of a body that is decoded in a turn of its own."""
+"""Bytes of a body from which decoding holds the lock."""
 
 LINES = frozenset({"application/x-ndjson", "application/jsonl", "application/json"})
 
 
 async def submit(service: Service, request: Request) -> Response:
-    """Take in what is submitted.
+    """Store the submitted batches.
 
     Raises:
-        RefusedError: for one of many reasons; nothing is stored then, or all that was is what a second try brings too.
+        RefusedError: the request is refused. Retrying is safe: batches that were stored already count once.
     """
     address = address_of(request.scope)
-    caller = await service.authenticator.caller(request.headers.get("authorization", ""), address)
+    caller = await service.authenticator.authenticate(request.headers.get("authorization", ""), address)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in MSGPACK and kind not in LINES:
         raise RefusedError(415, "unknown_type", "the content type must be application/msgpack or application/x-ndjson")
     with service.budget.reservation(address) as held:
         body = await read_body(request.receive, request.headers, service.bounds, held)
-        async with service.turns.turn(address) if len(body) > _LARGE else nullcontext():
+        async with service.lock.hold(address) if len(body) > _LARGE else nullcontext():
             batches = [service.decoder.msgpack(body)] if kind in MSGPACK else service.decoder.lines(body)
         held.take(_EVENT * sum(len(batch.events) for batch in batches))
         for batch in batches:
-            caller.may_report_for(batch.node)
-        receipt = await service.ingest.submit([Submission(batch=batch) for batch in batches], body)
+            caller.check_node(batch.node)
+        receipt = await service.writer.submit([Submission(batch=batch) for batch in batches], body)
     service.counters.requests["http"] += 1
     service.counters.accepted["http"] += receipt.accepted
     service.counters.duplicates["http"] += receipt.duplicates
-    service.debug(f"stored {receipt.accepted} events, {receipt.duplicates} known, of {[b.node for b in batches][:5]}")
-    return json_answer({"accepted": receipt.accepted, "duplicates": receipt.duplicates})
+    nodes = [batch.node for batch in batches[:5]]
+    service.debug(f"stored {receipt.accepted} events, {receipt.duplicates} duplicates, of nodes {nodes}")
+    return json_response({"accepted": receipt.accepted, "duplicates": receipt.duplicates})

@@ -1,4 +1,4 @@
-"""Who sends a request, and what it may report."""
+"""The sender of a request, its bearer token, and the nodes that it may report for."""
 
 from dataclasses import dataclass
 
@@ -9,34 +9,34 @@ _LONGEST_TOKEN = 16 << 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
-    """Who sends a request."""
+    """The authenticated sender of a request."""
 
     node: str | None = None
     """The only node it may report for; None: any."""
 
-    def may_report_for(self, node: str) -> None:
-        """Pass, if it may.
+    def check_node(self, node: str) -> None:
+        """Check that the caller may report for a node.
 
         Raises:
             RefusedError: it may not.
         """
         if self.node is not None and node != self.node:
-            raise RefusedError(403, "wrong_node", f"this token may report for node {self.node} alone")
+            raise RefusedError(403, "wrong_node", f"this token may only report for node {self.node}")
 
 
 def bearer(authorization: str) -> str:
-    """The token in the header `Authorization`.
+    """Return the token in the header `Authorization`.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: there is none, or it is longer than 16 KiB.
     """
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
-        raise unauthorized("this needs a bearer token in the header Authorization")
+        raise unauthorized("missing bearer token (send the header Authorization: Bearer TOKEN)")
     return token
 
 
 def unauthorized(detail: str) -> RefusedError:
-    """Nobody known."""
+    """Return the error for a caller that is not authenticated (401)."""
     return RefusedError(401, "unauthorized", detail)

@@ -5,7 +5,7 @@ import pytest
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.aggregator.store.backlog import Text, rows_of
+from nodeprefetch.aggregator.store.backlog import RenderedRow, rows_of
 from nodeprefetch.aggregator.web.decode import Decoder
 from nodeprefetch.events import AttemptFinished, Notice
 from tests.support.batches import attempt, batch_of, begun, ended
@@ -90,7 +90,7 @@ def test_events_of_the_live_stream_are_of_the_node_and_run_of_their_batch():
     batch = batch_of(forged, node="node-1", run_id="run-1")
 
     (body,) = rows_of(batch, batch.events)
-    (message,) = Text(1, body).after(-1)
+    (message,) = RenderedRow(1, body).after(-1)
 
     told = msgspec.json.decode(message.partition(b"data: ")[2])
     assert ("node-1", "run-1") == (told["node"], told["run_id"])

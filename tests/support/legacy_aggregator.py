@@ -11,7 +11,7 @@ from tests.support.spawn import Daemon
 Fields = dict[str, str | int]
 
 
-class OlderAggregator:
+class LegacyAggregator:
     """That aggregator in the background; up inside its block.
 
     Args:
@@ -19,7 +19,7 @@ class OlderAggregator:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._log = directory / "older-aggregator.log"
+        self._log = directory / "legacy-aggregator.log"
         self._port = 0
         self._daemon: Daemon | None = None
 

@@ -1,4 +1,4 @@
-"""What all requests pass through: a budget for what is in hand, and an end that waits for the rest of a body."""
+"""ASGI middleware for all requests: the budget of bytes, refusal of ambiguous requests, draining of bodies."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import Any
 import trio
 
 from nodeprefetch.aggregator.counters import Budget, Counters, Reservation
-from nodeprefetch.aggregator.refusal import RefusedError, refusal_answer
+from nodeprefetch.aggregator.refusal import RefusedError, refusal_response
 from nodeprefetch.errors import NodeprefetchError
 
 Message = MutableMapping[str, Any]
@@ -17,43 +17,43 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _LINGER = 2.0
-"""Seconds that the rest of a refused body is taken in before the answer ends: who sends first and reads then, as most
-clients do, would otherwise meet a reset connection and never see why."""
+"""Seconds for which the rest of a refused body is read before the response ends. Most clients send everything before
+they read; they would otherwise see a reset connection and never the reason."""
 
 
-class AnswerCutError(NodeprefetchError):
-    """The rest of an answer that has begun cannot be sent. Its connection, or stream, is closed, so that it shows."""
+class ResponseAbortedError(NodeprefetchError):
+    """Raised when a response fails after it has begun. Closes its connection or stream, so that the client notices."""
 
 
 def address_of(scope: Scope) -> str:
-    """Where a request comes from, as the kernel says; empty where nobody knows."""
+    """Return the remote address of a request; empty if unknown."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 REQUEST = 32 << 10
-"""Bytes that each request in hand counts for: its head, what of its body is on the way, and what works on it."""
+"""Bytes that each request counts for: its head, body parts in queues, and its tasks."""
 
 STREAM = 96 << 10
-"""Bytes that an answer in parts counts for beside that. Measured: 250 such readers who take nothing need 30 MB."""
+"""Bytes that a streamed response counts for in addition. Measured: 250 readers that read nothing need 30 MB."""
 
 _PART = 32 << 10
-"""Bytes of an answer that are sent at once."""
+"""Bytes of a response that are sent at once."""
 
 _BODY = {"type": "http.response.body"}
 
 PROBES = frozenset({"/healthz", "/readyz"})
-"""Paths that are answered whatever there is to do."""
+"""Paths that are answered under any load."""
 
 
 def only_probes(app: App, counters: Counters, retry_after: int) -> App:
-    """An application that answers probes as the inner one does, and tells all others to come later."""
+    """Wrap an application so that it answers probes, and refuses everything else for now."""
     full = RefusedError(429, "too_many_connections", "too many connections are open", retry_after=retry_after)
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in PROBES:
             counters.refused[full.reason] += 1
-            await drained(refusal_answer(full))(scope, receive, send)
+            await drained(refusal_response(full))(scope, receive, send)
         else:
             await app(scope, receive, send)
 
@@ -61,9 +61,9 @@ def only_probes(app: App, counters: Counters, retry_after: int) -> App:
 
 
 def within_budget(app: App, budget: Budget, counters: Counters) -> App:
-    """An application whose requests and answers count in what is in hand; without room for them the answer is 429.
+    """Wrap an application so that requests and responses count in the budget; beyond it the response is 429.
 
-    Answers are sent in parts, each of which the server gives a limit of time.
+    Responses are sent in parts; the server limits the time for each.
     """
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,35 +71,35 @@ def within_budget(app: App, budget: Budget, counters: Counters) -> App:
             await app(scope, receive, send)
             return
         with budget.reservation(address_of(scope)) as held:
-            answer = _Answer(scope, receive, send, held, counters)
+            response = _Response(scope, receive, send, held, counters)
             try:
                 held.take(REQUEST)
             except RefusedError as refused:
-                await answer.refuse(refused)
+                await response.refuse(refused)
                 return
-            with suppress(AnswerCutError):
-                await app(scope, receive, answer.send)
+            with suppress(ResponseAbortedError):
+                await app(scope, receive, response.send)
 
     return outer
 
 
 def unambiguous(app: App, counters: Counters) -> App:
-    """An application without requests whose end a proxy may have seen elsewhere (RFC 9112, section 6.1)."""
+    """Wrap an application so that it refuses requests whose end a proxy may see elsewhere (RFC 9112, section 6.1)."""
     refused = RefusedError(400, "two_lengths", "a request must not have both Content-Length and Transfer-Encoding")
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         names = {name for name, _ in scope["headers"]} if scope["type"] == "http" else set()
         if {b"content-length", b"transfer-encoding"} <= names:
             counters.refused[refused.reason] += 1
-            await refusal_answer(refused)(scope, receive, send)
+            await refusal_response(refused)(scope, receive, send)
         else:
             await app(scope, receive, send)
 
     return outer
 
 
-class _Answer:
-    """Sends an answer in parts, and counts what it holds meanwhile. Nothing is sent before there is room."""
+class _Response:
+    """Sends a response in parts and counts the bytes it holds. Sends nothing before the budget has room."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, held: Reservation, counters: Counters) -> None:
         self._scope = scope
@@ -111,13 +111,13 @@ class _Answer:
         self._is_refused = False
 
     async def refuse(self, error: RefusedError) -> None:
-        """Answer with that."""
+        """Respond with a refusal instead."""
         self._is_refused = True
         self._counters.refused[error.reason] += 1
-        await refusal_answer(error)(self._scope, self._receive, self._send)
+        await refusal_response(error)(self._scope, self._receive, self._send)
 
     async def send(self, message: Message) -> None:
-        """For the application."""
+        """The ASGI `send` of the application."""
         if self._is_refused:
             return
         if message["type"] == "http.response.start":
@@ -136,7 +136,7 @@ class _Answer:
                 self._held.take(STREAM)  # until the request ends
         except RefusedError as error:
             if self._start is None:
-                raise AnswerCutError from error
+                raise ResponseAbortedError from error
             await self.refuse(error)
             return
         if self._start is not None:
@@ -145,14 +145,14 @@ class _Answer:
         for begin in range(0, max(size, 1), _PART):
             part = body[begin : begin + _PART]
             await self._send({**_BODY, "body": part, "more_body": more_body or begin + _PART < size})
-        self._held.give_back(beside)
+        self._held.release(beside)
 
 
 def drained(app: App) -> App:
-    """An application that takes in what is left of a request's body when the inner one answers early.
+    """Wrap an application so that the rest of a request's body is read when the application responds early.
 
-    The server has a short queue for the parts of a body and waits where it is full; a body that nobody takes would
-    hold its connection for ever.
+    The server has a short queue for the parts of a body and waits when it is full; a body that nobody reads would
+    keep its connection open forever.
     """
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,15 +1,15 @@
-"""Shares of what there is only so much of: one remote address can never take everything."""
+"""Fair shares of a limited resource: one remote address can never take everything."""
 
 
-class Shares:
+class FairShare:
     """Divides a limit among remote addresses: each may hold as much as it leaves free.
 
-    One address alone can hold half, two a third each, and so on; whoever holds nothing finds room until all is used.
-    It is the rule of dynamic thresholds by which switches share their memory among queues
+    One address alone can hold half, two a third each, and so on; an address that holds nothing finds room until all is
+    used. This is the dynamic threshold rule by which switches share their memory among queues
     (https://doi.org/10.1109/90.664262).
 
     Args:
-        limit: of everything together.
+        limit: for all addresses together.
     """
 
     def __init__(self, limit: int) -> None:
@@ -27,7 +27,10 @@ class Shares:
         return self._held.get(address, 0)
 
     def take(self, address: str, size: int = 1) -> bool:
-        """Take so much more, if the address may. An empty address is nobody's, and bounded by the limit alone."""
+        """Take `size` more if the address may, and return whether it does.
+
+        An empty address belongs to nobody; only the limit applies to it.
+        """
         held = self.held_by(address) if address else 0
         if held + size > self._limit - self.used:
             return False
@@ -35,13 +38,13 @@ class Shares:
         return True
 
     def add(self, address: str, size: int = 1) -> None:
-        """Take it in any case: the caller knows that it fits."""
+        """Take `size` more without a check: the caller knows that it fits."""
         self.used += size
         if size:
             self._held[address] = self.held_by(address) + size
 
-    def give_back(self, address: str, size: int = 1) -> None:
-        """Hold so much less."""
+    def release(self, address: str, size: int = 1) -> None:
+        """Return `size` of what the address holds."""
         self.used -= size
         left = self.held_by(address) - size
         if left:
