@@ -1,4 +1,4 @@
-"""`aggregate`: takes the results of all nodes and serves them; opens what the aggregator needs."""
+"""`aggregate`: opens what the aggregator needs, and runs it."""
 
 import gc
 import logging
@@ -16,13 +16,13 @@ _DAMAGED = 1
 
 
 def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008 - frozen
-    """Take the results of all nodes, and serve them to people, to curl and to Prometheus.
+    """Collect results from all nodes and serve them as JSON and Prometheus metrics.
 
     Returns:
         the exit code.
 
     Raises:
-        UsageError: it cannot be served so. It may come in an exception group.
+        UsageError: the flags are invalid, or something that they name cannot be used. May be in an exception group.
     """
     settings = aggregator_settings(flags)
 
@@ -43,8 +43,8 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008
             await serve(settings, log=log, stop=signals, reviewer=reviewer)
 
     code = 0
-    gc.freeze()  # what was loaded is not looked through again each time, for 50 ms in which nobody is answered
-    with open_outlet(sys.stdout) as output, open_outlet(sys.stderr) as errors:  # nobody need read them
+    gc.freeze()  # otherwise each collection visits all loaded modules, which stops the server for 50 ms
+    with open_outlet(sys.stdout) as output, open_outlet(sys.stderr) as errors:  # does not block if nobody reads them
         logging.basicConfig(level=logging.WARNING, handlers=[_Handler(errors.put)], force=True)
         try:
             trio.run(main, lambda line: output.put(printable(line)))
@@ -55,7 +55,7 @@ def aggregate(*, flags: AggregateFlags = AggregateFlags()) -> int:  # noqa: B008
 
 
 class _Handler(logging.Handler):
-    """Hands what libraries log, and tracebacks of defects, to an outlet."""
+    """Writes log records of libraries and tracebacks to an outlet."""
 
     def __init__(self, put: Callable[[str], None]) -> None:
         super().__init__()

@@ -1,14 +1,19 @@
-"""The flags of `aggregate`, and the settings they mean."""
+"""The flags of `aggregate`, and their conversion to settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
 from nodeprefetch.cli.flags import flag, read_seconds, switch
 from nodeprefetch.errors import Problems, UsageError
+
+LISTENING = Group.create_ordered("Listening")
+STORAGE = Group.create_ordered("Storage")
+AUTHENTICATION = Group.create_ordered("Authentication")
+LOGGING = Group.create_ordered("Logging")
 
 
 @Parameter(name="*")
@@ -16,39 +21,58 @@ from nodeprefetch.errors import Problems, UsageError
 class AggregateFlags:
     """How to serve."""
 
-    http_port: Annotated[int, flag("Port for reading and submission; 0: any free one, which is printed.", "PORT")] = (
-        8080
-    )
-    grpc_port: Annotated[int, flag("Port for submission alone, our stream and gRPC; 0: any free one.", "PORT")] = 8443
-    bind: Annotated[str, flag("Address to listen on.", "ADDRESS")] = "0.0.0.0"  # noqa: S104 - a pod's address
-    data_dir: Annotated[str | None, flag("Directory for the database; without it all is in memory.", "DIR")] = None
-    retention: Annotated[str, flag("How long results are kept.", "DURATION")] = "24h"
-    max_results: Annotated[
-        int | None, flag("How many attempts are kept; without it 1,000,000, or 100,000 in memory.", "N")
+    http_port: Annotated[
+        int, flag("HTTP port for queries and submissions; 0 picks a free one.", "PORT", group=LISTENING)
+    ] = 8080
+    grpc_port: Annotated[
+        int, flag("Port for submissions only, by HTTP and gRPC; 0 picks a free one.", "PORT", group=LISTENING)
+    ] = 8443
+    bind: Annotated[str, flag("Address to listen on.", "ADDRESS", group=LISTENING)] = "0.0.0.0"  # noqa: S104 - a pod's address
+    tls_cert_file: Annotated[
+        str | None, flag("Certificate chain (PEM) for TLS; read again when it is renewed.", "FILE", group=LISTENING)
     ] = None
-    tls_cert_file: Annotated[str | None, flag("Certificate chain, PEM; read again when it is renewed.", "FILE")] = None
-    tls_key_file: Annotated[str | None, flag("Its private key, PEM.", "FILE")] = None
+    tls_key_file: Annotated[str | None, flag("Private key (PEM) of the certificate.", "FILE", group=LISTENING)] = None
+    data_dir: Annotated[str | None, flag("Directory for the database. Default: in memory.", "DIR", group=STORAGE)] = (
+        None
+    )
+    retention: Annotated[str, flag("How long to keep results.", "DURATION", group=STORAGE)] = "24h"
+    max_results: Annotated[
+        int | None,
+        flag("Maximum number of attempts kept. Default: 1,000,000, or 100,000 in memory.", "N", group=STORAGE),
+    ] = None
     auth: Annotated[
         Literal["none", "token-file", "kubernetes"],
-        flag("What submission needs: nothing, the token in a file, or a service account's token (TokenReview)."),
+        flag(
+            "Authentication for submissions: none, the token in a file, or service account tokens (TokenReview).",
+            group=AUTHENTICATION,
+        ),
     ] = "none"
-    auth_token_file: Annotated[str | None, flag("The token; read again when it changes.", "FILE")] = None
-    auth_audience: Annotated[str, flag("Whom a service account's token must be meant for.", "NAME")] = "nodeprefetch"
-    auth_service_account: Annotated[
-        str, flag("The service account that may submit; without it any.", "NAMESPACE:NAME")
-    ] = ""
-    auth_read: Annotated[bool, switch("Reading needs what submission needs.")] = False
-    kubeconfig: Annotated[
-        str | None, flag("How to reach the Kubernetes API, for --auth kubernetes; without it as a pod does.", "FILE")
+    auth_read: Annotated[bool, switch("Require authentication for queries too.", group=AUTHENTICATION)] = False
+    auth_token_file: Annotated[
+        str | None,
+        flag("File with the token for --auth token-file; read again when it changes.", "FILE", group=AUTHENTICATION),
     ] = None
-    debug: Annotated[bool, switch("Tell of each submission.")] = False
+    auth_service_account: Annotated[
+        str | None,
+        flag("Only service account that may submit. Default: any.", "NAMESPACE:NAME", group=AUTHENTICATION),
+    ] = None
+    auth_audience: Annotated[str, flag("Required token audience.", "NAME", group=AUTHENTICATION)] = "nodeprefetch"
+    kubeconfig: Annotated[
+        str | None,
+        flag(
+            "Kubeconfig used to review tokens, for --auth kubernetes. Default: in-cluster configuration.",
+            "FILE",
+            group=AUTHENTICATION,
+        ),
+    ] = None
+    debug: Annotated[bool, switch("Log each submission.", group=LOGGING)] = False
 
 
 def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
-    """The settings that the flags mean.
+    """Return the settings for the flags.
 
     Raises:
-        UsageError: with everything that cannot be used.
+        UsageError: with all invalid values.
     """
     problems = Problems()
     retention = 1.0
@@ -56,11 +80,11 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         retention = read_seconds(flags, "retention")
     for name in ("http_port", "grpc_port"):
         if not 0 <= getattr(flags, name) <= 65535:  # noqa: PLR2004 - the last port
-            problems.add(f"--{name.replace('_', '-')}: a port is a number from 0 to 65535")
+            problems.add(f"--{name.replace('_', '-')}: must be a number from 0 to 65535")
     if flags.max_results is not None and flags.max_results < 1:
-        problems.add("--max-results: has to be 1 or more")
+        problems.add("--max-results: must be at least 1")
     with problems.collected():
-        _check_service_account(flags.auth_service_account)
+        _check_service_account(flags.auth_service_account or "")
     problems.raise_if_any()
     return AggregatorSettings(
         bind=flags.bind,
@@ -74,7 +98,7 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         auth=AuthMode(flags.auth),
         auth_token_file=_path(flags.auth_token_file),
         auth_audience=flags.auth_audience,
-        auth_service_account=flags.auth_service_account,
+        auth_service_account=flags.auth_service_account or "",
         auth_read=flags.auth_read,
         debug=flags.debug,
     )
@@ -83,7 +107,7 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
 def _check_service_account(text: str) -> None:
     namespace, colon, name = text.partition(":")
     if text and not (namespace and colon and name and ":" not in name):
-        raise UsageError([f"--auth-service-account: {text!r} is not NAMESPACE:NAME"])
+        raise UsageError([f"--auth-service-account: invalid value {text!r} (expected NAMESPACE:NAME)"])
 
 
 def _path(text: str | None) -> Path | None:
