@@ -19,7 +19,7 @@ _EXPECTED = "expected HOST:PORT, http://HOST[:PORT][/PREFIX] or https://HOST[:PO
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Endpoint:
-    """An aggregator's address."""
+    """The address of an aggregator."""
 
     scheme: str
     """`http` or `https`."""
@@ -29,11 +29,11 @@ class Endpoint:
 
     port: int
     prefix: str = ""
-    """Path in front of our routes, `/metrics-of-nodes`; empty when there is none."""
+    """Path before the routes, such as `/metrics-of-nodes`; may be empty."""
 
     @property
     def is_tls(self) -> bool:
-        """Whether what is sent is encrypted."""
+        """Whether requests are encrypted."""
         return self.scheme == "https"
 
     @property
@@ -46,10 +46,10 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Understand `HOST:PORT` (plain HTTP, as the older tool) or an http(s) URL.
+    """Parse `HOST:PORT` (plain HTTP, as in image-prefetcher) or an http(s) URL.
 
     Raises:
-        UsageError: it is neither, or holds a user name, a query or a fragment.
+        UsageError: it is neither, or has a user name, a query or a fragment.
     """
     given = text.strip()
     url = given if "://" in given else f"http://{given}"
@@ -57,12 +57,12 @@ def parse_endpoint(text: str) -> Endpoint:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise UsageError([f"{given!r} is no address of an aggregator: {_EXPECTED}"]) from None
-    if "@" in parts.netloc:  # not shown: what stands before it may be a password
-        raise UsageError([f"the address of an aggregator holds no user name: {_EXPECTED}; a token comes from a file"])
+        raise UsageError([f"invalid aggregator address {given!r}: {_EXPECTED}"]) from None
+    if "@" in parts.netloc:  # not shown, as it may contain a password
+        raise UsageError(["invalid aggregator address: must not contain a user name (use --metrics-token-file)"])
     has_port = port is not None or "://" in given
     if not (has_port and port != 0 and _is_plain(parts) and parts.scheme in _DEFAULT_PORTS and _is_host(host)):
-        raise UsageError([f"{given!r} is no address of an aggregator: {_EXPECTED}"])
+        raise UsageError([f"invalid aggregator address {given!r}: {_EXPECTED}"])
     return Endpoint(
         scheme=parts.scheme,
         host=host,
@@ -72,7 +72,7 @@ def parse_endpoint(text: str) -> Endpoint:
 
 
 def _is_plain(parts: SplitResult) -> bool:
-    if "[" in parts.netloc and ":" not in (parts.hostname or ""):  # a form of address that does not exist yet
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):  # a future form of address (RFC 3986, IPvFuture)
         return False
     return not parts.query and not parts.fragment and bool(_PREFIX.fullmatch(parts.path.rstrip("/")))
 
@@ -98,13 +98,13 @@ def short(text: str, secret: str = "") -> str:
 
 
 def deepest_text(error: BaseException) -> str:
-    """What the innermost error says: the outer ones only repeat that something did not work."""
-    said = ""
+    """The text of the innermost error, as the outer ones only repeat that something failed."""
+    text = ""
     seen: BaseException | None = error
     while seen is not None:
-        said = str(seen) or said
+        text = str(seen) or text
         inner = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else seen.__cause__
         if inner is None and seen.args and isinstance(seen.args[0], BaseException):
             inner = seen.args[0]
         seen = inner
-    return short(said) or type(error).__name__
+    return short(text) or type(error).__name__

@@ -1,4 +1,4 @@
-"""The older tool's way to its aggregator: gRPC `Metrics/Submit`, attempts alone, over plain-text HTTP/2."""
+"""Sends results over image-prefetcher's protocol: gRPC `Metrics/Submit`, attempts only, plain-text HTTP/2."""
 
 import uuid
 from collections.abc import AsyncGenerator
@@ -9,18 +9,25 @@ from nodeprefetch.events import AttemptFinished, Batch, ImageFinished, Outcome
 from nodeprefetch.rpc import Channel, GRPCError, Status, open_channel
 from nodeprefetch.rpc.metrics import MetricsStub, Result
 from nodeprefetch.submit.endpoint import Endpoint, short
-from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.retry import (
+    Accepted,
+    DeliveryResult,
+    Rejected,
+    Unavailable,
+    Undeliverable,
+    UnsupportedProtocol,
+)
 from nodeprefetch.text.token_file import TokenFile
 
-_REFUSING = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED, Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION}
+_REJECTING = {Status.UNAUTHENTICATED, Status.PERMISSION_DENIED, Status.INVALID_ARGUMENT, Status.FAILED_PRECONDITION}
 
 
-class GrpcDelivery:
-    """Takes the results of batches, one Submit for each. Made by `open_grpc`.
+class GrpcTransport:
+    """Sends the results of each batch in one Submit call. Created by `open_grpc`.
 
     Args:
-        channel: the way there.
-        token: goes along as bearer token; the older aggregator does not look at it.
+        channel: connection to the aggregator.
+        token: sent as bearer token, which image-prefetcher's aggregator ignores.
     """
 
     def __init__(self, channel: Channel, token: TokenFile | None = None) -> None:
@@ -28,10 +35,10 @@ class GrpcDelivery:
         self._token = token
         self._is_proven = False
 
-    async def deliver(self, batch: Batch) -> Answer:
-        """Submit its results. The reply acknowledges them all.
+    async def deliver(self, batch: Batch) -> DeliveryResult:
+        """Submit the results of a batch. The reply acknowledges them all.
 
-        A batch without results is not sent, except as the first: whether somebody is there must be known.
+        A batch without results is sent only as the first one, to find out whether the aggregator responds.
         """
         results = to_results(batch)
         if self._is_proven and not results:
@@ -40,28 +47,28 @@ class GrpcDelivery:
         try:
             await self._stub.submit(results, metadata={"authorization": f"Bearer {token}"} if token else None)
         except GRPCError as error:
-            return self._answer_to(error, token)
+            return self._result_of(error, token)
         except ProtocolViolationError as error:
-            return Foreign(short(str(error), token))
+            return UnsupportedProtocol(short(str(error), token))
         except UnicodeEncodeError:
-            return Unfit("it is not valid text")
+            return Undeliverable("contains invalid Unicode")
         except RpcError as error:
             return Unavailable(short(str(error), token))
         self._is_proven = True
         return Accepted()
 
-    def _answer_to(self, error: GRPCError, token: str) -> Answer:
-        said = short(f"gRPC status {error.status.name}" + (f": {error.message}" if error.message else ""), token)
+    def _result_of(self, error: GRPCError, token: str) -> DeliveryResult:
+        text = short(f"gRPC status {error.status.name}" + (f": {error.message}" if error.message else ""), token)
         if error.status is Status.UNIMPLEMENTED:
-            return Foreign(said)
-        return Refused(said) if error.status in _REFUSING else Unavailable(said)
+            return UnsupportedProtocol(text)
+        return Rejected(text) if error.status in _REJECTING else Unavailable(text)
 
 
 def to_results(batch: Batch) -> list[Result]:
-    """The batch as the older tool's results: one an attempt.
+    """Convert a batch to image-prefetcher's results, one per attempt.
 
-    An image that failed without any attempt gets a result too, or nobody would learn of it there; its ID is made
-    of run and image, the same each time it is sent.
+    An image that failed without any attempt also gets a result, or it would not be reported at all. The ID of that
+    result is derived from run and image, so that it is the same each time it is sent.
     """
     results = []
     for event in batch.events:
@@ -94,7 +101,7 @@ def to_results(batch: Batch) -> list[Result]:
 
 
 @asynccontextmanager
-async def open_grpc(endpoint: Endpoint, *, token: TokenFile | None) -> AsyncGenerator[GrpcDelivery]:
-    """A delivery over one connection that is opened when needed, kept, and closed at the block's end."""
+async def open_grpc(endpoint: Endpoint, *, token: TokenFile | None) -> AsyncGenerator[GrpcTransport]:
+    """Open a transport over one connection, which is made when needed, kept, and closed at the end of the block."""
     async with open_channel(endpoint.authority) as channel:
-        yield GrpcDelivery(channel, token)
+        yield GrpcTransport(channel, token)

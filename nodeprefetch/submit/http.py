@@ -1,6 +1,6 @@
-"""Our stream to the aggregator: `POST /v1/events`, one batch of msgpack a request, over one kept connection.
+"""Sends events over HTTP: `POST /v1/events`, one msgpack batch per request, over one kept connection.
 
-The only module that imports httpcore, which takes a while: it is imported when there is something to send.
+Imports httpcore, which is slow, so import this module only when there is something to send.
 """
 
 import gzip
@@ -17,7 +17,14 @@ import trio
 
 from nodeprefetch.events import Batch
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, short
-from nodeprefetch.submit.retry import Accepted, Answer, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.retry import (
+    Accepted,
+    DeliveryResult,
+    Rejected,
+    Unavailable,
+    Undeliverable,
+    UnsupportedProtocol,
+)
 from nodeprefetch.text.token_file import TokenFile
 
 ROUTE = "/v1/events"
@@ -25,23 +32,23 @@ COMPRESS_ABOVE = 1024
 """Bytes. Below that gzip saves no packet."""
 
 _KEPT_TEXT = 1024
-"""Bytes of an answer that are looked at; the rest is read and forgotten."""
+"""Bytes of a response body to keep; the rest is read and dropped."""
 
 _BODY_LIMIT = 1.0
-"""Seconds for the rest of an answer whose status is known already."""
+"""Seconds for reading a response body after its status."""
 
 _BUSY = {408, 425, 429}
-_NOT_SPOKEN = {404, 405, 426, 505}
-"""What a server answers that knows no such route, method or version of HTTP."""
+_UNSUPPORTED = {404, 405, 426, 505}
+"""The server does not know the route, the method or the version of HTTP."""
 
 
-class HttpDelivery:
-    """Takes batches over a pool of one connection. Made by `open_http`.
+class HttpTransport:
+    """Sends batches over a pool of one connection. Created by `open_http`.
 
     Args:
-        pool: httpcore's.
-        endpoint: where the aggregator is.
-        token: goes along as bearer token.
+        pool: of httpcore.
+        endpoint: address of the aggregator.
+        token: sent as bearer token.
     """
 
     def __init__(self, pool: httpcore.AsyncConnectionPool, endpoint: Endpoint, token: TokenFile | None) -> None:
@@ -55,12 +62,12 @@ class HttpDelivery:
         self._host = endpoint.authority.encode()
         self._token = token
 
-    async def deliver(self, batch: Batch) -> Answer:
-        """Send it; see `answer_for` for what the status means."""
+    async def deliver(self, batch: Batch) -> DeliveryResult:
+        """Send a batch; `result_for` explains the status."""
         try:
             body = msgspec.msgpack.encode(batch)
         except UnicodeEncodeError:
-            return Unfit("it is not valid text")
+            return Undeliverable("contains invalid Unicode")
         headers = [(b"Host", self._host), (b"Content-Type", b"application/msgpack")]
         if len(body) > COMPRESS_ABOVE:
             body = gzip.compress(body, 1, mtime=0)
@@ -73,43 +80,44 @@ class HttpDelivery:
             async with self._pool.stream(b"POST", self._url, headers=headers, content=body) as response:
                 text = await _beginning(response)
         except httpcore.RemoteProtocolError as error:
-            # An answer that is no HTTP/1.1, as an HTTP/2 server's frames are; or none at all, as gRPC's servers
-            # hang up at what is no HTTP/2, and as a server does that dies.
-            certain = isinstance(error.args[0], Exception)  # else httpcore's own words for an end of the stream
-            return Foreign("the answer is not HTTP/1.1" if certain else "hung up without an answer", certain=certain)
+            # Either the response is not HTTP/1.1, such as HTTP/2 frames. Or there is none: gRPC servers close the
+            # connection on anything but HTTP/2, but so does a server that is killed.
+            certain = isinstance(error.args[0], Exception)  # else httpcore's own text for the end of the stream
+            text = "the response is not HTTP/1.1" if certain else "closed the connection without a response"
+            return UnsupportedProtocol(text, certain=certain)
         except (httpcore.ReadError, httpcore.WriteError) as error:
-            return Foreign(f"the connection broke: {deepest_text(error)}", certain=False)
+            return UnsupportedProtocol(f"connection lost: {deepest_text(error)}", certain=False)
         except httpcore.NetworkError as error:
             return Unavailable(f"cannot connect: {deepest_text(error)}")
-        return answer_for(response.status, response.headers, short(text, token), now=datetime.now(UTC))
+        return result_for(response.status, response.headers, short(text, token), now=datetime.now(UTC))
 
 
-def answer_for(status: int, headers: Iterable[tuple[bytes, bytes]], text: str, *, now: datetime) -> Answer:
-    """What a status means for a batch.
+def result_for(status: int, headers: Iterable[tuple[bytes, bytes]], text: str, *, now: datetime) -> DeliveryResult:
+    """Return what an HTTP status means for a batch.
 
     Args:
-        status: HTTP's.
-        headers: of the answer; `Retry-After` is looked at.
-        text: the beginning of the answer's body, for a person.
-        now: what a date in `Retry-After` is measured from.
+        status: HTTP status code.
+        headers: of the response; only `Retry-After` is used.
+        text: the beginning of the response body, for the log.
+        now: the time that a date in `Retry-After` is compared with.
     """
-    said = f"HTTP status {status}" + (f": {text}" if text else "")
+    shown = f"HTTP status {status}" + (f": {text}" if text else "")
     match status:
         case _ if 200 <= status < 300:  # noqa: PLR2004 (HTTP)
             return Accepted()
         case 413:
-            return Unfit(said)
-        case _ if status in _NOT_SPOKEN:
-            return Foreign(said)
+            return Undeliverable(shown)
+        case _ if status in _UNSUPPORTED:
+            return UnsupportedProtocol(shown)
         case _ if status >= 500 or status in _BUSY:  # noqa: PLR2004 (HTTP)
-            wishes = [value for name, value in headers if name.lower() == b"retry-after"]
-            return Unavailable(said, parse_retry_after(wishes[0].decode("ascii", "replace"), now) if wishes else None)
+            values = [value for name, value in headers if name.lower() == b"retry-after"]
+            return Unavailable(shown, parse_retry_after(values[0].decode("ascii", "replace"), now) if values else None)
         case _:
-            return Refused(said)
+            return Rejected(shown)
 
 
 def parse_retry_after(text: str, now: datetime) -> float | None:
-    """Seconds from a `Retry-After` header, RFC 9110 section 10.2.3; None where it is neither a number nor a date."""
+    """Seconds of a `Retry-After` header, RFC 9110 section 10.2.3; None if it is neither a number nor a date."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -123,28 +131,28 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
 
 
 async def system_trust() -> ssl.SSLContext:
-    """Whom to trust by default: the system's authorities and certifi's. Takes 50 ms of a thread."""
+    """Load the system's CA certificates and certifi's, in a thread: it takes 50 ms."""
     return await trio.to_thread.run_sync(httpcore.default_ssl_context)
 
 
 @asynccontextmanager
 async def open_http(
     endpoint: Endpoint, *, tls: ssl.SSLContext | None, token: TokenFile | None
-) -> AsyncGenerator[HttpDelivery]:
-    """A delivery over one connection that is opened when needed, kept, and closed at the block's end.
+) -> AsyncGenerator[HttpTransport]:
+    """Open a transport over one connection, which is made when needed, kept, and closed at the end of the block.
 
     Args:
-        endpoint: where the aggregator is.
-        tls: whom to trust, for https.
-        token: goes along as bearer token.
+        endpoint: address of the aggregator.
+        tls: trusted CA certificates, for https.
+        token: sent as bearer token.
     """
     pool = httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=_Backend())
     async with pool:
-        yield HttpDelivery(pool, endpoint, token)
+        yield HttpTransport(pool, endpoint, token)
 
 
 async def _beginning(response: httpcore.Response) -> str:
-    """The first bytes of the body. All of it is read, so that the connection can be kept, but not for long."""
+    """Read the whole body, so that the connection can be kept, but not for long. Returns its first bytes."""
     kept = b""
     with trio.move_on_after(_BODY_LIMIT), suppress(httpcore.NetworkError, httpcore.ProtocolError):
         async for part in response.aiter_stream():
@@ -153,7 +161,7 @@ async def _beginning(response: httpcore.Response) -> str:
 
 
 class _Backend(httpcore.TrioBackend):
-    """httpcore's own, but a TLS handshake that is cancelled leaves no open socket behind."""
+    """httpcore's Trio backend, fixed: a cancelled TLS handshake leaves no open socket behind."""
 
     async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
         return _Stream(await super().connect_tcp(*args, **kwargs))
@@ -176,7 +184,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         try:
             return await self._stream.start_tls(*args, **kwargs)
         except trio.Cancelled:
-            await self._stream.aclose()  # closes at once: it is cancelled
+            await self._stream.aclose()  # returns at once, as the task is cancelled
             raise
 
     def get_extra_info(self, info: str) -> Any:

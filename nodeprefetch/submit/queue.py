@@ -1,4 +1,4 @@
-"""The events to send: those that wait (bounded, the least important go first) and the batch under way."""
+"""The events to send: the batch under way, and a bounded buffer that drops the least important events first."""
 
 from collections import OrderedDict, deque
 from itertools import islice
@@ -14,99 +14,39 @@ from nodeprefetch.events import (
 )
 
 MAX_RESULTS = 100_000
-"""Results kept (see `is_result`); past that, the oldest attempts go."""
+"""Results to keep (see `is_result`); beyond that, the oldest attempts are dropped."""
 
-MAX_PROGRESS = 10_000
-"""Other events kept. They tell how it goes, and say nothing that the results do not say in the end."""
+MAX_OTHER_EVENTS = 10_000
+"""Other events to keep. They report progress, and the results contain everything that matters in the end."""
+
+MAX_BATCH_EVENTS = 500
+"""Events per request: some 100 kB of msgpack, which an aggregator processes at its best speed."""
 
 _NEVER_SENT = (ImagesListed, CredentialsMatched)
-"""Told for `--debug`, large, and of no use to anyone but who reads this node's log."""
+"""For `--debug`: large, and only useful in the log of the node."""
 
 _RESULTS = (AttemptFinished, ImageFinished, RunStarted, RunFinished)
 
 
 def is_worth_sending(event: Event) -> bool:
-    """Whether an aggregator has any use for it."""
+    """Whether an aggregator has any use for the event."""
     return not isinstance(event, _NEVER_SENT)
 
 
 def is_result(event: Event) -> bool:
-    """Attempts, outcomes, beginning and end of the run: what must arrive."""
+    """Whether the event must arrive: attempts, outcomes, start and end of the run."""
     return isinstance(event, _RESULTS)
 
 
-class Buffer:
-    """Events in order. Adding one takes the same short time at any fill.
-
-    Args:
-        max_results: the bound for results.
-        max_progress: the bound for everything else.
-    """
-
-    def __init__(self, *, max_results: int = MAX_RESULTS, max_progress: int = MAX_PROGRESS) -> None:
-        self._max_results = max_results
-        self._max_progress = max_progress
-        self._events: OrderedDict[int, Event] = OrderedDict()
-        self._next = 0
-        self._progress: deque[int] = deque()
-        self._attempts: deque[int] = deque()
-        self._outcomes: deque[int] = deque()
-        self._ends = 0
-        self.dropped = 0
-        """How many results had to go."""
-
-    def __len__(self) -> int:
-        return len(self._events)
-
-    @property
-    def results(self) -> int:
-        """How many results are in it."""
-        return len(self._attempts) + len(self._outcomes) + self._ends
-
-    def add(self, event: Event) -> None:
-        """One more; the oldest of the least worth goes when there is no room."""
-        self._events[self._next] = event
-        if not is_result(event):
-            self._progress.append(self._next)
-        elif isinstance(event, AttemptFinished):
-            self._attempts.append(self._next)
-        elif isinstance(event, ImageFinished):
-            self._outcomes.append(self._next)
-        else:
-            self._ends += 1
-        self._next += 1
-        if len(self._progress) > self._max_progress:
-            del self._events[self._progress.popleft()]
-        if self.results > self._max_results and (self._attempts or self._outcomes):
-            del self._events[(self._attempts or self._outcomes).popleft()]
-            self.dropped += 1
-
-    def take(self, most: int) -> tuple[Event, ...]:
-        """Remove the oldest ones, and give them."""
-        taken = tuple(islice(self._events.items(), most))
-        for number, event in taken:
-            del self._events[number]
-            for queue in (self._progress, self._attempts, self._outcomes):
-                if queue and queue[0] == number:
-                    queue.popleft()
-            if isinstance(event, RunStarted | RunFinished):
-                self._ends -= 1
-        return tuple(event for _, event in taken)
-
-
-MAX_PORTION = 500
-"""Events of one request: some 100 kB of msgpack, which an aggregator takes in at its best speed."""
-
-
 class Outbox:
-    """Portions of a buffer, one at a time; each stays the next one until it is acknowledged or dropped.
+    """Takes events out of a buffer batch by batch; each batch stays the next one until it is acknowledged or dropped.
 
     Args:
-        buffer: what to take from.
-        most: events of a portion.
+        buffer: where events wait.
+        most: events of a batch.
     """
 
-    def __init__(self, buffer: Buffer, *, most: int = MAX_PORTION) -> None:
+    def __init__(self, buffer: "Buffer", *, most: int = MAX_BATCH_EVENTS) -> None:
         self._buffer = buffer
         self._most = most
         self._size = most
@@ -118,25 +58,27 @@ class Outbox:
 
     @property
     def results(self) -> int:
-        """How many results are not acknowledged."""
+        """Number of results that are not acknowledged."""
         return self._buffer.results + sum(map(is_result, self._taken))
 
-    def portion(self) -> tuple[Event, ...]:
-        """The events to send now; the same ones again until `acknowledged` or `halve`."""
+    def next_events(self) -> tuple[Event, ...]:
+        """The events to send now; the same ones again until `acknowledged` or `split`."""
         if not self._taken:
             self._taken = self._buffer.take(self._size)
         return self._taken[: self._size]
 
     def acknowledged(self) -> None:
-        """The portion has arrived."""
+        """Remove the batch: it has arrived."""
         self._taken = self._taken[self._size :]
         if self._growing:
             self._size = min(2 * self._size, self._most)
 
-    def halve(self) -> Event | None:
-        """The portion is too large: make it smaller. What is too large alone is dropped, and given.
+    def split(self) -> Event | None:
+        """Make batches smaller: this one is too large for a proxy, or one of its events cannot be encoded.
 
-        A size that was too large is not tried again, except after such a drop: then it was that event's fault.
+        Returns:
+            An event that cannot even be sent alone, and is dropped. Only after that do batches grow again, as it was
+            that event's fault.
         """
         size = min(self._size, len(self._taken))
         if size > 1:
@@ -146,3 +88,62 @@ class Outbox:
         dropped, self._taken = self._taken[0], self._taken[1:]
         self._growing = True
         return dropped
+
+
+class Buffer:
+    """Events in order. Adding one takes the same short time however full the buffer is.
+
+    Args:
+        max_results: how many results to keep.
+        max_other: how many other events to keep.
+    """
+
+    def __init__(self, *, max_results: int = MAX_RESULTS, max_other: int = MAX_OTHER_EVENTS) -> None:
+        self._max_results = max_results
+        self._max_other = max_other
+        self._events: OrderedDict[int, Event] = OrderedDict()
+        self._next = 0
+        self._others: deque[int] = deque()
+        self._attempts: deque[int] = deque()
+        self._outcomes: deque[int] = deque()
+        self._ends = 0
+        self.dropped = 0
+        """Number of results dropped."""
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def results(self) -> int:
+        """Number of results in the buffer."""
+        return len(self._attempts) + len(self._outcomes) + self._ends
+
+    def add(self, event: Event) -> None:
+        """Add an event. If the buffer is full, drop the oldest of the least important ones."""
+        self._events[self._next] = event
+        if not is_result(event):
+            self._others.append(self._next)
+        elif isinstance(event, AttemptFinished):
+            self._attempts.append(self._next)
+        elif isinstance(event, ImageFinished):
+            self._outcomes.append(self._next)
+        else:
+            self._ends += 1
+        self._next += 1
+        if len(self._others) > self._max_other:
+            del self._events[self._others.popleft()]
+        if self.results > self._max_results and (self._attempts or self._outcomes):
+            del self._events[(self._attempts or self._outcomes).popleft()]
+            self.dropped += 1
+
+    def take(self, most: int) -> tuple[Event, ...]:
+        """Remove and return the oldest events."""
+        taken = tuple(islice(self._events.items(), most))
+        for number, event in taken:
+            del self._events[number]
+            for queue in (self._others, self._attempts, self._outcomes):
+                if queue and queue[0] == number:
+                    queue.popleft()
+            if isinstance(event, RunStarted | RunFinished):
+                self._ends -= 1
+        return tuple(event for _, event in taken)

@@ -1,4 +1,4 @@
-"""What can become of a batch, and how to go on: with which protocol, after what pause. Pure."""
+"""What can become of a batch, and how to continue: with which protocol, after what delay. No I/O."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,139 +9,139 @@ from nodeprefetch.events import Batch
 from nodeprefetch.values.retry import RetryPolicy, Round, full_jitter
 
 
+class WireProtocol(StrEnum):
+    """A protocol that an aggregator may support."""
+
+    HTTP = "http"
+    """The stream of events of nodeprefetch."""
+
+    GRPC = "grpc"
+    """`Metrics/Submit` of image-prefetcher."""
+
+
+class Transport(Protocol):
+    """Sends batches to an aggregator. The caller limits the time."""
+
+    async def deliver(self, batch: Batch) -> "DeliveryResult":
+        """Send a batch and return what became of it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Acknowledged: the aggregator has it, and it need not be kept."""
+    """Acknowledged: the aggregator has the batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
-    """Not this batch as it is: too large, or something in it cannot be written. A part of it may go through."""
+class Undeliverable:
+    """Not as it is: the batch is too large, or an event cannot be encoded. A part of it may get through."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Passes by itself: nobody there, overloaded, broken, too slow."""
+    """Temporary: nobody is listening, or the aggregator is overloaded, broken or too slow."""
 
     text: str
     retry_after: float | None = None
-    """Seconds the aggregator asked to be left alone."""
+    """Seconds to wait, as the aggregator asks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """Passes when somebody mends it: credentials, an aggregator of another version."""
+class Rejected:
+    """Somebody has to fix something: credentials, or an aggregator of another version."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """The peer does not speak this protocol, it seems."""
+class UnsupportedProtocol:
+    """The peer does not seem to support this protocol."""
 
     text: str
     certain: bool = True
-    """False: it only hung up without a word, as a peer does that dies."""
+    """False: the connection was closed without a response, which also happens when a server is killed."""
 
 
-Answer = Accepted | Unfit | Unavailable | Refused | Foreign
-
-
-class Delivery(Protocol):
-    """Takes batches to an aggregator. The caller limits the time."""
-
-    async def deliver(self, batch: Batch) -> Answer:
-        """Take it there, and say what came of it."""
-        ...
-
+DeliveryResult = Accepted | Undeliverable | Unavailable | Rejected | UnsupportedProtocol
 
 _PATIENT = RetryPolicy(initial_delay=0.5, max_delay=30)
 _QUICK = RetryPolicy(initial_delay=0.25, max_delay=0.5)
 _SLOW = 30.0
-"""Seconds, the longest pause where somebody has to mend something first."""
+"""Seconds, the longest delay where somebody has to fix something first."""
 
-_LONGEST_WISH = 60.0
-"""Seconds of `Retry-After` that are honoured."""
+_MAX_RETRY_AFTER = 60.0
+"""Seconds of `Retry-After` that are honored."""
 
-_LONGEST_WISH_AT_THE_END = 5.0
-"""The same when the run is over, and what is left has only the grace given."""
-
-
-class Wire(StrEnum):
-    """A protocol an aggregator may speak."""
-
-    HTTP = "http"
-    """Our stream of events."""
-
-    GRPC = "grpc"
-    """The older tool's `Metrics/Submit`."""
+_MAX_RETRY_AFTER_AT_THE_END = 5.0
+"""The same after the run, when only `--report-grace` is left."""
 
 
-class Persistence:
-    """Which protocol is spoken, and how long to wait before the next request.
+class RetryState:
+    """Which protocol to use, and how long to wait before the next request.
 
-    Where both may be spoken, ours is first. The other one's turn comes when the peer turns out not to speak ours;
-    and ours again when that one does not work either. One that has worked stays, until the peer says clearly that
-    it does not speak it.
+    Where both protocols are possible, HTTP is first. gRPC follows when the peer does not support HTTP, and HTTP again
+    when gRPC does not work either. A protocol that has worked stays until the peer clearly says that it does not
+    support it.
 
     Args:
-        wires: the protocols that may be spoken, in order.
+        protocols: the possible protocols, in order.
         jitter: random numbers from 0 to 1.
     """
 
-    def __init__(self, wires: tuple[Wire, ...], jitter: Callable[[], float]) -> None:
-        self._wires = wires
+    def __init__(self, protocols: tuple[WireProtocol, ...], jitter: Callable[[], float]) -> None:
+        self._protocols = protocols
         self._jitter = jitter
         self._policy = _PATIENT
         self._rounds: Iterator[Round] = _PATIENT.rounds()
         self._proven = False
-        self.wire = wires[0]
+        self.protocol = protocols[0]
         """The protocol of the next request."""
 
     def hurry(self) -> None:
-        """The run is over: from now on only short pauses."""
+        """Wait only briefly from now on: the run is over."""
         self._policy = _QUICK
         self._rounds = _QUICK.rounds()
 
-    def pause_after(self, answer: Answer) -> float:
-        """Seconds to wait before the next request; `wire` says how that is sent."""
-        match answer:
+    def delay_after(self, result: DeliveryResult) -> float:
+        """Seconds to wait before the next request, for which `protocol` may have changed."""
+        match result:
             case Accepted():
                 self._proven = True
                 self._rounds = self._policy.rounds()
                 return 0
-            case Unfit():
+            case Undeliverable():
                 return 0
-            case Foreign() if self._has_other and (answer.certain or not self._proven):
+            case UnsupportedProtocol() if self._has_other and (result.certain or not self._proven):
                 self._switch()
-                return 0 if self.wire is Wire.GRPC else self._next_pause()
-            case Refused() | Foreign(certain=True):
+                return 0 if self.protocol is WireProtocol.GRPC else self._next_delay()
+            case Rejected() | UnsupportedProtocol(certain=True):
                 self._doubt()
-                return self._next_pause() if self._is_hurried else full_jitter(_SLOW, self._jitter)
-            case Unavailable(retry_after=float(wish)):
-                return min(wish, _LONGEST_WISH_AT_THE_END if self._is_hurried else _LONGEST_WISH) + self._next_pause()
+                return self._next_delay() if self._is_hurried else full_jitter(_SLOW, self._jitter)
+            case Unavailable(retry_after=float(wanted)):
+                limit = _MAX_RETRY_AFTER_AT_THE_END if self._is_hurried else _MAX_RETRY_AFTER
+                return min(wanted, limit) + self._next_delay()
             case _:
                 self._doubt()
-                return self._next_pause()
+                return self._next_delay()
 
     @property
     def _has_other(self) -> bool:
-        return len(self._wires) > 1
+        return len(self._protocols) > 1
 
     @property
     def _is_hurried(self) -> bool:
         return self._policy is _QUICK
 
     def _doubt(self) -> None:
-        """The older protocol is left again when it has never worked: a guess is not stuck to."""
-        if self._has_other and self.wire is Wire.GRPC and not self._proven:
+        """Leave gRPC again if it has never worked: it was only a guess."""
+        if self._has_other and self.protocol is WireProtocol.GRPC and not self._proven:
             self._switch()
 
     def _switch(self) -> None:
-        self.wire = Wire.HTTP if self.wire is Wire.GRPC else Wire.GRPC
+        self.protocol = WireProtocol.HTTP if self.protocol is WireProtocol.GRPC else WireProtocol.GRPC
         self._proven = False
 
-    def _next_pause(self) -> float:
+    def _next_delay(self) -> float:
         return full_jitter(next(self._rounds).max_delay, self._jitter)

@@ -1,4 +1,4 @@
-"""Sends a run's events to an aggregator while they happen, at least once, whatever that one does."""
+"""Sends the events of a run to an aggregator while they happen, at least once, whatever the aggregator does."""
 
 import importlib
 import random
@@ -17,52 +17,53 @@ from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
 from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
-    Answer,
-    Delivery,
-    Foreign,
-    Persistence,
-    Refused,
+    DeliveryResult,
+    Rejected,
+    RetryState,
+    Transport,
     Unavailable,
-    Unfit,
-    Wire,
+    Undeliverable,
+    UnsupportedProtocol,
+    WireProtocol,
 )
 from nodeprefetch.text.plain_file import open_given
 from nodeprefetch.text.token_file import TokenFile
+from nodeprefetch.values.duration import format_duration
 
 __all__ = ["MetricsProtocol", "Submitter", "parse_endpoint"]
 
 MetricsProtocol = Literal["auto", "http", "grpc"]
-"""`auto`: our stream, and the older tool's gRPC where the peer does not speak it."""
+"""`auto`: HTTP, or image-prefetcher's gRPC if the aggregator does not support that."""
 
 REQUEST_LIMIT = 10.0
-"""Seconds after which a request without an answer is cut and sent again."""
+"""Seconds after which a request without a response is cancelled and sent again."""
 
 PROGRESS_INTERVAL = 5.0
-"""Seconds between two tellings of how far an attempt is: a thousand nodes tell one aggregator."""
+"""Seconds between two progress events of an attempt: a thousand nodes may report to one aggregator."""
 
-OpenDelivery = Callable[[Wire], AbstractAsyncContextManager[Delivery]]
+OpenTransport = Callable[[WireProtocol], AbstractAsyncContextManager[Transport]]
 
 
 class Submitter(Reporter):
-    """Feeds an aggregator.
+    """Delivers events to an aggregator.
 
-    Events wait until the run's ID is known, then go at once when nothing is under way, else together in the next
-    request. What is not acknowledged is sent again, with growing pauses; requests are made one after another, so an
-    aggregator gets events in order, some of them twice.
+    Events wait until the ID of the run is known. Then they are sent at once, or with the next request while one is
+    under way. What is not acknowledged is sent again, after growing delays. Requests are made one after another, so
+    the aggregator gets events in order, some of them twice.
 
     Args:
-        endpoint: see `parse_endpoint`.
-        protocol: what is spoken there.
-        node: the node's real name.
+        endpoint: address of the aggregator, see `parse_endpoint`.
+        warn: called with each warning once. Must not raise.
+        node: name of the node.
         instance: name of the installation.
-        warn: told what people should know, each thing once. Must not raise.
-        ca_file: PEM file of the authorities to trust, in place of the system's; for https.
+        protocol: what the aggregator supports.
+        ca_file: PEM file of the CA certificates to trust instead of the system's; for https.
         token_file: file with a bearer token.
         jitter: random numbers from 0 to 1.
-        open_delivery: opens the way to the aggregator, for tests.
+        open_transport: connects to the aggregator, for tests.
 
     Raises:
-        UsageError: the endpoint is none, a file cannot be read, or the combination makes no sense; all that is wrong.
+        UsageError: the endpoint is invalid, a file cannot be read, or the combination is invalid; lists all problems.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Submitter(Reporter):
         ca_file: str | None = None,
         token_file: str | None = None,
         jitter: Callable[[], float] = random.random,
-        open_delivery: OpenDelivery | None = None,
+        open_transport: OpenTransport | None = None,
     ) -> None:
         self._tls: ssl.SSLContext | None = None
         self._token: TokenFile | None = None
@@ -85,12 +86,12 @@ class Submitter(Reporter):
             self._token = TokenFile(token_file) if token_file else None
         with problems.collected():
             self._endpoint = parse_endpoint(endpoint)
-            self._persistence = Persistence(_wires(self._endpoint, protocol), jitter)
+            self._retry = RetryState(_protocols(self._endpoint, protocol), jitter)
             self._tls = _trust(self._endpoint, ca_file)
         problems.raise_if_any()
-        self._open_delivery = open_delivery or self._open
+        self._open_transport = open_transport or self._open
         self._warn = warn
-        self._complaints: set[str] = set()
+        self._warned: set[str] = set()
         self._pace = ProgressPace(PROGRESS_INTERVAL, trio.current_time, at_once=True)
         self._buffer = Buffer()
         self._outbox = Outbox(self._buffer)
@@ -99,10 +100,10 @@ class Submitter(Reporter):
         self._instance = instance
         self._version = __version__
         self._working = trio.Lock()
-        self._told = trio.Event()
+        self._woken = trio.Event()
         self._over = trio.Event()
         self._finishing = trio.Event()
-        self._trouble = ""
+        self._last_error = ""
 
     def __repr__(self) -> str:
         return f"Submitter({str(self._endpoint)!r})"
@@ -112,13 +113,13 @@ class Submitter(Reporter):
         if isinstance(event, RunStarted):
             self._run_id, self._node = event.run_id, event.node
             self._instance, self._version = event.instance, event.version
-        elif isinstance(event, RunFinished) and not self._run_id:  # there was no runtime to start with
+        elif isinstance(event, RunFinished) and not self._run_id:  # no runtime was available
             self._run_id = event.run_id
         if isinstance(event, RunFinished):
             self._hurry()
         if is_worth_sending(event) and self._pace.passes(event):
             self._buffer.add(event)
-            self._told.set()
+            self._woken.set()
 
     async def run(self) -> None:
         """Deliver in the background until cancelled, or until `finish` has nothing left to do."""
@@ -128,106 +129,108 @@ class Submitter(Reporter):
     async def finish(self) -> None:
         """Deliver what is left. Returns when all of it is acknowledged; the caller limits the time.
 
-        It may be called while `run` goes on, which then ends, or after that was cancelled.
+        May be called while `run` is active, which then ends, or after it was cancelled.
         """
         self._hurry()
         self._finishing.set()
-        self._told.set()
+        self._woken.set()
         try:
             async with self._working:
                 await self._work()
         finally:
-            self._say_what_is_missing()
+            self._warn_of_losses()
 
     def _hurry(self) -> None:
-        """The run is over: the process waits for what is left, and pauses are short."""
+        """Shorten delays: the run is over, and the process waits for the rest."""
         if not self._over.is_set():
             self._over.set()
-            self._persistence.hurry()
+            self._retry.hurry()
 
     async def _work(self) -> None:
-        while await self._have_something():
-            wire = self._persistence.wire
+        while await self._has_events():
+            protocol = self._retry.protocol
             try:
-                async with self._open_delivery(wire) as delivery:
-                    while self._persistence.wire is wire and await self._have_something():
-                        await self._go_on(await self._deliver(delivery))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the run goes on
-                await self._go_on(Unavailable(f"unexpected: {deepest_text(error)}"))
+                async with self._open_transport(protocol) as transport:
+                    while self._retry.protocol is protocol and await self._has_events():
+                        await self._handle(await self._deliver(transport))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong here, the run continues
+                await self._handle(Unavailable(f"unexpected error: {deepest_text(error)}"))
 
-    async def _have_something(self) -> bool:
-        """Wait for something to send. False when nothing will come any more."""
+    async def _has_events(self) -> bool:
+        """Wait for something to send. False if nothing more will come."""
         while not (self._outbox and self._run_id):
             if self._finishing.is_set():
                 return False
-            self._told = trio.Event()
-            await self._told.wait()
+            self._woken = trio.Event()
+            await self._woken.wait()
         return True
 
-    async def _deliver(self, delivery: Delivery) -> Answer:
+    async def _deliver(self, transport: Transport) -> DeliveryResult:
         batch = Batch(
             run_id=self._run_id,
             node=self._node,
             version=self._version,
             instance=self._instance,
-            events=cast("tuple[AnyEvent, ...]", self._outbox.portion()),
+            events=cast("tuple[AnyEvent, ...]", self._outbox.next_events()),
         )
         with trio.move_on_after(REQUEST_LIMIT):
-            return await delivery.deliver(batch)
-        return Unavailable(f"no answer in {REQUEST_LIMIT:g} s")
+            return await transport.deliver(batch)
+        return Unavailable(f"no answer in {format_duration(REQUEST_LIMIT)}")
 
-    async def _go_on(self, answer: Answer) -> None:
-        wire = self._persistence.wire
-        pause = self._persistence.pause_after(answer)
-        match answer:
+    async def _handle(self, result: DeliveryResult) -> None:
+        protocol = self._retry.protocol
+        delay = self._retry.delay_after(result)
+        match result:
             case Accepted():
                 self._outbox.acknowledged()
-                self._trouble = ""
-            case Unfit():
-                dropped = self._outbox.halve()
+                self._last_error = ""
+            case Undeliverable():
+                dropped = self._outbox.split()
                 if dropped is not None:
-                    self._say("unfit", f"an event ({type(dropped).__name__}) cannot be delivered: {answer.text}")
-            case Foreign() if wire is not self._persistence.wire:
-                self._trouble = answer.text
-                if self._persistence.wire is Wire.GRPC:
-                    self._say("foreign", f"does not take our stream ({answer.text}); trying the older gRPC")
-            case Refused() | Foreign(certain=True):
-                self._trouble = answer.text
-                self._say("refused", f"refuses results, trying again now and then: {answer.text}")
-            case Unavailable() | Foreign():
-                self._trouble = answer.text
-                self._say("unavailable", f"does not take results, trying again: {answer.text}")
-        await self._pause(pause)
+                    self._warn_once(
+                        "undeliverable", f"cannot receive an event ({type(dropped).__name__}): {result.text}"
+                    )
+            case UnsupportedProtocol() if protocol is not self._retry.protocol:
+                self._last_error = result.text
+                if self._retry.protocol is WireProtocol.GRPC:
+                    self._warn_once("protocol", f"does not support this protocol ({result.text}), trying gRPC")
+            case Rejected() | UnsupportedProtocol(certain=True):
+                self._last_error = result.text
+                self._warn_once("rejected", f"rejects results, will keep retrying: {result.text}")
+            case Unavailable() | UnsupportedProtocol():
+                self._last_error = result.text
+                self._warn_once("unavailable", f"is unavailable, retrying: {result.text}")
+        await self._wait(delay)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _wait(self, seconds: float) -> None:
         if self._over.is_set():
             await trio.sleep(seconds)
         else:
             with trio.move_on_after(seconds):
                 await self._over.wait()
 
-    def _say(self, about: str, text: str) -> None:
-        if about not in self._complaints:
-            self._complaints.add(about)
+    def _warn_once(self, about: str, text: str) -> None:
+        if about not in self._warned:
+            self._warned.add(about)
             self._warn(f"metrics: the aggregator at {self._endpoint} {text}")
 
-    def _say_what_is_missing(self) -> None:
+    def _warn_of_losses(self) -> None:
         dropped, left = self._buffer.dropped, self._outbox.results
         if dropped:
-            self._say("dropped", f"was away for too long: the {dropped} oldest results had to go")
+            self._warn_once("dropped", f"was unreachable for too long; dropped the {dropped} oldest results")
         if left:
-            because = self._trouble or "no answer yet"
-            self._say("left", f"did not take {left} events within the time given: {because}")
+            because = self._last_error or "no answer yet"
+            self._warn_once("left", f"did not acknowledge {left} results in time: {because}")
 
     @asynccontextmanager
-    async def _open(self, wire: Wire) -> AsyncGenerator[Delivery]:
-        if wire is Wire.GRPC:
+    async def _open(self, protocol: WireProtocol) -> AsyncGenerator[Transport]:
+        if protocol is WireProtocol.GRPC:
             from nodeprefetch.submit.grpc import open_grpc  # noqa: PLC0415
 
-            async with open_grpc(self._endpoint, token=self._token) as delivery:
-                yield delivery
+            async with open_grpc(self._endpoint, token=self._token) as grpc:
+                yield grpc
             return
-        # Some 200 ms where nothing is cached: in a thread, so that pulls begin meanwhile.
+        # Takes some 200 ms if nothing is cached; in a thread, pulls can start meanwhile.
         await trio.to_thread.run_sync(importlib.import_module, "nodeprefetch.submit.http")
         from nodeprefetch.submit.http import open_http, system_trust  # noqa: PLC0415
 
@@ -237,27 +240,23 @@ class Submitter(Reporter):
             yield http
 
 
-def _wires(endpoint: Endpoint, protocol: MetricsProtocol) -> tuple[Wire, ...]:
-    """The protocols to try. The older gRPC knows neither TLS nor a prefix."""
+def _protocols(endpoint: Endpoint, protocol: MetricsProtocol) -> tuple[WireProtocol, ...]:
+    """The protocols to try. The legacy gRPC supports neither TLS nor a prefix."""
     can_grpc = not endpoint.is_tls and not endpoint.prefix
     if protocol == "grpc":
         if not can_grpc:
-            raise UsageError(
-                [f"the older gRPC protocol knows neither TLS nor a path, so {endpoint} cannot be: give HOST:PORT"]
-            )
-        return (Wire.GRPC,)
-    return (Wire.HTTP, Wire.GRPC) if protocol == "auto" and can_grpc else (Wire.HTTP,)
+            raise UsageError([f"the legacy gRPC protocol supports neither TLS nor a path: {endpoint} (use HOST:PORT)"])
+        return (WireProtocol.GRPC,)
+    return (WireProtocol.HTTP, WireProtocol.GRPC) if protocol == "auto" and can_grpc else (WireProtocol.HTTP,)
 
 
 def _trust(endpoint: Endpoint, ca_file: str | None) -> ssl.SSLContext | None:
     if not ca_file:
         return None
     if not endpoint.is_tls:
-        raise UsageError([f"a CA file is given for {endpoint}, which is not https"])
+        raise UsageError([f"--metrics-ca-file requires an https endpoint, got {endpoint}"])
     try:
-        open_given(ca_file).close()  # OpenSSL would wait for a writer of a FIFO
+        open_given(ca_file).close()  # rejects a FIFO, for whose writer OpenSSL would wait
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # also ssl.SSLError
-        raise UsageError(
-            [f"cannot read certificates from the CA file {ca_file!r}: {error.strerror or error}"]
-        ) from error
+        raise UsageError([f"cannot read certificates from CA file {ca_file!r}: {error.strerror or error}"]) from error

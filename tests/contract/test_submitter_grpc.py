@@ -83,8 +83,8 @@ async def test_turning_to_the_older_protocol_is_said_once_and_kept(older):
         reporter.emit(FAILED)
 
     (line,) = said
-    assert "does not take our stream" in line
-    assert "trying the older gRPC" in line
+    assert "does not support this protocol" in line
+    assert "trying gRPC" in line
     assert 4 == len(older.results())
 
 
@@ -132,11 +132,11 @@ async def test_a_peer_that_speaks_no_grpc_is_told_of_and_tried_again():
         with trio.move_on_after(0.5):
             await reporter.finish()
 
-    assert "did not take 2 events" in said[-1]
+    assert "did not acknowledge 2 results" in said[-1]
     assert [] == http_only.events
 
 
 @pytest.mark.parametrize("endpoint", ["https://host:8443", "http://host/prefix"])
 def test_the_older_protocol_has_no_tls_and_no_path(endpoint):
-    with pytest.raises(UsageError, match="knows neither TLS nor a path"):
+    with pytest.raises(UsageError, match="supports neither TLS nor a path"):
         submitter(endpoint, protocol="grpc")

@@ -9,7 +9,7 @@ from tests.e2e.warmcluster import IMAGES, INSTANCE, LABEL, WarmCluster
 
 pytestmark = pytest.mark.cluster
 
-NOT_UP_YET = "does not take results, trying again"
+NOT_UP_YET = "is unavailable, retrying"
 """Of the aggregator, which starts at the same moment."""
 
 POD = f"""

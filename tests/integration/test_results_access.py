@@ -120,7 +120,7 @@ def test_a_token_put_right_in_mid_run_is_enough(
         metrics_endpoint=aggregator.endpoint,
         metrics_token_file=token_file,
     )
-    fetch.wait_until(lambda log: any("refuses results" in line["msg"] for line in log), "a complaint")
+    fetch.wait_until(lambda log: any("rejects results" in line["msg"] for line in log), "a complaint")
 
     token_file.write_text("of.web.anywhere")
     fake_registry.heal()

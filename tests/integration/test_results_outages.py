@@ -69,7 +69,7 @@ def test_an_aggregator_that_comes_in_mid_run_gets_everything(
     assert (0, {quick: "succeeded", slow: "succeeded"}) == (ended.code, ended.outcomes)
     assert attempts_of(ended) == kept_attempts(aggregator)
     (complaint,) = complaints(ended)
-    assert f"the aggregator at http://{aggregator.endpoint} does not take results, trying again: " in complaint
+    assert f"the aggregator at http://{aggregator.endpoint} is unavailable, retrying: " in complaint
 
 
 def test_an_aggregator_killed_again_and_again_has_every_attempt_once(
@@ -182,7 +182,7 @@ def test_a_dead_aggregator_costs_the_grace_and_a_word(
     *before, lost = complaints(ended)
     assert len(before) <= 1
     assert "did not take " in lost
-    assert " events within the time given: " in lost
+    assert " results in time: " in lost
     for complaint in (*before, lost):
         assert dead_endpoint in complaint
 

@@ -196,7 +196,7 @@ def test_the_older_aggregator_hears_every_attempt(
     assert without_numbers(attempts_of(ended)) == older_attempts(results)
     assert {NODE} == {result["node"] for result in results}
     (complaint,) = complaints(ended)
-    assert "does not take our stream" in complaint
+    assert "does not support this protocol" in complaint
 
 
 def test_a_run_that_is_cut_reaches_the_older_aggregator(

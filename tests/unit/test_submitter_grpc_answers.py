@@ -8,8 +8,8 @@ from nodeprefetch.errors import ConnectionLostError, NotConnectedError, Protocol
 from nodeprefetch.events import AttemptFinished, Batch, Notice
 from nodeprefetch.rpc import GRPCError, Status
 from nodeprefetch.rpc.metrics import Empty
-from nodeprefetch.submit.grpc import GrpcDelivery
-from nodeprefetch.submit.retry import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.grpc import GrpcTransport
+from nodeprefetch.submit.retry import Accepted, Rejected, Unavailable, Undeliverable, UnsupportedProtocol
 from nodeprefetch.text.token_file import TokenFile
 
 ATTEMPT = AttemptFinished(attempt_id="a", image="a", attempt=1, started_at=1, duration=-1, limit=30)
@@ -46,29 +46,31 @@ def batch(*events):
 @pytest.mark.parametrize(
     ("error", "answer"),
     [
-        (GRPCError(Status.UNIMPLEMENTED, "no such"), Foreign("gRPC status UNIMPLEMENTED: no such")),
-        (GRPCError(Status.PERMISSION_DENIED), Refused("gRPC status PERMISSION_DENIED")),
-        (GRPCError(Status.UNAUTHENTICATED), Refused("gRPC status UNAUTHENTICATED")),
+        (GRPCError(Status.UNIMPLEMENTED, "no such"), UnsupportedProtocol("gRPC status UNIMPLEMENTED: no such")),
+        (GRPCError(Status.PERMISSION_DENIED), Rejected("gRPC status PERMISSION_DENIED")),
+        (GRPCError(Status.UNAUTHENTICATED), Rejected("gRPC status UNAUTHENTICATED")),
         (GRPCError(Status.RESOURCE_EXHAUSTED, "busy"), Unavailable("gRPC status RESOURCE_EXHAUSTED: busy")),
         (GRPCError(Status.UNAVAILABLE, "a\nb"), Unavailable("gRPC status UNAVAILABLE: a | b")),
         (NotConnectedError("nobody"), Unavailable("nobody")),
         (ConnectionLostError("gone"), Unavailable("gone")),
-        (ProtocolViolationError("what"), Foreign("what")),
+        (ProtocolViolationError("what"), UnsupportedProtocol("what")),
     ],
 )
 async def test_an_error_has_a_meaning(error, answer):
-    assert answer == await GrpcDelivery(Channel(error)).deliver(batch(ATTEMPT))
+    assert answer == await GrpcTransport(Channel(error)).deliver(batch(ATTEMPT))
 
 
-async def test_a_text_that_cannot_be_written_makes_a_batch_unfit():
-    delivery = GrpcDelivery(Channel())
+async def test_a_text_that_cannot_be_written_makes_a_batch_undeliverable():
+    delivery = GrpcTransport(Channel())
 
-    assert isinstance(await delivery.deliver(Batch(run_id="r", node="\udc80", version="1", events=(ATTEMPT,))), Unfit)
+    assert isinstance(
+        await delivery.deliver(Batch(run_id="r", node="\udc80", version="1", events=(ATTEMPT,))), Undeliverable
+    )
 
 
 async def test_a_batch_without_results_is_sent_only_while_nobody_has_answered():
     channel = Channel(NotConnectedError("nobody"))
-    delivery = GrpcDelivery(channel)
+    delivery = GrpcTransport(channel)
 
     answers = [await delivery.deliver(batch(Notice(message="x"))) for _ in range(4)]
 
@@ -81,13 +83,13 @@ async def test_a_token_goes_along_and_is_read_again_when_it_was_refused(tmp_path
     file.write_text("first1")
     token = TokenFile(str(file))
     channel = Channel(GRPCError(Status.UNAUTHENTICATED, "not first1"))
-    delivery = GrpcDelivery(channel, token)
+    delivery = GrpcTransport(channel, token)
 
     answer = await delivery.deliver(batch(ATTEMPT))
     file.write_text("second")
     await delivery.deliver(batch(ATTEMPT))
 
-    assert Refused("gRPC status UNAUTHENTICATED: not ***") == answer
+    assert Rejected("gRPC status UNAUTHENTICATED: not ***") == answer
     assert ["Bearer first1", "Bearer second"] == [each["authorization"] for each in channel.metadata]
 
 

@@ -1,4 +1,4 @@
-"""The submitter's parts without I/O: address, buffer, portions, persistence, what an answer means."""
+"""The submitter's parts without I/O: address, buffer, portions, retry, what an answer means."""
 
 from datetime import UTC, datetime
 
@@ -23,13 +23,21 @@ from nodeprefetch.events import (
 )
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint, short
-from nodeprefetch.submit.http import answer_for, parse_retry_after
+from nodeprefetch.submit.http import parse_retry_after, result_for
 from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
-from nodeprefetch.submit.retry import Accepted, Foreign, Persistence, Refused, Unavailable, Unfit, Wire
+from nodeprefetch.submit.retry import (
+    Accepted,
+    Rejected,
+    RetryState,
+    Unavailable,
+    Undeliverable,
+    UnsupportedProtocol,
+    WireProtocol,
+)
 from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
-BOTH = (Wire.HTTP, Wire.GRPC)
+BOTH = (WireProtocol.HTTP, WireProtocol.GRPC)
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
 FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=1)
 
@@ -138,7 +146,7 @@ def test_without_attempts_the_oldest_outcomes_go():
 
 
 def test_progress_is_lost_before_any_result():
-    buffer = Buffer(max_results=100, max_progress=2)
+    buffer = Buffer(max_results=100, max_other=2)
     buffer.add(attempt("a"))
     for number in range(5):
         buffer.add(AttemptStarted(attempt_id="a", image="a", attempt=number, limit=1))
@@ -157,7 +165,7 @@ def test_the_beginning_and_the_end_of_a_run_never_go():
 
 @given(st.lists(st.sampled_from("aonst"), max_size=60), st.integers(1, 9), st.integers(0, 5))
 def test_a_buffer_keeps_its_bounds_and_its_count(kinds, most, progress):
-    buffer = Buffer(max_results=most, max_progress=progress)
+    buffer = Buffer(max_results=most, max_other=progress)
     attempts = given_in = 0
     for kind in kinds:
         if kind == "t":
@@ -183,11 +191,11 @@ def names(events):
 def test_a_portion_is_the_same_until_it_is_acknowledged():
     outbox = outbox_of(*"abcde", most=2)
 
-    assert "ab" == names(outbox.portion())
-    assert "ab" == names(outbox.portion())
+    assert "ab" == names(outbox.next_events())
+    assert "ab" == names(outbox.next_events())
     assert 5 == outbox.results
     outbox.acknowledged()
-    assert "cd" == names(outbox.portion())
+    assert "cd" == names(outbox.next_events())
     assert 3 == outbox.results
 
 
@@ -195,10 +203,10 @@ def test_a_portion_that_is_too_large_is_halved_and_stays_so():
     outbox = outbox_of(*"abcdefghijk", most=8)
     sent = []
 
-    outbox.portion()
-    assert outbox.halve() is None
+    outbox.next_events()
+    assert outbox.split() is None
     while outbox:
-        sent.append(names(outbox.portion()))
+        sent.append(names(outbox.next_events()))
         outbox.acknowledged()
 
     assert ["abcd", "efgh", "ijk"] == sent
@@ -208,14 +216,14 @@ def test_an_event_that_is_too_large_alone_goes_and_portions_grow_again():
     outbox = outbox_of(*"abcdefghij", most=4)
     sent = []
 
-    outbox.portion()
-    assert outbox.halve() is None
-    outbox.portion()
-    assert outbox.halve() is None
-    outbox.portion()
-    assert "a" == outbox.halve().attempt_id
+    outbox.next_events()
+    assert outbox.split() is None
+    outbox.next_events()
+    assert outbox.split() is None
+    outbox.next_events()
+    assert "a" == outbox.split().attempt_id
     while outbox:
-        sent.append(names(outbox.portion()))
+        sent.append(names(outbox.next_events()))
         outbox.acknowledged()
 
     assert "bcdefghij" == "".join(sent)
@@ -225,96 +233,98 @@ def test_an_event_that_is_too_large_alone_goes_and_portions_grow_again():
 def test_portions_stop_growing_at_the_next_one_that_is_too_large():
     outbox = outbox_of("a", *map(str, range(12)), most=4)
 
-    outbox.portion()
-    outbox.halve()
-    outbox.portion()
-    outbox.halve()
-    outbox.portion()
-    outbox.halve()
+    outbox.next_events()
+    outbox.split()
+    outbox.next_events()
+    outbox.split()
+    outbox.next_events()
+    outbox.split()
     outbox.acknowledged()
-    outbox.portion()
-    outbox.halve()
+    outbox.next_events()
+    outbox.split()
     sizes = []
     while outbox:
-        sizes.append(len(outbox.portion()))
+        sizes.append(len(outbox.next_events()))
         outbox.acknowledged()
 
     assert {1} == set(sizes)
 
 
 def test_pauses_double_up_to_half_a_minute_and_start_again_after_success():
-    persistence = Persistence((Wire.HTTP,), lambda: 1.0)
+    retry = RetryState((WireProtocol.HTTP,), lambda: 1.0)
     trouble = Unavailable("x")
 
-    assert [0.5, 1, 2, 4, 8, 16, 30, 30] == [persistence.pause_after(trouble) for _ in range(8)]
-    assert 0 == persistence.pause_after(Accepted())
-    assert 0.5 == persistence.pause_after(trouble)
+    assert [0.5, 1, 2, 4, 8, 16, 30, 30] == [retry.delay_after(trouble) for _ in range(8)]
+    assert 0 == retry.delay_after(Accepted())
+    assert 0.5 == retry.delay_after(trouble)
 
 
 def test_pauses_are_a_random_part_of_that():
-    assert 0.25 == Persistence((Wire.HTTP,), lambda: 0.5).pause_after(Unavailable("x"))
+    assert 0.25 == RetryState((WireProtocol.HTTP,), lambda: 0.5).delay_after(Unavailable("x"))
 
 
 def test_at_the_end_pauses_are_short():
-    persistence = Persistence((Wire.HTTP,), lambda: 1.0)
-    persistence.hurry()
+    retry = RetryState((WireProtocol.HTTP,), lambda: 1.0)
+    retry.hurry()
 
-    assert [0.25, 0.5, 0.5] == [persistence.pause_after(Unavailable("x")) for _ in range(3)]
-    assert 0.5 == persistence.pause_after(Refused("x"))
-    assert 5.5 == persistence.pause_after(Unavailable("x", 90.0))
+    assert [0.25, 0.5, 0.5] == [retry.delay_after(Unavailable("x")) for _ in range(3)]
+    assert 0.5 == retry.delay_after(Rejected("x"))
+    assert 5.5 == retry.delay_after(Unavailable("x", 90.0))
 
 
 def test_a_wish_to_be_left_alone_is_honoured_up_to_a_minute():
-    persistence = Persistence((Wire.HTTP,), lambda: 1.0)
+    retry = RetryState((WireProtocol.HTTP,), lambda: 1.0)
 
-    assert 7.5 == persistence.pause_after(Unavailable("x", 7.0))
-    assert 61 == persistence.pause_after(Unavailable("x", 9999.0))
+    assert 7.5 == retry.delay_after(Unavailable("x", 7.0))
+    assert 61 == retry.delay_after(Unavailable("x", 9999.0))
 
 
-@pytest.mark.parametrize("answer", [Refused("x"), Foreign("x")])
+@pytest.mark.parametrize("answer", [Rejected("x"), UnsupportedProtocol("x")])
 def test_what_somebody_has_to_mend_is_tried_slowly(answer):
-    persistence = Persistence((Wire.HTTP,), lambda: 1.0)
+    retry = RetryState((WireProtocol.HTTP,), lambda: 1.0)
 
-    assert [30, 30] == [persistence.pause_after(answer), persistence.pause_after(answer)]
+    assert [30, 30] == [retry.delay_after(answer), retry.delay_after(answer)]
 
 
 def wires_after(*answers):
-    persistence = Persistence(BOTH, lambda: 0.0)
+    retry = RetryState(BOTH, lambda: 0.0)
     wires = []
     for answer in answers:
-        persistence.pause_after(answer)
-        wires.append(persistence.wire.value)
+        retry.delay_after(answer)
+        wires.append(retry.protocol.value)
     return wires
 
 
 def test_who_does_not_speak_our_stream_is_spoken_to_in_the_older_one_at_once():
-    persistence = Persistence(BOTH, lambda: 1.0)
+    retry = RetryState(BOTH, lambda: 1.0)
 
-    assert 0 == persistence.pause_after(Foreign("x"))
-    assert Wire.GRPC is persistence.wire
+    assert 0 == retry.delay_after(UnsupportedProtocol("x"))
+    assert WireProtocol.GRPC is retry.protocol
 
 
 def test_the_older_protocol_stays_once_it_has_worked():
-    assert ["grpc"] * 4 == wires_after(Foreign("x"), Accepted(), Unavailable("x"), Refused("x"))
+    assert ["grpc"] * 4 == wires_after(UnsupportedProtocol("x"), Accepted(), Unavailable("x"), Rejected("x"))
 
 
-@pytest.mark.parametrize("answer", [Unavailable("x"), Refused("x"), Foreign("x"), Foreign("x", certain=False)])
+@pytest.mark.parametrize(
+    "answer", [Unavailable("x"), Rejected("x"), UnsupportedProtocol("x"), UnsupportedProtocol("x", certain=False)]
+)
 def test_the_older_protocol_is_left_again_when_it_never_worked(answer):
-    assert ["grpc", "http", "grpc"] == wires_after(Foreign("x"), answer, Foreign("x"))
+    assert ["grpc", "http", "grpc"] == wires_after(UnsupportedProtocol("x"), answer, UnsupportedProtocol("x"))
 
 
 def test_what_one_protocol_has_shown_does_not_count_for_the_other():
-    assert ["http", "grpc", "http"] == wires_after(Accepted(), Foreign("x"), Unavailable("y"))
+    assert ["http", "grpc", "http"] == wires_after(Accepted(), UnsupportedProtocol("x"), Unavailable("y"))
 
 
 def test_hanging_up_is_a_sign_only_before_our_stream_has_worked():
-    silent = Foreign("x", certain=False)
+    silent = UnsupportedProtocol("x", certain=False)
 
     assert ["grpc"] == wires_after(silent)
     assert ["http", "http"] == wires_after(Accepted(), silent)
 
 
-@pytest.mark.parametrize("answer", [Unavailable("x"), Unavailable("x", 1.0), Refused("x"), Unfit("x")])
+@pytest.mark.parametrize("answer", [Unavailable("x"), Unavailable("x", 1.0), Rejected("x"), Undeliverable("x")])
 def test_trouble_alone_is_no_sign_of_another_protocol(answer):
     assert ["http"] == wires_after(answer)
 
@@ -324,26 +334,26 @@ def test_trouble_alone_is_no_sign_of_another_protocol(answer):
     [
         (200, Accepted()),
         (204, Accepted()),
-        (302, Refused("HTTP status 302: why")),
-        (400, Refused("HTTP status 400: why")),
-        (401, Refused("HTTP status 401: why")),
-        (404, Foreign("HTTP status 404: why")),
-        (405, Foreign("HTTP status 405: why")),
+        (302, Rejected("HTTP status 302: why")),
+        (400, Rejected("HTTP status 400: why")),
+        (401, Rejected("HTTP status 401: why")),
+        (404, UnsupportedProtocol("HTTP status 404: why")),
+        (405, UnsupportedProtocol("HTTP status 405: why")),
         (408, Unavailable("HTTP status 408: why", 7.0)),
-        (413, Unfit("HTTP status 413: why")),
-        (426, Foreign("HTTP status 426: why")),
+        (413, Undeliverable("HTTP status 413: why")),
+        (426, UnsupportedProtocol("HTTP status 426: why")),
         (429, Unavailable("HTTP status 429: why", 7.0)),
         (500, Unavailable("HTTP status 500: why", 7.0)),
         (503, Unavailable("HTTP status 503: why", 7.0)),
-        (505, Foreign("HTTP status 505: why")),
+        (505, UnsupportedProtocol("HTTP status 505: why")),
     ],
 )
 def test_a_status_has_a_meaning(status, answer):
-    assert answer == answer_for(status, [(b"X", b"y"), (b"Retry-After", b"7")], "why", now=NOW)
+    assert answer == result_for(status, [(b"X", b"y"), (b"Retry-After", b"7")], "why", now=NOW)
 
 
 def test_a_status_without_a_text_or_a_wish_is_enough():
-    assert Unavailable("HTTP status 503") == answer_for(503, [], "", now=NOW)
+    assert Unavailable("HTTP status 503") == result_for(503, [], "", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -397,7 +407,7 @@ def test_the_innermost_error_is_the_one_that_says_something():
 
 
 def test_progress_makes_room_for_newer_progress_and_never_takes_that_of_a_result():
-    buffer = Buffer(max_results=2, max_progress=2)
+    buffer = Buffer(max_results=2, max_other=2)
     for event in (attempt("1"), progress("1", 1), progress("1", 2), attempt("2"), progress("1", 3)):
         buffer.add(event)
 

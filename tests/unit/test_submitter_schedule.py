@@ -22,7 +22,7 @@ from nodeprefetch.events import (
 from nodeprefetch.report.readers import reporting as around_a_run
 from nodeprefetch.submit import submitter as module
 from nodeprefetch.submit.queue import Buffer, Outbox
-from nodeprefetch.submit.retry import Accepted, Foreign, Refused, Unavailable, Unfit
+from nodeprefetch.submit.retry import Accepted, Rejected, Unavailable, Undeliverable, UnsupportedProtocol
 from nodeprefetch.submit.submitter import Submitter
 from tests.support.reporting import reporting
 
@@ -69,7 +69,7 @@ def submitter(script, said=None, **options):
     warn = (said if said is not None else []).append
     return Submitter(
         "host:1",
-        **{"warn": warn, "node": "n0", "instance": "i0", "jitter": lambda: 1.0, "open_delivery": script} | options,
+        **{"warn": warn, "node": "n0", "instance": "i0", "jitter": lambda: 1.0, "open_transport": script} | options,
     )
 
 
@@ -162,13 +162,13 @@ async def test_a_request_without_an_answer_is_cut_after_ten_seconds(autojump_clo
         nursery.cancel_scope.cancel()
 
     assert [0, 10.5, 21.5] == script.times
-    assert ["metrics: the aggregator at http://host:1 does not take results, trying again: no answer in 10 s"] == said
+    assert ["metrics: the aggregator at http://host:1 is unavailable, retrying: no answer in 10s"] == said
     assert 0 == script.open
 
 
 async def test_at_the_end_a_long_pause_is_cut_short(autojump_clock):
-    """Refused at 0, the next try would be at 30; the run ends at 3, and tries follow at 3, 3.25, 3.75."""
-    script = Script(*[Refused("x")] * 3)
+    """Rejected at 0, the next try would be at 30; the run ends at 3, and tries follow at 3, 3.25, 3.75."""
+    script = Script(*[Rejected("x")] * 3)
     async with reporting(submitter(script), STARTED):
         await trio.sleep(3)
 
@@ -209,8 +209,8 @@ async def test_what_did_not_arrive_is_said_at_the_end(autojump_clock):
 
     assert grace.cancelled_caught
     assert [
-        "metrics: the aggregator at http://host:1 does not take results, trying again: down",
-        "metrics: the aggregator at http://host:1 did not take 2 events within the time given: down",
+        "metrics: the aggregator at http://host:1 is unavailable, retrying: down",
+        "metrics: the aggregator at http://host:1 did not acknowledge 2 results in time: down",
     ] == said
 
 
@@ -232,11 +232,11 @@ async def test_results_that_had_to_go_are_counted_once_at_the_end(autojump_clock
 
 async def test_each_trouble_is_said_once(autojump_clock):
     said = []
-    script = Script(Unavailable("a"), Unavailable("b"), Refused("c"), Refused("d"), Unavailable("e"))
+    script = Script(Unavailable("a"), Unavailable("b"), Rejected("c"), Rejected("d"), Unavailable("e"))
     async with reporting(submitter(script, said), STARTED):
         await trio.sleep(200)
 
-    assert ["trying again: a", "trying again now and then: c"] == [line.partition(", ")[2] for line in said]
+    assert ["retrying: a", "will keep retrying: c"] == [line.partition(", ")[2] for line in said]
 
 
 async def test_a_complaint_that_becomes_an_event_is_delivered_too(autojump_clock):
@@ -256,23 +256,23 @@ async def test_an_error_nobody_thought_of_is_said_and_tried_again(autojump_clock
         pass
 
     assert 2 == len(script.times)
-    assert "trying again: unexpected: odd" in said[0]
+    assert "retrying: unexpected error: odd" in said[0]
 
 
 async def test_a_part_that_does_not_fit_is_left_out_and_the_rest_arrives(autojump_clock):
     """Of 4 events the first half is refused twice: STARTED, alone too large, goes."""
     said = []
-    script = Script(*[Unfit("HTTP status 413")] * 3)
+    script = Script(*[Undeliverable("HTTP status 413")] * 3)
     async with reporting(submitter(script, said), STARTED, *map(attempt, "abc")):
         pass
 
     assert [4, 2, 1, 1, 2] == [len(batch.events) for batch in script.batches]
-    assert "an event (RunStarted) cannot be delivered: HTTP status 413" in said[0]
+    assert "cannot receive an event (RunStarted): HTTP status 413" in said[0]
 
 
 async def test_a_peer_of_the_older_protocol_is_spoken_to_in_it_for_the_rest_of_the_run(autojump_clock):
     said = []
-    script = Script(Foreign("HTTP status 404"))
+    script = Script(UnsupportedProtocol("HTTP status 404"))
     reporter = submitter(script, said)
     async with reporting(reporter, STARTED):
         await trio.sleep(1)
@@ -280,14 +280,14 @@ async def test_a_peer_of_the_older_protocol_is_spoken_to_in_it_for_the_rest_of_t
 
     assert ["http", "grpc", "grpc"] == script.wires
     assert [0, 0, 1] == script.times
-    assert ["does not take our stream (HTTP status 404); trying the older gRPC"] == [
+    assert ["does not support this protocol (HTTP status 404), trying gRPC"] == [
         line.partition("host:1 ")[2] for line in said
     ]
 
 
 async def test_protocols_alternate_while_none_works(autojump_clock):
     """Ours, the older one at once, a pause of 0.5; both again, a pause of 1; then ours works."""
-    script = Script(Foreign("x"), Unavailable("y"), Foreign("x"), Unavailable("y"))
+    script = Script(UnsupportedProtocol("x"), Unavailable("y"), UnsupportedProtocol("x"), Unavailable("y"))
     async with reporting(submitter(script), STARTED):
         await trio.sleep(10)
 
@@ -306,8 +306,8 @@ async def test_protocols_alternate_while_none_works(autojump_clock):
     ],
 )
 async def test_the_older_protocol_is_tried_only_where_it_can_be_spoken(autojump_clock, endpoint, protocol, wires):
-    script = Script(Foreign("x"))
-    reporter = Submitter(endpoint, warn=lambda _: None, node="n", protocol=protocol, open_delivery=script)
+    script = Script(UnsupportedProtocol("x"))
+    reporter = Submitter(endpoint, warn=lambda _: None, node="n", protocol=protocol, open_transport=script)
     async with reporting(reporter, STARTED):
         await trio.sleep(100)
 
