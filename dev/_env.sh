@@ -1,8 +1,8 @@
-# Sourced by the scripts beside it: the virtual environment they run in, and Debian's packages.
+# Sourced by the scripts in dev/: sets up their virtual environment and installs Debian packages.
 # shellcheck shell=bash
 
-# The environment .venv with what dev/requirements/$1.txt says, and this project in it, editable.
-# It is made once, and again when the requirements or the project's metadata change.
+# Activates .venv with the packages of dev/requirements/$1.txt and this project, editable.
+# Creates it, and updates it when the requirements or the project's metadata change.
 use_venv() {
     local wanted=$1 stamp python=${PYTHON:-python3}
     if ! is_usable "$python" && { [ -n "${PYTHON:-}" ] || ! want_packages python3-venv || ! is_usable "$python"; }; then
@@ -12,12 +12,12 @@ use_venv() {
     stamp=$("$python" -VV && cat "dev/requirements/$wanted.txt" pyproject.toml)
     stamp="$wanted $(printf %s "$stamp" | sha256sum)"
     if [ ! -x .venv/bin/python ]; then
-        echo "dev: making .venv"
+        echo "dev: creating .venv"
         "$python" -m venv .venv
     fi
-    # What runs the tests runs the demo too: the larger set is not taken away for the smaller one.
+    # The environment of the tests runs the demo too: a larger set is never reduced to a smaller one.
     if ! grep -qxF -e "$stamp" .venv/stamps 2>/dev/null; then
-        echo "dev: installing what dev/requirements/$wanted.txt says"
+        echo "dev: installing dev/requirements/$wanted.txt"
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
             -r "dev/requirements/$wanted.txt"
         .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
@@ -28,14 +28,14 @@ use_venv() {
     export PATH
 }
 
-# Prints the Pythons here that can be used, one of each version, oldest first: Debian's, pyenv's, those in PATH.
+# Prints the usable Pythons of this machine, one per version, oldest first: Debian's, pyenv's, those in PATH.
 find_pythons() {
     local python minor
     {
         for minor in 11 12 13 14; do
             for python in "/usr/bin/python3.$minor" $(type -ap "python3.$minor") \
                 "${PYENV_ROOT:-$HOME/.pyenv}/versions/3.$minor."*/bin/python3; do
-                # pyenv puts a shim for each version into PATH, which answers only for the one that is chosen
+                # pyenv puts a shim for each version into PATH, which works only for the selected version
                 ! is_usable "$python" || echo "$("$python" -c 'import platform; print(platform.python_version())') $python"
             done
         done
@@ -46,7 +46,7 @@ is_usable() {
     "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
-# Installs Debian packages that are missing when that can be done; else says which are missing, and returns 1.
+# Installs missing Debian packages where possible; otherwise lists them and returns 1.
 want_packages() {
     local missing=() package
     for package in "$@"; do
@@ -55,7 +55,7 @@ want_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "dev: missing, and only root on Debian installs them from here: ${missing[*]}" >&2
+        echo "dev: missing packages, which only root on Debian can install: ${missing[*]}" >&2
         return 1
     fi
     echo "dev: installing ${missing[*]}"

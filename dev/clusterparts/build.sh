@@ -1,22 +1,22 @@
-# Sourced by dev/cluster: compiles the programs of a cluster from Go modules into the cache folder.
-# Seconds with an empty build cache on two busy cores: kube-apiserver 349 (what the others share included),
+# Sourced by dev/cluster: compiles the programs of a cluster from Go modules into the cache directory.
+# Seconds with an empty build cache on two busy cores: kube-apiserver 349 (including what the others share),
 # controller-manager 72, scheduler 9, kubelet 39, kube-proxy 20, kubectl 57, containerd with shim and ctr 112, CoreDNS 49.
 # Disk: 650 MB of programs, 4.5 GB of Go's build cache, 1.3 GB of modules. Linking peaks at 2.3 GiB of memory.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # dev/cluster sets programs and parts
 
 kubernetes_version=1.37.2
-older_version=1.30.14 # the oldest minor version the manifests support; its API server alone is needed
+older_version=1.30.14 # the oldest minor version the manifests support; only its API server is needed
 containerd_version=2.4.2
 coredns_version=1.15.0
-go_version=1.26 # what the modules above ask for
+go_version=1.26 # required by the modules above
 
 targets=(kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl
     containerd coredns pause "kube-apiserver-${older_version%.*}")
 cluster_packages=(etcd-server containerd runc containernetworking-plugins docker-registry skopeo iptables conntrack
     nftables iproute2 openssl curl)
 
-# build_targets [TARGET…]: all without one. Fails when one could not be had, after the others were built.
+# build_targets [TARGET…]: builds these, or all. If one is not available, builds the others and then fails.
 build_targets() {
     local target missing=()
     if [ $# = 0 ]; then
@@ -24,20 +24,20 @@ build_targets() {
         set -- "${targets[@]}"
     fi
     for target; do
-        [[ " ${targets[*]} " = *" $target "* ]] || fail "build: no such target: $target; there are: ${targets[*]}"
+        [[ " ${targets[*]} " = *" $target "* ]] || fail "build: unknown target $target (known: ${targets[*]})"
     done
     mkdir -p "$programs"
     for target; do
         if is_built "$target"; then
-            echo "cluster: $target is there"
+            echo "cluster: $target is up to date"
         elif ! has_go; then
-            missing+=("$target (Go $go_version or newer is needed to compile it)")
+            missing+=("$target (needs Go $go_version or newer to compile)")
         else
             build_one "$target" || missing+=("$target (see above)")
         fi
     done
     [ ${#missing[@]} = 0 ] || {
-        printf 'cluster: could not be had: %s\n' "${missing[@]}" >&2
+        printf 'cluster: not available: %s\n' "${missing[@]}" >&2
         return 1
     }
 }
@@ -48,7 +48,7 @@ has_go() {
     printf '%s\n%s\n' "$go_version" "${found#go}" | sort --check=quiet --version-sort
 }
 
-# is_built TARGET: in the version wanted. What is there is asked itself, by which the stamp beside it is confirmed.
+# is_built TARGET: whether it exists in the required version, according to the program itself.
 is_built() {
     local file=$programs/$1 said wanted
     case $1 in
@@ -73,7 +73,7 @@ is_built() {
 build_one() {
     local began=$SECONDS
     echo "cluster: building $1"
-    # A subshell for the folder, and one command after the other: set -e does not hold behind || of the caller.
+    # A subshell limits cd. Functions chain commands with && because set -e has no effect before the caller's ||.
     case $1 in
     containerd) (build_containerd) ;;
     coredns) (build_coredns) ;;
@@ -84,8 +84,8 @@ build_one() {
     printf 'cluster: %s took %d s\n' "$1" $((SECONDS - began))
 }
 
-# None of these modules takes "go install MODULE@VERSION": each go.mod has replace lines that lead to folders beside
-# it. So this makes a module that needs it, with the upstream's own pins and checksums, and enters it.
+# None of these modules supports "go install MODULE@VERSION", because each go.mod replaces modules with local directories.
+# So this creates a module that requires it, with upstream's pins and checksums, and changes into it.
 wrap() { # wrap MODULE VERSION SED_EXPRESSION
     local folder=$programs/.modules/$1@$2 source
     [ ! -e "$folder/ready" ] || { cd "$folder" && return; }
@@ -98,7 +98,7 @@ wrap() { # wrap MODULE VERSION SED_EXPRESSION
         cp "$source/go.sum" go.sum && chmod u+w go.sum && touch ready
 }
 
-compile() { # compile OUTPUT PACKAGE [FLAG…]; never leaves half a program
+compile() { # compile OUTPUT PACKAGE [FLAG…]; never leaves a partial file
     local output=$programs/$1 package=$2
     shift 2
     CGO_ENABLED=0 nice -n 10 go build -mod=mod -trimpath -o "$output.new" "$@" "$package" &&
@@ -107,7 +107,7 @@ compile() { # compile OUTPUT PACKAGE [FLAG…]; never leaves half a program
 
 build_kubernetes() { # build_kubernetes PROGRAM VERSION OUTPUT
     local package minor=${2#1.} flags='-s -w'
-    # The zip of the module has no ./staging: its parts are modules of their own, v0.MINOR.PATCH.
+    # The module's zip has no ./staging: its parts are separate modules, v0.MINOR.PATCH.
     wrap k8s.io/kubernetes "$2" "s|^([[:space:]]k8s.io/[a-z-]+ => ).*/(.*)\$|\1k8s.io/\2 v0.$minor|" || return 1
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
         flags+=" -X $package.gitVersion=v$2 -X $package.gitMajor=1 -X $package.gitMinor=${minor%%.*}"
@@ -119,19 +119,19 @@ build_kubernetes() { # build_kubernetes PROGRAM VERSION OUTPUT
 build_containerd() {
     local module=github.com/containerd/containerd/v2 program
     wrap "$module" "$containerd_version" '' || return 1
-    for program in containerd-shim-runc-v2 ctr containerd; do # the one that is asked for its version comes last
+    for program in containerd-shim-runc-v2 ctr containerd; do # is_built checks the last one's version
         compile "$program" "$module/cmd/$program" -tags no_btrfs,no_zfs,no_devmapper \
             -ldflags "-s -w -X $module/version.Version=v$containerd_version" || return 1
     done
 }
 
-build_coredns() { # with only the plugins that the names of a cluster need
+build_coredns() { # with only the plugins needed for cluster names
     wrap github.com/coredns/coredns "$coredns_version" '' &&
         cp "$parts/coredns.go" main.go &&
         compile coredns . -ldflags '-s -w'
 }
 
-build_pause() { # the program that holds a pod's namespaces open, as an image
+build_pause() { # the image of the program that keeps a pod's namespaces open
     local folder=$programs/.modules/pause
     rm -rf "$folder" && mkdir -p "$folder/root" && cd "$folder" || return 1
     printf 'module pause\n\ngo %s\n' "$go_version" >go.mod
@@ -140,7 +140,7 @@ build_pause() { # the program that holds a pod's namespaces open, as an image
         pack_image "$programs/pause.tar" localhost/pause:1 root /pause
 }
 
-# pack_image ARCHIVE NAME:TAG FOLDER ENTRYPOINT: an image of one layer, as `ctr images import` and skopeo read it.
+# pack_image ARCHIVE NAME:TAG DIRECTORY ENTRYPOINT: creates a one-layer image that `ctr images import` and skopeo can read.
 pack_image() {
     local folder sum architecture
     architecture=$(go env GOARCH)

@@ -1,4 +1,4 @@
-# Sourced by up.sh: etcd, API server, controllers, scheduler and DNS, all on node 1.
+# Sourced by up.sh: starts etcd, API server, controllers, scheduler and DNS, all on node 1.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 
@@ -30,7 +30,7 @@ C
     wait_for kube-scheduler on 1 curl -fsSk https://127.0.0.1:10259/healthz
 }
 
-# As GKE has it: pods of the system's priority classes need a ResourceQuota in their namespace.
+# As on GKE, pods of the system's priority classes need a ResourceQuota in their namespace.
 write_admission_settings() {
     cat >"$conf/admission.yaml" <<Y
 apiVersion: apiserver.config.k8s.io/v1
@@ -62,6 +62,6 @@ start_api_server() {
     wait_for kube-apiserver as_admin readyz
 }
 
-as_admin() { # as_admin PATH: what the API server says
+as_admin() { # as_admin PATH: prints the API server's response
     on 1 curl -fsS --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" "https://$node_net.1:6443/$1"
 }

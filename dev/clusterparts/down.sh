@@ -1,18 +1,18 @@
-# Sourced by dev/cluster: ends a cluster and removes what it made; also what is left of one that was brought up by half.
-# Its mounts need no undoing: they are in mount namespaces, which go with their last process. Its logs stay.
+# Sourced by dev/cluster: ends a cluster and removes everything it created, also after a failed start; keeps the logs.
+# Mounts need no cleanup: they are in mount namespaces, which end with their last process.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 
 bring_down() {
-    [ -e "$run/cluster" ] || { echo "cluster: nothing is up in $dir" && return; }
+    [ -e "$run/cluster" ] || { echo "cluster: no cluster is running in $dir" && return; }
     local up
     read -r up _ <"$run/cluster"
     sweep "$up"
     rm -rf "$dir/etcd" "$dir/nodes" "$dir/registry" "$conf" "$pki" "$run"
-    echo "cluster: $up is down"
+    echo "cluster: stopped $up"
 }
 
-# sweep NAME: everything of the cluster of that name that is not in its directory.
+# sweep NAME: removes everything of the cluster NAME outside its directory.
 sweep() {
     local space h
     end_group "$unified/$1"

@@ -1,4 +1,4 @@
-# Sourced by up.sh: one node. Its namespaces, in which the usual paths are folders of the cluster's own; its daemons.
+# Sourced by up.sh: creates a node's namespaces, in which the usual paths are directories of the cluster, and its daemons.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 
@@ -14,8 +14,8 @@ make_node() {
     ip -n "$name-net" link set "node-$i" master switch up
     ip -n "$space" addr add "$node_net.$i/24" dev eth0
     ip -n "$space" link set eth0 up
-    ip -n "$space" route add default dev eth0 # leads nowhere; some programs want one
-    for ((j = 1; j <= nodes; j++)); do        # pods of the others, in both directions
+    ip -n "$space" route add default dev eth0 # leads nowhere; some programs require one
+    for ((j = 1; j <= nodes; j++)); do        # routes to the pods of other nodes, in both directions
         [ "$j" != "$i" ] || continue
         ip -n "$space" route replace "$pod_net.$j.0/24" via "$node_net.$j"
         [ ! -e "/run/netns/$name-$j" ] || ip -n "$name-$j" route replace "$pod_net.$i.0/24" via "$node_net.$i"
@@ -27,7 +27,7 @@ make_node() {
     : >"$folder/resolv.conf"
     # shellcheck disable=SC2016 # for the inner shell
     spawn control "node-$i" unshare --mount --propagation private sh -ec '
-        mount --make-rshared / # for pods that ask for two-way propagation
+        mount --make-rshared / # for pods with bidirectional mount propagation
         mount --bind "$1/run-containerd" /run/containerd
         mount --bind "$1/containerd" /var/lib/containerd
         mount --bind "$1/kubelet" /var/lib/kubelet
@@ -39,18 +39,18 @@ make_node() {
     wait_for "node-$i" test -e "$folder/mounted"
 }
 
-# What all nodes share: containerd's and kube-proxy's settings.
+# Writes the settings of containerd and kube-proxy, which all nodes share.
 write_node_settings() {
     local images runtime_plugin format=3 own='' cni='bin_dirs = ["/usr/lib/cni"]' sandbox
     images=io.containerd.cri.v1.images runtime_plugin=io.containerd.cri.v1.runtime
     sandbox='pinned_images = {sandbox = "localhost/pause:1"}'
-    if [[ $("$(containerd_program)" --version) =~ \ v?1\.[0-9]+\.[0-9]+ ]]; then # its CRI is one plugin of another name
+    if [[ $("$(containerd_program)" --version) =~ \ v?1\.[0-9]+\.[0-9]+ ]]; then # its CRI is a single plugin with another name
         images=io.containerd.grpc.v1.cri runtime_plugin=$images format=2
         cni='bin_dir = "/usr/lib/cni"' sandbox='sandbox_image = "localhost/pause:1"'
     else
         own="[plugins.\"$runtime_plugin\"]"
     fi
-    # Without CAP_SYS_RESOURCE nobody may lower an OOM score, and every sandbox asks for -998.
+    # Every sandbox requests an OOM score of -998, which needs CAP_SYS_RESOURCE: restrict_oom_score_adj ignores it.
     cat >"$conf/containerd.toml" <<T
 version = $format
 disabled_plugins = ["io.containerd.nri.v1.nri"]
@@ -104,7 +104,7 @@ Y
 J
 }
 
-# The kubelet's root in every hierarchy. Those of cgroup version 1 begin with no processor and no memory node.
+# Creates the kubelet's root in every hierarchy. With cgroup version 1, new groups have no processor and memory node.
 make_kubelet_groups() { # make_kubelet_groups NODE
     local h g
     for h in "${hierarchies[@]}"; do
@@ -126,14 +126,14 @@ start_runtime() { # start_runtime NODE
     wait_for "containerd-$1" on "$1" "${containerd%/*}/ctr" version
 }
 
-# restart_runtime NODE: containerd is killed and started; its shims, containers and the kubelet go on.
+# restart_runtime NODE: kills and starts containerd; its shims, containers and the kubelet keep running.
 restart_runtime() {
     kill -KILL "$(pid_of "containerd-$1")"
     while [ -d "/proc/$(pid_of "containerd-$1")" ]; do sleep 0.02; done
     start_runtime "$1"
 }
 
-# start_node NODE: its daemons, at first and after stop-node.
+# start_node NODE: starts its daemons, initially and after stop-node.
 start_node() {
     local i=$1
     [ -e "$pki/node-$i.crt" ] || certify "node-$i" "/O=system:nodes/CN=system:node:node-$i" "IP:$node_net.$i,DNS:node-$i"
@@ -146,7 +146,7 @@ start_node() {
     daemon "daemons-$i" "$i" "kube-proxy-$i" kube-proxy --config="$conf/kube-proxy.yaml" --hostname-override="node-$i"
 }
 
-# As when it loses power: daemons, shims and containers end at once. What is on its disk stays.
+# As in a power failure: kills daemons, shims and containers at once. Files on its disk stay.
 stop_node() {
     end_group "$group/daemons-$1"
     end_group "$group/node-$1"

@@ -1,4 +1,4 @@
-# Sourced by up.sh: a certificate authority, and who has a certificate of it with a kubeconfig beside.
+# Sourced by up.sh: creates a certificate authority, certificates and a kubeconfig for each.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 

@@ -1,10 +1,10 @@
-# Sourced by up.sh: two doors to one store of images on node 1, one open, one that wants a login; and under what names
-# the nodes find them. All other names of registries are the open one to them.
+# Sourced by up.sh: starts two registries with one store on node 1, one open, one with a login, and sets up their names
+# on the nodes. There, every other registry name leads to the open one.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 
 # shellcheck disable=SC2016 # a hash
-# Of the password not-a-real-password, by bcrypt at its lowest cost.
+# The password is not-a-real-password, hashed by bcrypt at its lowest cost.
 login='ci-reader:$2y$04$abcdefghijklmnopqrstuuvoAsEQFJ20T9HDj1L/isWuL/E78y9.u'
 login_names=("127.0.0.1:$login_port" registry.example.com)
 
@@ -31,7 +31,7 @@ Y
     daemon control 1 "$1" docker-registry serve "$conf/$1.yml"
 }
 
-# name_registry HOST PORT: where containerd really asks for images of HOST. It reads this at each pull.
+# name_registry HOST PORT: redirects containerd's requests for HOST to PORT. containerd reads this at each pull.
 name_registry() {
     mkdir -p "$conf/certs.d/$1"
     printf 'server = "http://%s"\n[host."http://%s"]\n' "$node_net.1:$2" "$node_net.1:$2" >"$conf/certs.d/$1/hosts.toml"

@@ -1,4 +1,4 @@
-# Sourced by dev/cluster: brings a cluster up, and one more node to it.
+# Sourced by dev/cluster: starts a cluster, or adds a node.
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # set by dev/cluster and places.sh
 
@@ -13,7 +13,7 @@
 # shellcheck source=dev/clusterparts/down.sh
 . "$parts/down.sh"
 
-# What is needed and not there, in words; nothing when all is.
+# Prints what is missing to start a cluster.
 missing_for_up() {
     local program
     for program in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns; do
@@ -30,11 +30,11 @@ missing_for_up() {
 
 bring_up() {
     local i missing
-    [ "$runtime" = 2 ] || [ "$runtime" = debian ] || fail "--containerd: 2 or debian, not $runtime"
+    [ "$runtime" = 2 ] || [ "$runtime" = debian ] || fail "--containerd: must be 2 or debian, got $runtime"
     missing=$(missing_for_up)
-    [ -z "$missing" ] || fail "cannot bring a cluster up; missing: ${missing//$'\n'/, }"
-    bring_down >/dev/null # what was up in this directory
-    sweep "$name"         # and under this name in another one
+    [ -z "$missing" ] || fail "cannot start a cluster: missing ${missing//$'\n'/, }"
+    bring_down >/dev/null # a cluster in this directory
+    sweep "$name"         # and one with this name in another directory
     trap 'bring_down >/dev/null' EXIT
     mkdir -p "$pki" "$conf" "$logs" "$run"
     rm -f "$logs"/*
@@ -49,7 +49,7 @@ bring_up() {
     for ((i = 1; i <= nodes; i++)); do start_node "$i"; done
     for ((i = 1; i <= nodes; i++)); do wait_for_node "$i"; done
     trap - EXIT
-    echo "cluster: $name is up in $dir, $nodes nodes, after $SECONDS s; dev/cluster run kubectl get nodes"
+    echo "cluster: started $name in $dir with $nodes nodes in $SECONDS s (try: dev/cluster run kubectl get nodes)"
 }
 
 add_node() {
@@ -58,10 +58,10 @@ add_node() {
     make_node "$nodes"
     start_node "$nodes"
     wait_for_node "$nodes"
-    echo "cluster: node-$nodes has joined"
+    echo "cluster: added node-$nodes"
 }
 
-# The kubelet sets some of the machine's own: the first cluster keeps what they were, the last one puts them back.
+# Kubelets change sysctls of the machine: the first cluster saves the values, the last one restores them.
 keep_sysctls() {
     mkdir -p "$all_clusters"
     (
@@ -72,7 +72,7 @@ keep_sysctls() {
     ) 9>"$all_clusters/.lock"
 }
 
-# A bridge in a namespace that leads nowhere else: no packet leaves the machine.
+# A bridge in an isolated namespace: no packet leaves the machine.
 make_switch() {
     ip netns add "$name-net"
     ip -n "$name-net" link add switch type bridge

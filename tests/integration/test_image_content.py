@@ -158,4 +158,4 @@ def test_it_is_not_built_twice() -> None:
 
     said = run("dev/image")
 
-    assert "dev: nothing has changed since this image was built" in said.splitlines()
+    assert "dev: the image is up to date" in said.splitlines()
