@@ -1,4 +1,4 @@
-"""What dev/bench runs: benchmarks by name, a table of their figures, and the figures as JSON."""
+"""Run benchmarks by name, and print their figures as a table and as JSON (for dev/bench)."""
 
 import argparse
 import json
@@ -42,7 +42,7 @@ ON_DEMAND: dict[str, Benchmark] = {
 
 
 def main() -> int:
-    """Run them. Returns the exit status: 0 when all that was asked for could be measured."""
+    """Run them. Return the exit code: 0 if every requested benchmark could be measured."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     options = _options()
     product = install()
@@ -59,22 +59,22 @@ def main() -> int:
         left_out = around.left_out
     print(table(figures))
     for reason in left_out:
-        print(f"left out: {reason}")
+        print(f"skipped: {reason}")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(_document(figures, product, began), indent=1) + "\n")
-    print(f"{time.monotonic() - began:.0f} s; as JSON: {options.json}")
+    print(f"{time.monotonic() - began:.0f} s (JSON: {options.json})")
     return 1 if left_out else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dev/bench", description="Measures nodeprefetch.")
     known = [*USUAL, *ON_DEMAND]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {' '.join(known)}; the sweeps are run by name")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {' '.join(known)}; sweeps run only by name")
     parser.add_argument("--json", type=Path, default=Path(".cache/bench.json"), metavar="FILE")
     options = parser.parse_args()
     unknown = set(options.names) - set(known)
     if unknown:
-        parser.error(f"unknown: {' '.join(sorted(unknown))}; there are {' '.join(known)}")
+        parser.error(f"unknown: {' '.join(sorted(unknown))} (known: {' '.join(known)})")
     options.names = options.names or list(USUAL)
     return options
 

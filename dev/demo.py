@@ -1,4 +1,4 @@
-"""What dev/demo shows: a registry, a runtime, a stalled connection, and `nodeprefetch fetch` getting over it."""
+"""Run `nodeprefetch fetch` with a registry, a runtime and a stalled connection (for dev/demo)."""
 
 import shlex
 import signal
@@ -20,7 +20,7 @@ from tests.support.publish import push
 
 MEBIBYTE = 1024 * 1024
 LIST = """\
-# Images of the demo. What stands behind a # is a comment.
+# Images of the demo. A # starts a comment.
 {registry}/demo/web:1
 {registry}/demo/web:2        # shares its large layer with web:1
 {registry}/demo/database:15
@@ -30,35 +30,35 @@ LIST = """\
 
 
 def main() -> int:
-    """Show it. Returns the exit status of fetch."""
+    """Run the demo. Return the exit code of fetch."""
     signal.signal(signal.SIGTERM, _stop)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="npf-")))
-        say("a registry")
+        say("starting a registry")
         registry = stack.enter_context(a_registry(directory))
-        say("five images, pushed to it")
+        say("pushing five images to it")
         push_images(registry)
-        say("a proxy in front of it whose first connection stalls")
+        say("starting a proxy in front of it whose first connection stalls")
         host, _, port = registry.partition(":")
         proxy = stack.enter_context(FaultProxy((host, int(port)), [Passage.stall()]))
-        say("a container runtime")
+        say("starting a container runtime")
         socket = stack.enter_context(a_runtime(directory))
 
         images = directory / "images.txt"
         images.write_text(LIST.format(registry=registry, proxy=proxy.address))
-        say(f"the list {images}:")
+        say(f"image list {images}:")
         print(images.read_text(), flush=True)
 
         flags = ["--image-list-file", str(images), "--cri-socket", str(socket)]
         status = run("fetch", *flags, "--initial-pull-attempt-timeout", "2s")
-        say("what the runtime holds now:")
+        say("images of the runtime:")
         run("explain", *flags)
-        say(f"fetch ended with exit status {status}; taking everything down")
+        say(f"fetch exited with code {status}; cleaning up")
         return status
 
 
 def push_images(registry: str) -> None:
-    """Five images; two share a layer."""
+    """Five images, two of which share a layer."""
     large = make_layer(8 * MEBIBYTE, seed="large")
     for name, layers, sizes in (
         ("web:1", [large], [MEBIBYTE]),
@@ -72,34 +72,34 @@ def push_images(registry: str) -> None:
 
 @contextmanager
 def a_registry(directory: Path) -> Iterator[str]:
-    """Its address: a real one where it is installed."""
+    """Start a registry and yield its address: a real one where installed, otherwise a fake one."""
     reason = why_no_docker_registry()
     if reason is None:
         (directory / "registry").mkdir()
         with DockerRegistry(directory / "registry") as real:
             yield real.address
     else:
-        say(f"  (a fake one: {reason})")
+        say(f"  (using a fake: {reason})")
         with FakeRegistry() as fake:
             yield fake.address
 
 
 @contextmanager
 def a_runtime(directory: Path) -> Iterator[Path]:
-    """Its socket: a real containerd where one can run."""
+    """Start a runtime and yield its socket: a real containerd where one can run, otherwise a fake one."""
     reason = why_no_containerd()
     if reason is None:
         (directory / "containerd").mkdir()
         with Containerd(directory / "containerd") as real:
             yield real.socket
     else:
-        say(f"  (a fake one that downloads images and throws them away: {reason})")
+        say(f"  (using a fake, which downloads images and discards them: {reason})")
         with FakeCriServer(directory / "fake.sock", otherwise=FROM_REGISTRY) as fake:
             yield fake.socket
 
 
 def run(*arguments: str) -> int:
-    """Run nodeprefetch, and return its exit status. Ctrl-C is for it: we wait for its end."""
+    """Run nodeprefetch and return its exit code. On Ctrl-C, wait until it has handled the signal."""
     print(f"$ nodeprefetch {shlex.join(arguments)}", flush=True)
     with subprocess.Popen([sys.executable, "-m", "nodeprefetch", *arguments]) as process:
         while process.poll() is None:
@@ -110,12 +110,12 @@ def run(*arguments: str) -> int:
 
 
 def say(text: str) -> None:
-    """Tell the watcher what happens."""
+    """Print what happens next."""
     print(f"demo: {text}", flush=True)
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    """As on Ctrl-C: leave all blocks, so that everything is taken down."""
+    """End as on Ctrl-C: leave all context managers, which clean up."""
     sys.exit(128 + number)
 
 

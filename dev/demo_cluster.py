@@ -1,4 +1,4 @@
-"""What dev/demo --cluster shows: the README's six steps, by its own text, on a Kubernetes cluster of three nodes."""
+"""Run the README's six steps from its text on a Kubernetes cluster of three nodes (for dev/demo --cluster)."""
 
 import re
 import shlex
@@ -18,36 +18,36 @@ NODES = 3
 
 
 def main(archive: Path) -> int:
-    """Show it, and leave it up until Enter. Returns the exit status.
+    """Run the steps and keep the cluster until Enter. Return the exit code.
 
     Args:
         archive: the image of this checkout, an OCI archive.
     """
     reason = why_no_cluster()
     if reason is not None:
-        say(f"there can be no cluster here: {reason}")
+        say(f"cannot start a cluster: {reason}")
         return 1
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="npf-") as directory, tempfile.TemporaryDirectory(prefix="npf-") as typed:
-        say(f"a Kubernetes cluster of {NODES} nodes, and registries in it")
+        say(f"starting a Kubernetes cluster of {NODES} nodes, with registries")
         with Cluster(Path(directory), nodes=NODES) as cluster:
             site = WarmCluster(cluster, Path(typed))
-            say("our image and two more, pushed to them")
+            say("pushing the nodeprefetch image and two more")
             site.push_images(archive)
             for number, script in steps().items():
                 say(f"step {number} of the README: {_titles()[number]}")
                 print(indent(script, "    "), flush=True)
                 print(site.type(script), flush=True)
             leave_up(Path(directory))
-            say("taking everything down")
+            say("cleaning up")
     return 0
 
 
 def leave_up(directory: Path) -> None:
-    """Until Enter, where there is somebody to press it."""
+    """Wait for Enter if standard input is a terminal."""
     run = shlex.join([str(SCRIPT), "run", "--dir", str(directory)])
     service = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy/v1/status"
-    say("it is up; from another terminal:")
+    say("the cluster is running; try from another terminal:")
     for command in (
         f"kubectl get nodes --label-columns {LABEL}",
         f"kubectl logs daemonset/{INSTANCE} --namespace {NAMESPACE} --container prefetch",
@@ -55,13 +55,13 @@ def leave_up(directory: Path) -> None:
     ):
         print(f"    {run} {command}")
     if sys.stdin.isatty():
-        input("demo: Enter takes it down ")
+        input("demo: press Enter to stop it ")
     else:
-        say("standard input is no terminal, so it is not left up")
+        say("not waiting: standard input is not a terminal")
 
 
 def say(text: str) -> None:
-    """Tell the watcher what happens."""
+    """Print what happens next."""
     print(f"demo: {text}", flush=True)
 
 
@@ -70,7 +70,7 @@ def _titles() -> dict[int, str]:
 
 
 def _stop(number: int, _frame: object) -> NoReturn:
-    """As on Ctrl-C: leave all blocks, so that everything is taken down."""
+    """End as on Ctrl-C: leave all context managers, which clean up."""
     sys.exit(128 + number)
 
 
@@ -79,5 +79,5 @@ if __name__ == "__main__":
         sys.exit(main(Path(sys.argv[1])))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except AssertionError as error:  # a step did not work: what it wrote is the message
+    except AssertionError as error:  # a step failed: the message is its output
         sys.exit(f"demo: {error}")

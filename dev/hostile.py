@@ -1,4 +1,4 @@
-"""What dev/hostile runs: attacks by name, each in a process of its own that is ended when it takes too long."""
+"""Run attacks by name, each in its own process with a timeout (for dev/hostile)."""
 
 import argparse
 import importlib
@@ -19,15 +19,15 @@ from hostile_runs.attack import ATTACKS, Known, Run
 from hostile_runs.table import Result, table
 
 LONGEST = 150.0
-"""Seconds after which an attack is ended; then it has failed."""
+"""Timeout of an attack in seconds; exceeding it is a failure."""
 
 
 def main() -> int:
-    """Run what is asked for. Returns the exit status."""
+    """Run the chosen attacks. Return the exit code."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     parser = argparse.ArgumentParser(prog="dev/hostile", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="attacks or groups; default: all")
-    parser.add_argument("--list", action="store_true", help="show the attacks")
+    parser.add_argument("--list", action="store_true", help="list the attacks")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     for theme in pkgutil.iter_modules(hostile_runs.__path__, "hostile_runs."):
@@ -38,7 +38,7 @@ def main() -> int:
     chosen = [known for known in ATTACKS.values() if not options.names or {known.name, known.group} & {*options.names}]
     unknown = {*options.names} - {name for known in chosen for name in (known.name, known.group)}
     if unknown:
-        parser.error(f"no such attack: {', '.join(sorted(unknown))}; --list shows them")
+        parser.error(f"unknown attack: {', '.join(sorted(unknown))} (see --list)")
     if options.list:
         print("\n".join(f"{known.name:40} {known.does}" for known in chosen))
         return 0
@@ -61,7 +61,7 @@ def _run_all(chosen: Sequence[Known]) -> int:
 
 
 def _run(known: Known) -> Result:
-    """In a process group of its own, which ends with this process."""
+    """Run it in its own process group, which ends with this process."""
     began = time.monotonic()
     command = [sys.executable, __file__, "--one", known.name]
     with (
@@ -84,12 +84,12 @@ def _run(known: Known) -> Result:
     taken = time.monotonic() - began
     if code == 0 and said:
         return Result(name=known.name, does=known.does, seconds=taken, **json.loads(said.splitlines()[-1]))
-    why = f"it did not end within {LONGEST:.0f} s" if code is None else f"it broke: {complained.strip()[-300:]}"
+    why = f"timed out after {LONGEST:.0f} s" if code is None else f"crashed: {complained.strip()[-300:]}"
     return Result(name=known.name, does=known.does, seconds=taken, failures=[why])
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The attack and what it started; programs in sessions of their own are ended by the kernel."""
+    """Kill the attack and its child processes; the kernel ends programs in their own sessions."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -98,7 +98,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _unmount(directory: str) -> None:
-    """What an attack that was ended has left mounted."""
+    """Unmount what a killed attack left mounted."""
     for line in Path("/proc/mounts").read_text("utf-8").splitlines():
         if (target := line.split()[1]).startswith(directory):
             subprocess.run(["umount", "--lazy", target], check=False)
@@ -108,12 +108,12 @@ def _run_here(known: Known) -> None:
     run = Run(directory=Path(tempfile.mkdtemp()))
     try:
         known.attack(run)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other attacks go on
+    except Exception as error:  # noqa: BLE001 - the other attacks must go on
         traceback.print_exc()
         run.failures.append(f"{type(error).__name__}: {str(error)[:200]}")
     seen = {"count": run.count, "rss": run.rss, "health": run.health, "failures": run.failures}
     print(json.dumps(seen), flush=True)
-    os._exit(0)  # not waiting for threads that wait for answers
+    os._exit(0)  # without waiting for threads that wait for responses
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pull of a pod that starts while a prefetch is under way, under several limits of parallel pulls."""
+"""Measure a pod's pull during a prefetch, for several numbers of parallel pulls."""
 
 import threading
 import time
@@ -14,11 +14,11 @@ from tests.support.proxy import FaultProxy, Passage
 
 _LIMITS = (8, 3, 2, 1)
 _SHAPES = {"1 layer": (8 * MEBIBYTE,), "2 layers": (4 * MEBIBYTE,) * 2, "8 layers": (MEBIBYTE,) * 8}
-"""Of the images that are prefetched: eight of 8 MiB each."""
+"""Layers of the prefetched images: eight of 8 MiB each."""
 
 _COUNT = 8
 _RATE = MEBIBYTE
-"""Bytes a second of each connection."""
+"""Bytes per second of each connection."""
 
 _POD_LAYERS = (100 * 1024,) * 3
 _POD_STARTS = 3.0
@@ -26,7 +26,7 @@ _POD_STARTS = 3.0
 
 
 def beside(around: Surroundings) -> Iterator[Figure]:
-    """On each containerd that is there."""
+    """Measure on each available containerd."""
     first = around.node("a pod's pull beside a prefetch")
     if first is None:
         return
@@ -58,7 +58,7 @@ def _on(around: Surroundings, node: Node) -> Iterator[Figure]:
 
 
 def _both(around: Surroundings, socket: Path, names: Sequence[str], pod: str, limit: int) -> tuple[float, float]:
-    """Seconds of the prefetch, and of the pod's pull."""
+    """Return the seconds of the prefetch and of the pod's pull."""
     took: list[float] = []
     command = fetch(around, socket, "--max-parallel-pulls", str(limit), *names)
     prefetch = threading.Thread(target=lambda: took.append(run(command).seconds))

@@ -1,4 +1,4 @@
-"""Bytes over the line and time, for pulls that are slow, stall, or are broken off: ours by the plain way."""
+"""Compare bytes and time of slow, stalled and interrupted pulls: with and without resuming ("plain")."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,22 +15,22 @@ from tests.support.daemons import Containerd, containerd2_program, why_no_contai
 from tests.support.slow_unpack import slow_unpack
 
 _QUICKER = 12 * MEBIBYTE
-"""Bytes a second in all cases but the first and the drip: with four, all of it would take half an hour."""
+"""Bytes per second in all cases but the first and the drip: with four, the benchmark would take half an hour."""
 
 _BROKEN = (cases.STALL, cases.FIVE_STALLS, cases.EARLY_STALL, cases.FETCH_KILLED, cases.CONTAINERD_KILLED)
 _UNPACK_SECONDS = 3.0
 _DELAYS = {"initial-pull-attempt-delay": "4s", "max-pull-attempt-delay": "4s"}
-"""At most, as are all that follow. containerd collects what a plain pull leaves within 0.3 s: an attempt that comes
-sooner, as one in fourteen does, finds it."""
+"""Upper limit, like all that follow. containerd collects the leftovers of a plain pull within 0.3 s: an attempt that
+starts sooner, as one in fourteen does, finds them."""
 
 _OPTIONS = {cases.FIVE_STALLS.name: {"max_pull_attempt_timeout": "24s"}}
-"""It would take two minutes with limits that go on doubling."""
+"""Without it, doubling timeouts would make this take two minutes."""
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 def bytes_over_line(around: Surroundings) -> Iterator[Figure]:
-    """Both versions of containerd at once, as they mostly wait; one way after the other."""
+    """Measure both versions of containerd at once, as they mostly wait; with resuming first, then plain."""
     missing = why_no_containerd()
     if missing:
         around.left_out.append(f"bytes over the line: {missing}")
@@ -61,13 +61,13 @@ def _compare(around: Surroundings, containerds: Sequence[Containerd], case: Case
     for containerd, one, other in zip(containerds, ours, plain, strict=True):
         version = containerd.version.partition("~")[0]
         yield _figure(f"{case.name}, containerd {version}{_unless_done(one)}", "s", one.seconds)
-        yield _figure(f"  the plain way{_unless_done(other)}", "s", other.seconds)
-        yield _figure("  ours by the plain way", "x", one.seconds / other.seconds)
-        yield _figure("  bytes by the image's", "x", one.times_the_image, aim=1.02)
-        yield _figure("  the plain way", "x", other.times_the_image)
-        yield _figure("  ours by the plain way", "x", one.bytes_passed / other.bytes_passed)
+        yield _figure(f"  plain{_unless_done(other)}", "s", other.seconds)
+        yield _figure("  ratio", "x", one.seconds / other.seconds)
+        yield _figure("  bytes / image size", "x", one.times_the_image, goal=1.02)
+        yield _figure("  plain", "x", other.times_the_image)
+        yield _figure("  ratio", "x", one.bytes_passed / other.bytes_passed)
         yield _figure("  attempts", "", one.attempts)
-        yield _figure("  the plain way", "", other.attempts)
+        yield _figure("  plain", "", other.attempts)
 
 
 def _pull(
@@ -80,8 +80,8 @@ def _pull(
         return list(threads.map(pull_on, containerds))
 
 
-def _figure(name: str, unit: str, value: float, *, aim: float | None = None) -> Figure:
-    return Figure(name=name, unit=unit, values=(value,), aim=aim)
+def _figure(name: str, unit: str, value: float, *, goal: float | None = None) -> Figure:
+    return Figure(name=name, unit=unit, values=(value,), goal=goal)
 
 
 def _unless_done(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Cold pulls: against `ctr images pull` in parallel, and against the download of the same bytes."""
+"""Compare cold pulls with parallel `ctr images pull` and with a download of the same bytes."""
 
 import http.client
 import time
@@ -18,7 +18,7 @@ _ROUNDS = 5
 
 
 def cold(around: Surroundings) -> Iterator[Figure]:
-    """Round by round: ours, ctr, ours …, with everything taken away in between, and the order turned every time."""
+    """Measure in rounds, removing everything in between and reversing the order each time."""
     node = around.node("cold pulls")
     if node is None:
         return
@@ -33,7 +33,7 @@ def cold(around: Surroundings) -> Iterator[Figure]:
         "raw": lambda: download(names, images),
     }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for number in range(_ROUNDS + 1):  # the first one warms the caches, and is not counted
+    for number in range(_ROUNDS + 1):  # the first round warms the caches and does not count
         for way in list(ways) if number % 2 else reversed(ways):
             node.empty()
             took = ways[way]()
@@ -42,15 +42,15 @@ def cold(around: Surroundings) -> Iterator[Figure]:
     node.empty()
     what = size_of(images)
     ours = Figure(name=f"{what}, cold", unit="s", values=tuple(seconds["fetch"]))
-    theirs = Figure(name=f"  by {_COUNT} ctr images pull at once", unit="s", values=tuple(seconds["ctr"]))
-    raw = Figure(name="  the download of the same bytes alone", unit="s", values=tuple(seconds["raw"]))
+    theirs = Figure(name=f"  with {_COUNT} ctr images pull at once", unit="s", values=tuple(seconds["ctr"]))
+    raw = Figure(name="  only downloading the same bytes", unit="s", values=tuple(seconds["raw"]))
     yield from (ours, theirs, raw)
-    yield ratio("  fetch by ctr", ours, theirs, aim=1.03)
-    yield ratio("  fetch by download", ours, raw)
+    yield ratio("  fetch / ctr", ours, theirs, goal=1.03)
+    yield ratio("  fetch / download", ours, raw)
 
 
 def download(names: Sequence[str], images: Sequence[Image]) -> float:
-    """Read all blobs of the images and throw them away, three at once for each image; the seconds it took."""
+    """Download all blobs of the images and discard them, three at once per image. Return the seconds."""
     targets = [(name, blob.digest) for name, image in zip(names, images, strict=True) for blob in image.blobs]
     began = time.monotonic()
     with ThreadPoolExecutor(3 * len(names)) as threads:

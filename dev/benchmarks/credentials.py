@@ -1,4 +1,4 @@
-"""What credentials cost: matching, programs started, and a wrong one in front of a right one."""
+"""Measure the cost of credentials: matching, started binaries, and a wrong credential before the right one."""
 
 import json
 import time
@@ -28,10 +28,10 @@ echo '{{"kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.
 
 
 def credentials(around: Surroundings) -> Iterator[Figure]:
-    """Matching in this process; the rest by the program as it is installed."""
-    yield milliseconds(f"{_LOOKUPS} images looked up among {_ENTRIES} keys", _lookups(), aim=5)
-    yield Figure(name=f"programs started for {_IMAGES} images of one registry", unit="", values=_starts(around), aim=1)
-    node = around.node("a wrong credential in front of the right one")
+    """Measure matching in this process, the rest with the installed program."""
+    yield milliseconds(f"{_LOOKUPS} images looked up among {_ENTRIES} keys", _lookups(), goal=5)
+    yield Figure(name=f"binaries started for {_IMAGES} images of one registry", unit="", values=_starts(around), goal=1)
+    node = around.node("a wrong credential before the right one")
     if node is None:
         return
     with FakeRegistry() as registry:
@@ -43,7 +43,7 @@ def credentials(around: Surroundings) -> Iterator[Figure]:
             {f"{registry.address}/team": "wrong-password", registry.address: "right-password"},
         )
         seconds: dict[str, list[float]] = {right: [], both: []}
-        for number in range(_ROUNDS + 1):  # the first one warms the caches, and is not counted
+        for number in range(_ROUNDS + 1):  # the first round warms the caches and does not count
             for secret, taken in seconds.items():
                 node.empty()
                 took = run([*fetch(around, node.socket, name), "--docker-config", secret]).seconds
@@ -53,11 +53,11 @@ def credentials(around: Surroundings) -> Iterator[Figure]:
     alone = milliseconds("one small image, the right credential", seconds[right])
     second = milliseconds("  a wrong one first", seconds[both])
     yield from (alone, second)
-    yield ratio("  wrong and right by right alone", second, alone)
+    yield ratio("  wrong and right / only right", second, alone)
 
 
 def _lookups() -> list[float]:
-    """Nine of ten keys are a host, the others have a glob; nine of ten images match one."""
+    """Time lookups. Nine of ten keys are a host, the others have a glob; nine of ten images match one."""
     hosts = [
         f"registry{number}.example.com" if number % 10 else f"*.zone{number}.example.com" for number in range(_ENTRIES)
     ]

@@ -1,8 +1,8 @@
-"""A fake container runtime in a process of its own: says when pulls came, on the clock that all processes share.
+"""Run a fake container runtime in its own process. It reports times of pulls on the clock shared by all processes.
 
     fake_runtime.py SOCKET NUMBER-OF-IMAGES-HELD
 
-It says `ready`, and answers each line of standard input by a line with the times of all pulls since the last one.
+It prints `ready`, and for each line of standard input a line with the times of all pulls since the last one.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from tests.support.cri_server import FakeCriServer
 
 
 def digest(text: str) -> str:
-    """Something like a digest."""
+    """Return something like a digest."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def held(number: int) -> ImageRecord:
-    """An image as runtimes list them."""
+    """Return an image as runtimes list it."""
     name = f"registry.example.com:5000/team-{number % 20}/service-{number}"
     return ImageRecord(
         id=digest(f"id {number}"),

@@ -1,4 +1,4 @@
-"""One measured figure, and how many of them look on a terminal."""
+"""Measured figures, and their table."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -9,23 +9,23 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What was measured, several times."""
+    """A quantity measured several times."""
 
     name: str
     unit: str
     """`ms`, `s`, `MiB`; `x` for a ratio of two measurements of one round."""
 
     values: tuple[float, ...]
-    aim: float | None = None
-    """At most this, on a quiet machine."""
+    goal: float | None = None
+    """Upper limit on an idle machine."""
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """Median of the values."""
         return statistics.median(self.values)
 
     def to_json(self) -> dict[str, object]:
-        """Everything that is known."""
+        """All data for the JSON report."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -33,36 +33,36 @@ class Figure:
             "min": round(min(self.values), 4),
             "max": round(max(self.values), 4),
             "n": len(self.values),
-            "aim": self.aim,
+            "goal": self.goal,
         }
 
 
-def ratio(name: str, ours: Figure, other: Figure, *, aim: float | None = None) -> Figure:
-    """One by the other, round by round."""
+def ratio(name: str, ours: Figure, other: Figure, *, goal: float | None = None) -> Figure:
+    """Divide the first by the second, round by round."""
     pairs = zip(ours.values, other.values, strict=True)
-    return Figure(name=name, unit="x", values=tuple(a / b for a, b in pairs), aim=aim)
+    return Figure(name=name, unit="x", values=tuple(a / b for a, b in pairs), goal=goal)
 
 
-def milliseconds(name: str, seconds: Iterable[float], *, aim: float | None = None) -> Figure:
-    """A short time."""
-    return Figure(name=name, unit="ms", values=tuple(1000 * value for value in seconds), aim=aim)
+def milliseconds(name: str, seconds: Iterable[float], *, goal: float | None = None) -> Figure:
+    """Return a figure of short times."""
+    return Figure(name=name, unit="ms", values=tuple(1000 * value for value in seconds), goal=goal)
 
 
-def mebibytes(name: str, amounts: Iterable[int], *, aim: float | None = None) -> Figure:
-    """An amount of memory, given in bytes."""
-    return Figure(name=name, unit="MiB", values=tuple(amount / MEBIBYTE for amount in amounts), aim=aim)
+def mebibytes(name: str, amounts: Iterable[int], *, goal: float | None = None) -> Figure:
+    """Return a figure of memory, from bytes."""
+    return Figure(name=name, unit="MiB", values=tuple(amount / MEBIBYTE for amount in amounts), goal=goal)
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """One line a figure."""
-    rows: list[tuple[str, ...]] = [("", "median", "min", "max", "n", "unit", "aim")]
+    """Format one line per figure."""
+    rows: list[tuple[str, ...]] = [("", "median", "min", "max", "n", "unit", "goal")]
     rows += [
         (
             figure.name,
             *(f"{value:.{_digits(figure)}f}" for value in (figure.median, min(figure.values), max(figure.values))),
             str(len(figure.values)),
             figure.unit,
-            "" if figure.aim is None else f"≤ {figure.aim:g} {'met' if figure.median <= figure.aim else 'NOT MET'}",
+            "" if figure.goal is None else f"≤ {figure.goal:g} {'met' if figure.median <= figure.goal else 'NOT MET'}",
         )
         for figure in figures
     ]

@@ -1,4 +1,4 @@
-"""How long the aggregator answers nobody else while somebody reads, with as many states as it keeps."""
+"""Measure how long one reader of the aggregator delays others, with the maximum number of states."""
 
 import http.client
 import threading
@@ -14,10 +14,10 @@ from nodeprefetch.aggregator.store.schema import open_database
 
 _NODES, _IMAGES, _SKEWED, _RUNS = 10_000, 50, 5, 200_000
 _NAMES, _CLASSES = 10_000, ("", "passing", "permanent", "cancelled")
-"""Of images that there were attempts for."""
+"""Number of images with attempts."""
 
 _PAUSE = 0.002
-"""Seconds between two questions whether it is alive."""
+"""Seconds between two health checks."""
 
 _READ = (
     ("/metrics as text", "/metrics", "text/plain"),
@@ -40,11 +40,11 @@ def held(around: Surroundings) -> Iterator[Figure]:
                     took.append(get(server, path, accept))
                 silent.append(silence.longest)
             yield milliseconds(f"GET {name}", took)
-            yield milliseconds("  nobody else was answered for", silent, aim=100)
+            yield milliseconds("  longest wait of others", silent, goal=100)
 
 
 class Silence:
-    """Asks for /healthz again and again inside its block.
+    """Requests /healthz repeatedly inside its block.
 
     Args:
         server: whom.
@@ -55,7 +55,7 @@ class Silence:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._ask)
         self.longest = 0.0
-        """Seconds from a question to its answer, the longest."""
+        """Longest response time in seconds."""
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(*self._server.submission)
@@ -78,7 +78,7 @@ class Silence:
 
 
 def _say_something(server: Server, number: int) -> None:
-    """Change one state, so that nothing that was counted before holds."""
+    """Change one state, which invalidates all cached counts."""
     body = (
         b'{"run_id":"r%d","node":"node-1","version":"1","events":[{"event":"image_finished","image":"image-0:1",'
         b'"outcome":"succeeded","policy":"Always","attempts":1,"elapsed":1}]}' % number

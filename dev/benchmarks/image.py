@@ -1,4 +1,4 @@
-"""The program in the image, next to the program installed by pip: start-up and memory."""
+"""Compare startup and memory of the program in the image and installed by pip."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from benchmarks.surroundings import FakeRuntime, Surroundings
 _ROUNDS = 15
 _PROGRAM = "/usr/bin/nodeprefetch"
 _PULLED = "registry.example.com/app:latest"
-"""Of this tag, so that it is pulled whatever the runtime holds."""
+"""With this tag, the image is always pulled."""
 
 
 def image(around: Surroundings) -> Iterator[Figure]:
-    """By chroot into the unpacked image: a container runtime's own start is no part of it."""
+    """Measure by chroot into the unpacked image, without a container runtime's own startup."""
     built = subprocess.run(["dev/image"], capture_output=True, text=True, check=False)
     if built.returncode:
         around.left_out.append(f"the image: {built.stderr.splitlines()[-1]}")
@@ -24,7 +24,7 @@ def image(around: Surroundings) -> Iterator[Figure]:
     archive = Path(built.stdout.splitlines()[-1])
     root = _unpack(archive, around.directory / "image")
     yield Figure(
-        name="archive of the image", unit="MiB", values=(archive.stat().st_size / MEBIBYTE,), aim=18e6 / MEBIBYTE
+        name="archive of the image", unit="MiB", values=(archive.stat().st_size / MEBIBYTE,), goal=18e6 / MEBIBYTE
     )
 
     inside = ["chroot", str(root), _PROGRAM]
@@ -43,12 +43,12 @@ def image(around: Surroundings) -> Iterator[Figure]:
     bare_peaks = [run(fetch(around, runtime.socket, _PULLED), watch=True).peak for _ in range(5)]
     yield (ours := milliseconds("--version in the image", versions))
     yield (other := milliseconds("  installed by pip", bare))
-    yield ratio("  image by pip", ours, other)
+    yield ratio("  image / pip", ours, other)
     yield (ours := milliseconds("start to first PullImage in the image", pulls))
     yield (other := milliseconds("  installed by pip", bare_pulls))
-    yield ratio("  image by pip", ours, other)
+    yield ratio("  image / pip", ours, other)
     yield mebibytes(
-        "memory of sleep in the image", [memory_when_it_says([*inside, "sleep"], "Sleeping") for _ in range(5)], aim=8
+        "memory of sleep in the image", [memory_when_it_says([*inside, "sleep"], "Sleeping") for _ in range(5)], goal=8
     )
     yield mebibytes("  installed by pip", [memory_when_it_says([outside, "sleep"], "Sleeping") for _ in range(5)])
     yield mebibytes("memory of fetch, one image, in the image", peaks)
@@ -56,7 +56,7 @@ def image(around: Surroundings) -> Iterator[Figure]:
 
 
 def _unpack(archive: Path, place: Path) -> Path:
-    """The image's root."""
+    """Unpack the image and return its root."""
     place.mkdir()
     for command in (
         ["skopeo", "copy", "--quiet", f"oci-archive:{archive}", f"oci:{place}/layout:it"],

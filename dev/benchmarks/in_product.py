@@ -1,4 +1,4 @@
-"""What is measured inside the program's own environment: prints seconds as JSON to standard error.
+"""Measure inside the program's own environment, and print seconds as JSON to standard error.
 
 in_product.py list|calls|calls-grpclib SOCKET ROUNDS
 """
@@ -21,7 +21,7 @@ AT_ONCE = 200
 
 
 async def measure_list(socket: str, rounds: int) -> dict[str, list[float]]:
-    """ListImages, and what is made of the answer."""
+    """Time ListImages and processing its response."""
     call, decode = [], []
     async with open_channel(socket) as channel:
         service, images = CriImageService(channel), cri.ImageServiceStub(channel)
@@ -53,21 +53,21 @@ async def measure_calls(socket: str, rounds: int) -> dict[str, list[float]]:
 
 
 class Codec(CodecBase):
-    """Messages of betterproto2 for grpclib."""
+    """A codec that gives grpclib betterproto2's messages."""
 
     __content_subtype__ = "proto"
 
     def encode(self, message: Any, _: object) -> bytes:
-        """The bytes of a message."""
+        """Encode a message."""
         return bytes(message)
 
     def decode(self, data: bytes, message_type: Any) -> Any:
-        """The message in the bytes."""
+        """Decode a message."""
         return message_type.parse(data)
 
 
 async def measure_grpclib(socket: str, rounds: int) -> dict[str, list[float]]:
-    """The same by grpclib's own client; without stubs, which are generated for our channel."""
+    """Time the same calls with grpclib's client, without stubs: those are generated for nodeprefetch's channel."""
     seconds = []
     channel = Channel(path=socket, codec=Codec())
     version = UnaryUnaryMethod(channel, "/runtime.v1.RuntimeService/Version", cri.VersionRequest, cri.VersionResponse)
@@ -81,7 +81,7 @@ async def measure_grpclib(socket: str, rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    """Measure, and say it."""
+    """Measure and print."""
     what, socket, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
     match what:
         case "list":

@@ -1,4 +1,4 @@
-"""A narrow line: a TCP proxy all of whose connections share one rate towards the client."""
+"""A slow network: a TCP proxy whose connections share one rate towards the client."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ _PORTION = 16 * 1024
 
 
 class SharedLine:
-    """Listens on 127.0.0.1, in a thread of its own; a context manager.
+    """Listens on 127.0.0.1 in its own thread; a context manager.
 
     Args:
         target: `HOST:PORT` to connect to.
@@ -26,7 +26,7 @@ class SharedLine:
         self._passages: set[asyncio.Task[None]] = set()
         self._port = 0
         self.passed = 0
-        """Bytes that went to clients so far."""
+        """Bytes sent to clients so far."""
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, name="narrow line", daemon=True)
@@ -82,7 +82,7 @@ class SharedLine:
             self.passed += len(data)
 
     async def _wait_for_room(self, size: int) -> None:
-        """Each portion is sent behind all that came before it, whichever connection that was on."""
+        """Send each chunk after all earlier ones of any connection."""
         begins = max(self._free_at, time.monotonic())
         self._free_at = begins + size / self._rate
         await asyncio.sleep(begins - time.monotonic())

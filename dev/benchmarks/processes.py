@@ -1,4 +1,4 @@
-"""Runs a program and says how long it took, or how much memory it used at most."""
+"""Run a program and measure its time or peak memory."""
 
 import subprocess
 import tempfile
@@ -10,33 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PATIENCE = 100.0
-"""Seconds after which a run is given up, so that the whole always ends."""
+"""Timeout of a run in seconds, so that the benchmark always ends."""
 
 _LOOK_EVERY = 0.004
-# From another directory than the sources', which `python -m` would take.
+# Not the sources' directory, from which `python -m` would import.
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A program that ended."""
+    """A finished program."""
 
     began: float
-    """`time.monotonic()` just before it was started: that clock is the same in all processes."""
+    """`time.monotonic()` just before its start; all processes share this clock."""
 
     seconds: float
     peak: int
-    """Bytes of memory at most; 0 where nobody watched."""
+    """Peak memory in bytes; 0 if not measured."""
 
     stderr: str
 
 
 class RunError(Exception):
-    """A program that was to be measured failed."""
+    """Raised when a measured program fails."""
 
 
 def run(command: Sequence[str], *, watch: bool = False, codes: tuple[int, ...] = (0,)) -> Run:
-    """Run it to its end.
+    """Run it until it exits.
 
     Args:
         command: the program and its arguments.
@@ -68,7 +68,7 @@ def run(command: Sequence[str], *, watch: bool = False, codes: tuple[int, ...] =
 
 
 def run_together(commands: Sequence[Sequence[str]]) -> float:
-    """Start all at once; the seconds until the last one has ended.
+    """Start all at once. Return the seconds until the last one exited.
 
     Raises:
         RunError: one of them failed.
@@ -96,7 +96,7 @@ def run_together(commands: Sequence[Sequence[str]]) -> float:
 
 @contextmanager
 def _killed_in_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let it run no longer than the patience, nor than the block. `wait` with a limit looks every 50 ms only."""
+    """Kill it after the timeout or at the end of the block. `wait` with a timeout checks only every 50 ms."""
     timer = threading.Timer(PATIENCE, process.kill)
     timer.daemon = True
     timer.start()
@@ -109,7 +109,7 @@ def _killed_in_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def memory_when_it_says(command: Sequence[str], word: str) -> int:
-    """Bytes of memory that a program has used when it writes a word to standard error; it is ended then."""
+    """Return the memory in bytes that a program uses when it writes a word to standard error; then kill it."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_ENVIRONMENT, cwd="/", text=True
     ) as process:
@@ -122,7 +122,7 @@ def memory_when_it_says(command: Sequence[str], word: str) -> int:
 
 
 def peak_memory(pid: int) -> int:
-    """The largest resident set of a process so far, in bytes; 0 when it is gone.
+    """Return the peak resident set of a process in bytes; 0 if it has exited.
 
     Not what wait4 says: a child begins with the figure of the process that it was forked from.
     """
@@ -135,5 +135,5 @@ def peak_memory(pid: int) -> int:
 
 
 def forget_peak_memory(pid: int) -> None:
-    """Let the largest resident set begin anew (proc(5), clear_refs)."""
+    """Reset the peak resident set (proc(5), clear_refs)."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -1,4 +1,4 @@
-"""The program as a user gets it: installed from its wheel, with production requirements alone, compiled."""
+"""Install the program as users do: from its wheel, with only production requirements, compiled."""
 
 import hashlib
 import subprocess
@@ -22,7 +22,7 @@ class Product:
 
 
 def install() -> Product:
-    """The installation; made again when the requirements or the sources have changed.
+    """Return the installation; installs again when requirements or sources changed.
 
     The environment for development would not do: betterproto2 loads pydantic where that is installed.
     """
@@ -31,7 +31,7 @@ def install() -> Product:
     stamp = place / "stamp"
     wanted = _state()
     if not stamp.exists() or stamp.read_text() != wanted:
-        sys.stderr.write("bench: installing the program into an environment of its own\n")
+        sys.stderr.write("bench: installing the program into its own environment\n")
         base = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
         if not python.exists():
             subprocess.run([base, "-m", "venv", place], check=True)

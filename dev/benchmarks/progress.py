@@ -1,4 +1,4 @@
-"""What it costs to watch pulls: processor time of the thread that looks, while a real containerd downloads."""
+"""Measure the cost of progress: processor time of the thread that checks pulls while a real containerd downloads."""
 
 import time
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from nodeprefetch.testing.registry import FakeRegistry, Fault
 
 _PULLS, _SECONDS, _SETTLED = 20, 20.0, 3.0
 _LAYER, _RATE = 6_000_000, 200_000
-"""Two layers an image, 30 s each."""
+"""Two layers per image, 30 s each."""
 
 
 def progress(around: Surroundings) -> Iterator[Figure]:
-    """Twenty pulls for twenty seconds, watched and not watched."""
-    node = around.node("the cost of watching pulls")
+    """Measure twenty pulls for twenty seconds, with and without progress."""
+    node = around.node("the cost of progress")
     if node is None:
         return
     shares: dict[bool, list[float]] = {True: [], False: []}
@@ -35,12 +35,12 @@ def progress(around: Surroundings) -> Iterator[Figure]:
         for is_watched in (True, False):
             shares[is_watched].append(trio.run(partial(_pull, str(node.socket), names, is_watched=is_watched)))
             node.empty()
-    yield Figure(name=f"{_PULLS} pulls watched, of a core", unit="%", values=tuple(shares[True]), aim=1)
-    yield Figure(name="  not watched", unit="%", values=tuple(shares[False]))
+    yield Figure(name=f"{_PULLS} pulls with progress, of a core", unit="%", values=tuple(shares[True]), goal=1)
+    yield Figure(name="  without progress", unit="%", values=tuple(shares[False]))
 
 
 async def _pull(socket: str, names: list[str], *, is_watched: bool) -> float:
-    """Per cent of a core, of this thread alone: the registry has others."""
+    """Return the percentage of a core used by this thread; the registry has its own."""
     told: list[Event] = []
     async with trio.open_nursery() as nursery:
         runtime = await connect_to(socket, wait=0, warn=print)(nursery)

@@ -1,4 +1,4 @@
-"""The aggregator: how much it takes in a second, what that costs, and how soon somebody sees it."""
+"""Measure the aggregator: results per second, their cost, and the delay until a reader sees them."""
 
 import http.client
 import subprocess
@@ -27,47 +27,47 @@ _NODES, _IMAGES = 1000, 100
 
 @dataclass(frozen=True)
 class Server:
-    """An aggregator in a process of its own."""
+    """An aggregator in its own process."""
 
     pid: int
     reading: tuple[str, int]
     submission: tuple[str, int]
     started: float
-    """Seconds from its start to its first port."""
+    """Seconds from its start to its first open port."""
 
     database: Path
 
 
 def results(around: Surroundings) -> Iterator[Figure]:
-    """Each amount into an aggregator with a database on disk."""
+    """Submit each amount to an aggregator with a database on disk."""
     with aggregator(around, "first") as server:
-        yield milliseconds("aggregate: start to its ports", [server.started], aim=400)
+        yield milliseconds("aggregate: start to its ports", [server.started], goal=400)
         time.sleep(1)
-        yield mebibytes("  memory when idle", [resident(server.pid)], aim=45)
+        yield mebibytes("  memory when idle", [resident(server.pid)], goal=45)
         rates = [submit(server, bodies(first, 100_000)) for first in (0,)]
-        yield Figure(name="results a second by our stream, batches of 500", unit="/s", values=tuple(rates))
+        yield Figure(name="results per second over HTTP, batches of 500", unit="/s", values=tuple(rates))
         yield from _reading(server, "100,000")
         yield from _at_rest(server, "100,000")
-        yield milliseconds("  an event on its way to a reader of the live stream", live(server), aim=100)
-        yield Figure(name="results a second by gRPC", unit="/s", values=(submit_by_grpc(server, 50_000),))
+        yield milliseconds("  an event from submission to a reader of the live stream", live(server), goal=100)
+        yield Figure(name="results per second over gRPC", unit="/s", values=(submit_by_grpc(server, 50_000),))
     with aggregator(around, "second") as server:
         rates = [submit(server, bodies(first, 100_000)) for first in range(0, 1_000_000, 100_000)]
-        yield Figure(name="results a second, ten times 100,000", unit="/s", values=tuple(rates))
-        yield from _at_rest(server, "1,000,000", aim=120)
+        yield Figure(name="results per second, ten times 100,000", unit="/s", values=tuple(rates))
+        yield from _at_rest(server, "1,000,000", goal=120)
 
 
 def _reading(server: Server, amount: str) -> Iterator[Figure]:
-    for name, path, accept, aim in (
+    for name, path, accept, goal in (
         ("GET /metrics as JSON", "/metrics", "*/*", None),
         ("GET /metrics as text", "/metrics", "text/plain", 100),
         ("GET /v1/status", "/v1/status", "*/*", None),
     ):
         seconds = [get(server, path, accept) for _ in range(3)]
-        yield milliseconds(f"  {name} after {amount}", seconds, aim=aim)
+        yield milliseconds(f"  {name} after {amount}", seconds, goal=goal)
 
 
-def _at_rest(server: Server, amount: str, aim: float | None = None) -> Iterator[Figure]:
-    yield mebibytes(f"  memory after {amount}, at most", [peak_memory(server.pid)], aim=aim)
+def _at_rest(server: Server, amount: str, goal: float | None = None) -> Iterator[Figure]:
+    yield mebibytes(f"  memory after {amount}, at most", [peak_memory(server.pid)], goal=goal)
     size = sum(file.stat().st_size for file in server.database.iterdir())
     yield mebibytes(f"  database after {amount}", [size])
 
@@ -76,7 +76,7 @@ def _at_rest(server: Server, amount: str, aim: float | None = None) -> Iterator[
 def aggregator(
     around: Surroundings, name: str, filled: Callable[[Path], None] = lambda _directory: None
 ) -> Iterator[Server]:
-    """One, on ports of its own, for as long as the block takes, and no longer than the patience.
+    """Run one on free ports until the end of the block or the timeout.
 
     Args:
         around: where.
@@ -107,7 +107,7 @@ def aggregator(
 
 
 def bodies(first: int, amount: int) -> list[bytes]:
-    """Batches of attempts with IDs from a number on; made before the clock runs."""
+    """Return batches of attempts with IDs from a number on, before measuring starts."""
     return [
         msgspec.msgpack.encode(
             Batch(
@@ -136,7 +136,7 @@ def _attempt(number: int) -> AttemptFinished:
 
 
 def submit(server: Server, prepared: Sequence[bytes]) -> float:
-    """Results a second, by a few connections that are kept."""
+    """Return results per second over a few persistent connections."""
     began = time.monotonic()
     with futures.ThreadPoolExecutor(_STREAMS) as threads:
         list(threads.map(lambda part: _send(server, part), [prepared[each::_STREAMS] for each in range(_STREAMS)]))
@@ -155,7 +155,7 @@ def _send(server: Server, prepared: Sequence[bytes]) -> None:
 
 
 def submit_by_grpc(server: Server, amount: int) -> float:
-    """Results a second, in one stream by grpcio."""
+    """Return results per second in one stream by grpcio."""
     messages = [
         bytes(
             Result(
@@ -177,7 +177,7 @@ def submit_by_grpc(server: Server, amount: int) -> float:
 
 
 def live(server: Server) -> list[float]:
-    """Seconds from the submission of an event to its arrival at a reader of the live stream, several times."""
+    """Return seconds from submitting an event to its arrival at a reader of the live stream, several times."""
     connection = http.client.HTTPConnection(*server.reading)
     connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream"})
     stream = connection.getresponse()
@@ -196,7 +196,7 @@ def live(server: Server) -> list[float]:
 
 
 def get(server: Server, path: str, accept: str) -> float:
-    """Seconds that a reading takes."""
+    """Return the seconds that a request takes."""
     began = time.monotonic()
     connection = http.client.HTTPConnection(*server.reading)
     connection.request("GET", path, headers={"Accept": accept})
@@ -209,6 +209,6 @@ def get(server: Server, path: str, accept: str) -> float:
 
 
 def resident(pid: int) -> int:
-    """Bytes that a process has in memory now."""
+    """Return the current memory of a process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * 4096

@@ -1,4 +1,4 @@
-"""Start-up, memory, and what is quick: no downloads of weight."""
+"""Measure startup, memory and short runs, without large downloads."""
 
 import json
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ _LARGE = 64 * MEBIBYTE
 
 
 def fetch(around: Surroundings, socket: object, *images: str) -> list[str]:
-    """The command that fetches these images."""
+    """Return the command that fetches these images."""
     return [around.product.program, "fetch", "--cri-socket", str(socket), *images]
 
 
 def startup(around: Surroundings) -> Iterator[Figure]:
-    """From the start of the process to an answer, or to the first PullImage."""
+    """Measure from the process's start to its output or first PullImage."""
     python, program = around.product.python, around.product.program
     runtime = around.fake_runtime(held=20)
     bare, libraries, version, pull = [], [], [], []
@@ -30,28 +30,28 @@ def startup(around: Surroundings) -> Iterator[Figure]:
         bare.append(run([python, "-c", "pass"]).seconds)
         libraries.append(run([python, "-c", _LIBRARIES]).seconds)
         version.append(run([program, "--version"]).seconds)
-        whole = run(fetch(around, runtime.socket, "registry.example.com/app:latest"))  # latest: pulled every time
+        whole = run(fetch(around, runtime.socket, "registry.example.com/app:latest"))  # latest is always pulled
         pull.append(runtime.pulls()[0] - whole.began)
     yield milliseconds("python -c pass", bare)
     yield milliseconds("--version", version)
     yield milliseconds("fetch --help", [run([program, "fetch", "--help"]).seconds for _ in range(5)])
-    yield (floor := milliseconds("python importing the libraries alone", libraries))
-    yield (first := milliseconds("start to first PullImage", pull, aim=120))
-    yield ratio("  by importing the libraries alone", first, floor)
+    yield (floor := milliseconds("python importing only the libraries", libraries))
+    yield (first := milliseconds("start to first PullImage", pull, goal=120))
+    yield ratio("  / importing only the libraries", first, floor)
 
 
 def memory(around: Surroundings) -> Iterator[Figure]:
-    """The largest resident set."""
+    """Measure the peak resident set."""
     python, program = around.product.python, around.product.program
     rounds = range(5)
-    for name, command, word, aim in (
+    for name, command, word, goal in (
         ("memory of python -c pass", [python, "-c", _STAY], "here", None),
         ("memory of sleep", [python, "-c", _WITHOUT_RE, "sleep"], "Sleeping", 8),
-        ("  by pip's console script", [program, "sleep"], "Sleeping", None),
-        ("  by python -m", [python, "-m", "nodeprefetch", "sleep"], "Sleeping", None),
-        ("memory of importing the libraries alone", [python, "-c", f"{_LIBRARIES}; {_STAY}"], "here", None),
+        ("  with pip's console script", [program, "sleep"], "Sleeping", None),
+        ("  with python -m", [python, "-m", "nodeprefetch", "sleep"], "Sleeping", None),
+        ("memory of importing only the libraries", [python, "-c", f"{_LIBRARIES}; {_STAY}"], "here", None),
     ):
-        yield mebibytes(name, [memory_when_it_says(command, word) for _ in rounds], aim=aim)
+        yield mebibytes(name, [memory_when_it_says(command, word) for _ in rounds], goal=goal)
     node = around.node("memory of fetch")
     if node is None:
         return
@@ -61,24 +61,24 @@ def memory(around: Surroundings) -> Iterator[Figure]:
         node.empty()
         peaks.append(run(fetch(around, node.socket, *names), watch=True).peak)
     node.empty()
-    yield mebibytes(f"memory of fetch, 4 pulls of {_LARGE // MEBIBYTE} MiB", peaks, aim=30)
+    yield mebibytes(f"memory of fetch, 4 pulls of {_LARGE // MEBIBYTE} MiB", peaks, goal=30)
 
 
 def present(around: Surroundings) -> Iterator[Figure]:
-    """A run that finds everything there, and one in a runtime that holds much."""
+    """Measure runs with all images present, in an almost empty and in a full runtime."""
     node = around.node("everything present")
     if node is not None:
         names, _ = node.push_images(_IMAGES, (1000,), name="small")
         command = fetch(around, node.socket, *names)
         run(command)
         yield milliseconds(
-            f"{_IMAGES} images present, whole process", [run(command).seconds for _ in range(11)], aim=200
+            f"{_IMAGES} images present, whole process", [run(command).seconds for _ in range(11)], goal=200
         )
         node.empty()
     held = 500
     runtime = around.fake_runtime(held=held)
     command = [*fetch(around, runtime.socket), *_names_held(_IMAGES)]
-    yield milliseconds(f"{held} held, {_IMAGES} of them asked for", [run(command).seconds for _ in range(11)])
+    yield milliseconds(f"{held} present, {_IMAGES} of them requested", [run(command).seconds for _ in range(11)])
     assert not runtime.pulls()
     answer = _in_product(around, "list", str(runtime.socket), "20")
     yield milliseconds(f"ListImages of {held}, call and decoding", answer["call"])
@@ -86,17 +86,17 @@ def present(around: Surroundings) -> Iterator[Figure]:
 
 
 def calls(around: Surroundings) -> Iterator[Figure]:
-    """Many calls at once on one channel, ours and grpclib's."""
-    node = around.node("200 calls at once")
+    """Measure many concurrent calls on one channel, nodeprefetch's and grpclib's."""
+    node = around.node("200 concurrent calls")
     if node is None:
         return
     ours, theirs = [], []
     for _ in range(3):
         ours += _in_product(around, "calls", str(node.socket), "5")["calls"]
         theirs += _in_product(around, "calls-grpclib", str(node.socket), "5")["calls"]
-    yield (our := milliseconds("200 calls at once", ours))
-    yield (their := milliseconds("  by grpclib's client on asyncio", theirs))
-    yield ratio("  ours by grpclib's", our, their)
+    yield (our := milliseconds("200 concurrent calls", ours))
+    yield (their := milliseconds("  with grpclib's client on asyncio", theirs))
+    yield ratio("  nodeprefetch / grpclib", our, their)
 
 
 def _names_held(count: int) -> list[str]:

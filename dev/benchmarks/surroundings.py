@@ -1,4 +1,4 @@
-"""What the program is measured against: a fake runtime in another process, a real containerd and registry."""
+"""Provide what benchmarks need: a fake runtime in another process, a real containerd and registry."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ _PATIENCE = 30.0
 
 
 class FakeRuntime:
-    """A fake container runtime in a process of its own; a context manager.
+    """A fake container runtime in its own process; a context manager.
 
     Args:
         socket: where it listens.
@@ -57,12 +57,12 @@ class FakeRuntime:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
-            raise RunError("the fake runtime ended")
+            raise RunError("the fake runtime exited")
         return line
 
 
 class Node:
-    """A real containerd, and a real registry to pull from; a context manager.
+    """A real containerd and a real registry to pull from; a context manager.
 
     Args:
         directory: for their files; its path short, for sockets.
@@ -91,18 +91,18 @@ class Node:
         return self.containerd.socket
 
     def push_images(self, count: int, sizes: tuple[int, ...], *, name: str) -> tuple[list[str], list[Image]]:
-        """Images without common layers: their whole names, and they themselves."""
+        """Push images without common layers. Return their full names and the images."""
         images = [make_image(sizes, seed=f"{name} {number}") for number in range(count)]
         names = [self.registry.push(f"{name}/{number}:1", image) for number, image in enumerate(images)]
         return names, images
 
     def empty(self) -> None:
-        """Take all images away, with their content, until CRI knows of none either."""
+        """Remove all images with their content, until CRI lists none either."""
         end = time.monotonic() + _PATIENCE
         while self._holds_something():
             if time.monotonic() > end:
-                raise RunError("containerd did not let go of its images")
-            # Again and again: CRI adds names of its own to an image that ctr pulled, some time later.
+                raise RunError("containerd did not remove its images")
+            # Repeat: some time after a pull by ctr, CRI adds its own names to the image.
             names = self.containerd.ctr("images", "ls", "--quiet").split()
             if names:
                 self.containerd.ctr("images", "rm", "--sync", *names)
@@ -118,7 +118,7 @@ class Node:
 
 
 class Surroundings:
-    """Starts what a benchmark asks for, once; a context manager that ends it all.
+    """Starts what a benchmark requests, once; a context manager that stops everything.
 
     Args:
         directory: for files; its path short, for sockets.
@@ -129,7 +129,7 @@ class Surroundings:
         self.directory = directory
         self.product = product
         self.left_out: list[str] = []
-        """What could not be measured, and why."""
+        """What was skipped, and why."""
 
         self._stack = ExitStack()
         self._fakes: dict[int, FakeRuntime] = {}
@@ -143,14 +143,14 @@ class Surroundings:
         self._stack.__exit__(kind, error, trace)
 
     def fake_runtime(self, *, held: int) -> FakeRuntime:
-        """One that holds so many images."""
+        """Return a fake runtime with this number of images."""
         if held not in self._fakes:
             fake = FakeRuntime(self.directory / f"fake{held}.sock", held=held)
             self._fakes[held] = self._stack.enter_context(fake)
         return self._fakes[held]
 
     def node(self, wanted_for: str) -> Node | None:
-        """The real one; None, and a word in `left_out`, where there can be none."""
+        """Return the real one; None, with the reason in `left_out`, if unavailable."""
         if self._why_no_node:
             self.left_out.append(f"{wanted_for}: {self._why_no_node}")
             return None
@@ -166,5 +166,5 @@ class Surroundings:
 
 
 def size_of(images: list[Image]) -> str:
-    """For names of figures: `16 images of 24 MiB`."""
+    """Format for names of figures: `16 images of 24 MiB`."""
     return f"{len(images)} images of {round(images[0].size / MEBIBYTE)} MiB"

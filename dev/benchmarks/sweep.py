@@ -1,4 +1,4 @@
-"""How many pulls at once: the measurements behind the default of --max-parallel-pulls."""
+"""Measure the effect of parallel pulls: the basis for the default of --max-parallel-pulls."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,14 +21,14 @@ class _Measured:
     runtime_peak: int
 
     def finished(self, registry: str = "") -> float:
-        """Seconds of the run until the last image of a registry was present."""
+        """Return seconds of the run until the last image of a registry was present."""
         lines = [json.loads(line) for line in self.run.stderr.splitlines()]
         done = [line for line in lines if line["msg"] == "image succeeded" and line["image"].startswith(registry)]
         return max(_seconds(line["elapsed"]) for line in done)
 
 
 def fast(around: Surroundings) -> Iterator[Figure]:
-    """A registry that is as fast as the machine: the processors and the disk are the limit."""
+    """Measure a registry as fast as the machine: the processors and the disk limit it."""
     node = around.node("sweep-fast")
     if node is None:
         return
@@ -40,7 +40,7 @@ def fast(around: Surroundings) -> Iterator[Figure]:
 
 
 def narrow(around: Surroundings) -> Iterator[Figure]:
-    """A line that needs seven seconds for the whole list, where the first attempt is given two."""
+    """Measure a network that needs seven seconds for the list, with a first timeout of two."""
     node = around.node("sweep-narrow")
     if node is None:
         return
@@ -52,13 +52,13 @@ def narrow(around: Surroundings) -> Iterator[Figure]:
         for limit in LIMITS:
             before = line.passed
             ((_, runs),) = _sweep(around, node, names, flags, rounds=1, limits=[limit])
-            yield _wall(f"narrow line, {_name(limit)}", runs)
+            yield _wall(f"slow network, {_name(limit)}", runs)
             passed = (line.passed - before) / whole
-            yield Figure(name="  bytes over the line by bytes of images", unit="x", values=(passed,))
+            yield Figure(name="  bytes sent / bytes of images", unit="x", values=(passed,))
 
 
 def distant(around: Surroundings) -> Iterator[Figure]:
-    """A registry that gives each connection 2 MiB/s."""
+    """Measure a registry that gives each connection 2 MiB/s."""
     node = around.node("sweep-distant")
     if node is None:
         return
@@ -71,7 +71,7 @@ def distant(around: Surroundings) -> Iterator[Figure]:
 
 
 def stalled(around: Surroundings) -> Iterator[Figure]:
-    """A fifth of the images stalls in its first attempt, which is given two seconds: how long do the others wait?"""
+    """Measure how long others wait if a fifth of the images stalls in the first attempt, with a timeout of 2 s."""
     node = around.node("sweep-stalled")
     if node is None:
         return
@@ -103,14 +103,14 @@ def _sweep(
     rounds: int,
     limits: Sequence[int] = LIMITS,
 ) -> Iterator[tuple[int, list[_Measured]]]:
-    """Pull the list cold under each limit; all limits once, then all once more."""
+    """Pull the list cold with each limit; all limits once, then all again."""
     found: dict[int, list[_Measured]] = {limit: [] for limit in limits}
     command = [*fetch(around, node.socket, *flags, "--log-format", "json", "--max-parallel-pulls"), "", *names]
     place = command.index("")
     for _ in range(rounds):
         for limit in limits:
             node.empty()
-            node.containerd.restart()  # Go gives memory back late
+            node.containerd.restart()  # Go releases memory late
             pid = node.containerd.pid or 0
             forget_peak_memory(pid)
             command[place] = str(limit)
@@ -129,5 +129,5 @@ def _name(limit: int) -> str:
 
 
 def _seconds(text: object) -> float:
-    """What the log says of a duration: a number in JSON."""
+    """Parse a duration of the JSON log."""
     return float(str(text))

@@ -1,1 +1,1 @@
-"""The attacks of dev/hostile, by theme: each is a small function that says what must hold."""
+"""The attacks of dev/hostile by theme: each is a small function with its expectations."""

@@ -1,4 +1,4 @@
-"""The aggregator's database: full disks, kills, damage, a directory of somebody else, rows that are forgotten."""
+"""Attacks on the aggregator's database: full disks, kills, damage, foreign directories, deleted rows."""
 
 import os
 import random
@@ -23,7 +23,7 @@ WRONG_USAGE = 2
 
 @attack("disk", "the disk is full, then free again; nobody submits meanwhile")
 def full_disk(run: Run) -> None:
-    """Not ready, and ready again by itself; the log says both."""
+    """It becomes unready, recovers by itself, and logs both."""
     with (
         mounted_tmpfs(run.directory / "full", size=8 << 20) as disk,
         run.aggregator(f"--data-dir={disk}", keeps=False) as program,
@@ -37,20 +37,20 @@ def full_disk(run: Run) -> None:
                 pass
         answers = [post(program, packed(results(5000, prefix=f"x{turn}", text="x" * 500)))[0] for turn in range(3)]
         run.count = len(answers)
-        run.expect(NOT_STORED in answers, f"on the full disk answered {answers}")
-        run.expect(get(program, "/readyz")[0] == NOT_STORED, "ready on a full disk")
+        run.expect(NOT_STORED in answers, f"on the full disk got {answers}")
+        run.expect(get(program, "/readyz")[0] == NOT_STORED, "ready with a full disk")
         (disk / "ballast").unlink()
         ends = time.monotonic() + 15
         while get(program, "/readyz")[0] != OK and time.monotonic() < ends:
             time.sleep(0.5)
-        run.expect(get(program, "/readyz")[0] == OK, "not ready again 15 s after the disk was free")
+        run.expect(get(program, "/readyz")[0] == OK, "not ready 15 s after the disk had space again")
         said = [line for line in program.log_text.splitlines() if " on http" not in line]
-        run.expect(2 <= len(said) <= 6, f"the log says it in {len(said)} lines")
+        run.expect(2 <= len(said) <= 6, f"the log reports it in {len(said)} lines")
 
 
 @attack("disk", "kill -9 under 4 writers that send everything twice")
 def killed(run: Run) -> None:
-    """What was acknowledged is there, once."""
+    """Every acknowledged result is stored once."""
     directory = Path(tempfile.mkdtemp(dir=run.directory))
     program = AggregatorProgram(directory)
     acknowledged: set[str] = set()
@@ -83,19 +83,19 @@ def killed(run: Run) -> None:
     run.expect(len(acknowledged) > 100, "nothing was acknowledged")
     missing = acknowledged - set(kept)
     run.expect(not missing, f"{len(missing)} of {len(acknowledged)} acknowledged results are missing")
-    run.expect(len(kept) == len(set(kept)), "results are there twice")
+    run.expect(len(kept) == len(set(kept)), "duplicate results")
 
 
 def _answers_or_says_no(run: Run, what: str, data_dir: Path) -> None:
-    """An aggregator on it either refuses to start with words, or serves without errors while it says it is ready."""
+    """Expect an aggregator to reject it at startup with a message, or to serve without errors while ready."""
     directory = Path(tempfile.mkdtemp(dir=run.directory))
     program = AggregatorProgram(directory, f"--data-dir={data_dir}", keeps=False)
     run.count += 1
     try:
         program.up()
     except DaemonError as error:
-        run.expect("Traceback" not in str(error), f"{what}: a traceback at the start")
-        run.expect("did not get ready" not in str(error), f"{what}: the start hangs")
+        run.expect("Traceback" not in str(error), f"{what}: a traceback at startup")
+        run.expect("did not get ready" not in str(error), f"{what}: startup hangs")
         return
     try:
         post(program, packed(results(10, prefix="later")), patience=10)
@@ -103,16 +103,16 @@ def _answers_or_says_no(run: Run, what: str, data_dir: Path) -> None:
         for path in ("/metrics", "/v1/status"):
             status, _ = get(program, path, patience=10)
             ready, _ = get(program, "/readyz", patience=10)
-            run.expect(0 < status < 500 or ready == NOT_STORED, f"{what}: {path} is answered {status}, /readyz {ready}")
-        run.expect(get(program, "/healthz", patience=10)[0] == OK, f"{what}: it ended or hangs")
+            run.expect(0 < status < 500 or ready == NOT_STORED, f"{what}: {path} got {status}, /readyz {ready}")
+        run.expect(get(program, "/healthz", patience=10)[0] == OK, f"{what}: it exited or hangs")
         run.expect("Traceback" not in program.log_text, f"{what}: a traceback in the log")
     finally:
         program.stop()
 
 
-@attack("disk", "databases with damaged pages, cut ones, and a WAL that is cut in half")
+@attack("disk", "databases with damaged pages, truncated ones, and a truncated WAL")
 def damaged(run: Run) -> None:
-    """Refused at the start, or served; never errors while it is ready."""
+    """Rejected at startup or served, without errors while ready."""
     source = Path(tempfile.mkdtemp(dir=run.directory))
     with AggregatorProgram(source) as program:
         fill(program, 3000)
@@ -130,9 +130,9 @@ def damaged(run: Run) -> None:
         _answers_or_says_no(run, f"damage {turn}", target)
 
 
-@attack("disk", "data directories that are files, FIFOs, links; databases of others; no right to write; two at once")
+@attack("disk", "data directories that are files, FIFOs, links; foreign databases; no write permission; two at once")
 def odd_directories(run: Run) -> None:
-    """Words, no traceback, no waiting."""
+    """A message, no traceback, no hang."""
     base = run.directory
     (base / "file").touch()
     os.mkfifo(base / "fifo")
@@ -161,12 +161,12 @@ def odd_directories(run: Run) -> None:
             "--bind=127.0.0.1",
         ]
         ended = subprocess.run(command, capture_output=True, timeout=30, check=False)
-        run.expect(ended.returncode == WRONG_USAGE, f"a second aggregator ends with {ended.returncode}")
+        run.expect(ended.returncode == WRONG_USAGE, f"a second aggregator exited with {ended.returncode}")
 
 
-@attack("disk", "60,000 results beyond --max-results, then all forgotten")
+@attack("disk", "60,000 results beyond --max-results, then all deleted")
 def forgotten(run: Run) -> None:
-    """No more are kept than may be, and the file gets smaller again."""
+    """The number of results stays within the limit, and the file shrinks."""
     with run.aggregator("--max-results=5000", "--retention=20s") as program:
         fill(program, 60_000)
         run.count = 60_000
@@ -185,7 +185,7 @@ def forgotten(run: Run) -> None:
 
 @attack("disk", "SIGTERM and SIGINT at random moments under load")
 def stopped(run: Run) -> None:
-    """It ends in order, soon."""
+    """It shuts down cleanly and quickly."""
     for turn in range(6):
         program = AggregatorProgram(Path(tempfile.mkdtemp(dir=run.directory)))
         program.up()
@@ -195,7 +195,7 @@ def stopped(run: Run) -> None:
         os.kill(program.pid, (signal.SIGTERM, signal.SIGINT)[turn % 2])
         while program.is_running and time.monotonic() < began + 20:
             time.sleep(0.05)
-        run.expect(time.monotonic() - began < 9, "it did not end within 9 s")
+        run.expect(time.monotonic() - began < 9, "it did not exit within 9 s")
         run.expect("Traceback" not in program.log_text, "a traceback in the log")
         program.kill()
         run.count += 1

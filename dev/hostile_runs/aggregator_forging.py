@@ -1,4 +1,4 @@
-"""A node's token must not delete, replace or pretend results of another node."""
+"""Attacks with a node's token, which must not delete, replace or forge another node's results."""
 
 import json
 import tempfile
@@ -21,13 +21,13 @@ OK = 200
 
 
 def token_of(node: str) -> str:
-    """A token bound to a node."""
+    """Return a token bound to a node."""
     return f"eyJhbGciOiJSUzI1NiJ9.{node}.c2ln"
 
 
 @contextmanager
 def guarded(run: Run, *nodes: str) -> Iterator[tuple[AggregatorProgram, FakeKube]]:
-    """An aggregator that asks an API server, which knows the tokens of these nodes."""
+    """Start an aggregator whose API server knows these nodes' tokens."""
     with ExitStack() as stack:
         kube = stack.enter_context(FakeKube())
         for node in nodes:
@@ -40,13 +40,13 @@ def guarded(run: Run, *nodes: str) -> Iterator[tuple[AggregatorProgram, FakeKube
 
 
 def authorized(node: str) -> dict[str, str]:
-    """Headers of a submission with the node's token."""
+    """Return headers of a submission with the node's token."""
     return {**MSGPACK, "Authorization": f"Bearer {token_of(node)}"}
 
 
 @attack("forging", "results by gRPC and HTTP with the IDs and runs of another node")
 def results_of_another_node(run: Run) -> None:
-    """The other's are still there, unchanged."""
+    """The other node's results stay unchanged."""
     with guarded(run, "node-a", "node-b") as (program, _):
         _grpc(program, "node-b", Result(attempt_id="abc", image="img:real", error="disk on fire", node="node-b"))
         post(program, packed(results(1, prefix="same"), node="node-b", run_id="r"), authorized("node-b"))
@@ -55,9 +55,9 @@ def results_of_another_node(run: Run) -> None:
         status, _ = post(program, packed(results(1, prefix="other"), node="node-b"), authorized("node-a"))
         run.count = 3
         found = [(each.get("attempt_id"), each.get("node"), each.get("image")) for each in program.results()]
-        run.expect(("abc", "node-b", "img:real") in found, "a result by gRPC is gone")
-        run.expect(("same-0", "node-b", "registry.test/team/app-0:1") in found, "a result by HTTP is gone")
-        run.expect(status == 403, f"a batch for another node is answered {status}")
+        run.expect(("abc", "node-b", "img:real") in found, "a result sent over gRPC is missing")
+        run.expect(("same-0", "node-b", "registry.test/team/app-0:1") in found, "a result sent over HTTP is missing")
+        run.expect(status == 403, f"a batch for another node got {status}")
 
 
 def _grpc(program: AggregatorProgram, node: str, result: Result) -> None:
@@ -73,7 +73,7 @@ def _grpc(program: AggregatorProgram, node: str, result: Result) -> None:
 
 @attack("forging", "events whose own node, instance and run differ from their batch's")
 def events_of_another_node(run: Run) -> None:
-    """Refused, or the batch's own are told."""
+    """Rejected, or the batch's own values are used."""
     started = RunStarted(
         run_id="victim-run", node="victim", version="1", runtime="c", socket="s", images=("a:1",), instance="victim"
     )
@@ -86,5 +86,5 @@ def events_of_another_node(run: Run) -> None:
             post(program, packed([event], node="node-a", run_id="r"), authorized("node-a"))
         time.sleep(2)
         status = json.dumps(program.status())
-        run.expect("victim" not in json.dumps(seen), "the live stream tells of another node")
-        run.expect("victim" not in status, "the status tells of another node")
+        run.expect("victim" not in json.dumps(seen), "the live stream has events of another node")
+        run.expect("victim" not in status, "the status has another node")

@@ -1,4 +1,4 @@
-"""HTTP/1.1: idle and slow clients, smuggled requests, odd paths."""
+"""Attacks over HTTP/1.1: idle and slow clients, request smuggling, odd paths."""
 
 import time
 from contextlib import ExitStack
@@ -7,14 +7,14 @@ from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import get, idle, raw
 
 SLOW = 90.0
-"""Seconds after which every slow client is gone."""
+"""Seconds after which every slow client is disconnected."""
 
 SERVER_ERROR = 500
 
 
-@attack("http1", "1,000 connections on which nothing is said")
+@attack("http1", "1,000 connections without a request")
 def idle_connections(run: Run) -> None:
-    """Probes always find a place, on both ports."""
+    """Probes always get a connection, on both ports."""
     with run.aggregator(keeps=False) as program, ExitStack() as stack:
         for each in idle(program.http_port, 1000):
             stack.callback(each.close)
@@ -22,13 +22,13 @@ def idle_connections(run: Run) -> None:
         time.sleep(1)
         for path in ("/healthz", "/readyz"):
             status, _ = get(program, path)
-            run.expect(status == 200, f"{path} is answered {status}")
+            run.expect(status == 200, f"{path} got {status}")
         time.sleep(10)
 
 
-@attack("http1", "heads, bodies and chunks that come a byte a second")
+@attack("http1", "headers, bodies and chunks at one byte per second")
 def slow_clients(run: Run) -> None:
-    """Each is gone after its time."""
+    """Each is disconnected after its timeout."""
     post = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/msgpack\r\n"
     begins = [
         b"GET /metrics HT",
@@ -48,7 +48,7 @@ def slow_clients(run: Run) -> None:
         while slow and time.monotonic() < ends:
             time.sleep(1)
             slow = [(connection, more) for connection, more in slow if _goes_on(connection, more)]
-        run.expect(not slow, f"{len(slow)} slow clients are left after {SLOW:.0f} s")
+        run.expect(not slow, f"{len(slow)} slow clients are connected after {SLOW:.0f} s")
 
 
 def _goes_on(connection: object, more: bytes) -> bool:
@@ -64,7 +64,7 @@ def _goes_on(connection: object, more: bytes) -> bool:
 
 @attack("http1", "requests in requests: both lengths, two lengths, odd chunks, bare line feeds")
 def smuggling(run: Run) -> None:
-    """What may be read in two ways is refused, or its connection is closed after it (RFC 9112, section 6.1)."""
+    """An ambiguous request is rejected, or its connection is closed after it (RFC 9112, section 6.1)."""
     head = b"POST /v1/events HTTP/1.1\r\nHost: x\r\n"
     hidden = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"
     both = head + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % (5 + len(hidden)) + hidden
@@ -85,16 +85,16 @@ def smuggling(run: Run) -> None:
     with run.aggregator(keeps=False) as program:
         answer = raw(program.http_port, both, patience=3) or b""
         run.count = 1 + len(others)
-        run.expect(answer.count(b"HTTP/1.1 ") <= 1, "a request with both lengths: what follows is served too")
+        run.expect(answer.count(b"HTTP/1.1 ") <= 1, "a request with both lengths: the rest is served too")
         for sent in others:
             answer = raw(program.http_port, sent, patience=3) or b""
             ours = b"HTTP/1.1 5" in answer and b"HTTP/1.1 501 " not in answer  # that is for an unknown transfer coding
-            run.expect(not ours, f"{sent[:60]!r} is an error of ours")
+            run.expect(not ours, f"{sent[:60]!r} causes a server error")
 
 
-@attack("http1", "paths, queries, cursors and event IDs that nobody should ask for")
+@attack("http1", "invalid paths, queries, cursors and event IDs")
 def odd_questions(run: Run) -> None:
-    """Refused or answered, never an error of ours."""
+    """Rejected or answered, never a server error."""
     paths = [
         "/../../etc/passwd", "//", "/%2e%2e/", "/metrics/", "/metrics?format=" + "x" * 8000, "/metrics?x=%00",
         "/metrics?%ff",
@@ -108,11 +108,11 @@ def odd_questions(run: Run) -> None:
             sent = f"GET {path.replace(' ', '%20')} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode("latin-1")
             answer = raw(program.http_port, sent, patience=3) or b""
             run.count += 1
-            run.expect(b"HTTP/1.1 5" not in answer[:12], f"{path[:60]} is an error of ours")
+            run.expect(b"HTTP/1.1 5" not in answer[:12], f"{path[:60]} causes a server error")
         for method in ("PUT", "DELETE", "TRACE", "CONNECT", "X" * 100):
             answer = (
                 raw(program.http_port, f"{method} /v1/events HTTP/1.1\r\nHost: x\r\n\r\n".encode(), patience=3) or b""
             )
             run.count += 1
-            run.expect(not answer.startswith(b"HTTP/1.1 5"), f"{method[:10]} is an error of ours")
-        run.expect(get(program, "/v1/status")[0] < SERVER_ERROR, "/v1/status does not answer afterwards")
+            run.expect(not answer.startswith(b"HTTP/1.1 5"), f"{method[:10]} causes a server error")
+        run.expect(get(program, "/v1/status")[0] < SERVER_ERROR, "/v1/status does not respond afterwards")

@@ -1,4 +1,4 @@
-"""Floods of HTTP/2 frames, five seconds each: the aggregator stays alive, small and quick."""
+"""Floods of HTTP/2 frames for five seconds each: the aggregator stays alive, small and responsive."""
 
 import os
 import struct
@@ -12,24 +12,24 @@ from hostile_runs.raw_http2 import Peer, frame, request
 
 SECONDS = 5.0
 PARTS = 200
-"""Frames that are sent in one write."""
+"""Number of frames sent in one write."""
 
 OK = 200
 
 
 def _flood(run: Run, data: bytes, *, before: bytes = b"", reads: bool = True) -> None:
-    """Send it for five seconds, and look at the aggregator for ten more."""
+    """Send it for five seconds and watch the aggregator for ten more."""
     with run.aggregator(keeps=False) as program:
         with Peer(program.http_port, reads=reads) as peer:
             peer.send(before)
             run.count = PARTS * peer.flood(data, SECONDS)
         time.sleep(10)
         status, _ = get(program, "/metrics")
-        run.expect(status == OK, f"/metrics is answered {status} afterwards")
+        run.expect(status == OK, f"/metrics got {status} afterwards")
 
 
 def _reset(make: Callable[[int], bytes]) -> Callable[[Run], None]:
-    """Streams that are opened and reset at once (CVE-2023-44487)."""
+    """Return streams that are opened and reset at once (CVE-2023-44487)."""
 
     def strike(run: Run) -> None:
         with run.aggregator(keeps=False) as program:
@@ -64,25 +64,25 @@ def reset_posts(run: Run) -> None:
     )(run)
 
 
-@attack("floods", "PING, answers read")
+@attack("floods", "PING, responses read")
 def ping(run: Run) -> None:
     """Each is answered."""
     _flood(run, frame(http2.PING, bytes(8)) * PARTS)
 
 
-@attack("floods", "PING, answers not read")
+@attack("floods", "PING, responses not read")
 def ping_unread(run: Run) -> None:
-    """The answers pile up somewhere (CVE-2019-9512)."""
+    """Responses pile up somewhere (CVE-2019-9512)."""
     _flood(run, frame(http2.PING, bytes(8)) * PARTS, reads=False)
 
 
-@attack("floods", "SETTINGS, answers not read")
+@attack("floods", "SETTINGS, responses not read")
 def settings_unread(run: Run) -> None:
     """CVE-2019-9515."""
     _flood(run, frame(http2.SETTINGS, struct.pack(">HI", 4, 65535)) * PARTS, reads=False)
 
 
-@attack("floods", "CONTINUATION without end")
+@attack("floods", "endless CONTINUATION")
 def continuation(run: Run) -> None:
     """CVE-2024-27316."""
     before = frame(http2.HEADERS, b"\x82", stream=1)
@@ -103,7 +103,7 @@ def priority(run: Run) -> None:
 
 @attack("floods", "frames of unknown kinds")
 def unknown_frames(run: Run) -> None:
-    """They are passed over."""
+    """They are ignored."""
     _flood(run, b"".join(frame(200 + n % 50, bytes(100), stream=1) for n in range(PARTS)))
 
 
@@ -114,16 +114,16 @@ def empty_data(run: Run) -> None:
     _flood(run, frame(http2.DATA, stream=1) * PARTS, before=before)
 
 
-@attack("floods", "DATA of padding alone")
+@attack("floods", "DATA with only padding")
 def padded_data(run: Run) -> None:
-    """It counts in the window and is nothing."""
+    """It uses the window without any data."""
     before = request(1, "/v1/events", method="POST", end=False, content_type="application/msgpack")
     _flood(run, frame(http2.DATA, b"\xff" + bytes(255), flags=http2.PADDED, stream=1) * PARTS, before=before)
 
 
 @attack("floods", "HPACK: one long header, then many references to it")
 def hpack_bomb(run: Run) -> None:
-    """CVE-2016-6581: few bytes that become many."""
+    """CVE-2016-6581: few bytes that expand to many."""
     long = b"\x40\x01a" + b"\x7f" + _integer(4000 - 127) + b"x" * 4000
     bomb = long + b"\xbe" * 12_000
     with run.aggregator(keeps=False) as program:
@@ -136,7 +136,7 @@ def hpack_bomb(run: Run) -> None:
 
 @attack("floods", "gRPC: a message that never ends, and many tiny ones")
 def grpc_messages(run: Run) -> None:
-    """Each result is decoded and refused or counted in what is in hand."""
+    """Each result is decoded, and rejected or counted in memory."""
     with run.aggregator(keeps=False) as program:
         for body in (b"\0" + struct.pack(">I", 3 << 20) + bytes(10_000), (b"\0" + bytes(4)) * 2000, os.urandom(10_000)):
             with Peer(program.grpc_port) as peer:
@@ -150,7 +150,7 @@ def grpc_messages(run: Run) -> None:
 
 
 def _integer(number: int) -> bytes:
-    """The rest of an HPACK integer (RFC 7541, section 5.1)."""
+    """Return the rest of an HPACK integer (RFC 7541, section 5.1)."""
     found = bytearray()
     while number >= 128:
         found.append(number % 128 + 128)

@@ -1,4 +1,4 @@
-"""HTTP/2 readers that open no window: what they do not take must not pile up, nor stay for ever."""
+"""HTTP/2 readers without a window: unread data must not pile up or stay forever."""
 
 import re
 import time
@@ -11,11 +11,11 @@ from tests.support.aggregator_program import AggregatorProgram
 
 OK = 200
 STUCK = 45.0
-"""Seconds after which a client that takes nothing is gone: `Bounds.stuck_time` and some."""
+"""Seconds after which a client that reads nothing is disconnected: a little more than `Bounds.stuck_time`."""
 
 
 def readers(program: AggregatorProgram) -> int:
-    """Readers of the live stream, as the exposition says."""
+    """Return the number of live readers, according to the metrics."""
     text = program.ask("/metrics", Accept="text/plain;version=0.0.4").body
     found = re.search(rb"^nodeprefetch_aggregator_live_readers (\d+)", text, re.MULTILINE)
     return int(found[1]) if found else -1
@@ -35,19 +35,19 @@ def unread_metrics(run: Run) -> None:
 
 @attack("windows", "10 live streams with window 0 on one connection, then 60,000 events")
 def unread_live_stream(run: Run) -> None:
-    """They are gone after their time."""
+    """They are disconnected after their timeout."""
     with run.aggregator(keeps=False) as program, Peer(program.http_port, window=0) as peer:
         peer.send(b"".join(request(2 * number + 1, "/v1/events") for number in range(10)))
         run.count = 10
         fill(program, 60_000)
         time.sleep(STUCK)
         left = readers(program)
-        run.expect(left == 0, f"{left} readers that take nothing are left after {STUCK:.0f} s")
+        run.expect(left == 0, f"{left} readers that read nothing are connected after {STUCK:.0f} s")
 
 
-@attack("windows", "900 live streams with window 0 over 9 connections take all places of readers")
+@attack("windows", "900 live streams with window 0 over 9 connections occupy all reader slots")
 def places_of_readers(run: Run) -> None:
-    """A real reader gets one again."""
+    """A real reader gets a slot again."""
     with run.aggregator(keeps=False) as program, ExitStack() as stack:
         for _ in range(9):
             peer = stack.enter_context(Peer(program.http_port, window=0))
@@ -57,7 +57,7 @@ def places_of_readers(run: Run) -> None:
         time.sleep(STUCK)
         fill(program, 1_000)
         status = _first_status(program)
-        run.expect(status == OK, f"a real reader is answered {status}")
+        run.expect(status == OK, f"a real reader got {status}")
 
 
 def _first_status(program: AggregatorProgram) -> int:
@@ -70,7 +70,7 @@ def _first_status(program: AggregatorProgram) -> int:
 
 @attack("windows", "a connection with window 0 that sends WINDOW_UPDATE of 1 byte each second")
 def one_byte_a_second(run: Run) -> None:
-    """What is taken so slowly does not keep an answer of 11 MiB in memory for each stream."""
+    """Such slow reading does not keep a response of 11 MiB in memory for each stream."""
     with run.aggregator(keeps=False) as program, Peer(program.http_port, window=0) as peer:
         fill(program, 60_000)
         peer.send(b"".join(request(2 * number + 1, "/metrics") for number in range(50)))

@@ -1,4 +1,4 @@
-"""Readers of the live stream over HTTP/1.1 that take nothing, and tiny bodies that become much for each."""
+"""Live readers over HTTP/1.1 that read nothing, and small bodies that are amplified for each."""
 
 import gzip
 import socket
@@ -14,10 +14,10 @@ from hostile_runs.plain_http import LINES, fill, idle, post
 from tests.support.aggregator_program import AggregatorProgram
 
 READERS = 100
-"""As many as are let in."""
+"""The maximum number of readers."""
 
 LONGEST = 128 * "\U0001f600"
-"""As long as a name may be, 512 bytes."""
+"""A name of the maximum length, 512 bytes."""
 
 
 def _readers(program: AggregatorProgram, count: int, last_id: str = "") -> Sequence[socket.socket]:
@@ -31,7 +31,7 @@ def _readers(program: AggregatorProgram, count: int, last_id: str = "") -> Seque
 
 
 def _multiplying(count: int) -> bytes:
-    """A small body of many events whose names are as long as they may be."""
+    """Return a small body of many events whose names have the maximum length."""
     event = {"event": "retry_planned", "at": 1, "image": "a", "delay": 1}
     about = dict.fromkeys(("run_id", "node", "version", "instance"), LONGEST)
     return gzip.compress(msgspec.json.encode({**about, "events": [event] * count}))
@@ -39,27 +39,27 @@ def _multiplying(count: int) -> bytes:
 
 @attack("readers", "120 readers over HTTP/1.1 that read nothing, then 20,000 small events")
 def unread(run: Run) -> None:
-    """No more than 100 are let in, and all are gone after their time."""
+    """At most 100 are admitted, and all are disconnected after their timeout."""
     with run.aggregator(keeps=False) as program, ExitStack() as stack:
         for each in _readers(program, 120):
             stack.callback(each.close)
         run.count = 120
         time.sleep(2)
         inside = readers(program)
-        run.expect(inside <= READERS, f"{inside} readers were let in")
+        run.expect(inside <= READERS, f"{inside} readers were admitted")
         fill(program, 20_000)
         time.sleep(STUCK)
 
 
 @attack("readers", "4 readers that read nothing; 10,000 events of 2 KB of names each from a body of some KB")
 def multiplied_for_four(run: Run) -> None:
-    """And one more that comes back."""
+    """With one more that reconnects."""
     _multiplied(run, 4, 10_000)
 
 
 @attack("readers", "100 readers that read nothing; 2,500 events of 2 KB of names each from a body of 1 KB")
 def multiplied_for_hundred(run: Run) -> None:
-    """The same for all places."""
+    """The same with all slots."""
     _multiplied(run, READERS, 2_500)
 
 
@@ -69,7 +69,7 @@ def _multiplied(run: Run, count: int, events: int) -> None:
             stack.callback(each.close)
         time.sleep(1)
         status, _ = post(program, _multiplying(events), {**LINES, "Content-Encoding": "gzip"})
-        run.expect(status in (200, 400, 413, 429), f"the body is answered {status}")
+        run.expect(status in (200, 400, 413, 429), f"the body got {status}")
         run.count = count * events
         for each in _readers(program, 1, "1-0"):
             stack.callback(each.close)
@@ -78,7 +78,7 @@ def _multiplied(run: Run, count: int, events: int) -> None:
 
 @attack("readers", "400 ask for the exposition at once, 400 for the JSON (11 MiB), and read nothing for a while")
 def crowds(run: Run) -> None:
-    """Nobody else waits for all of them."""
+    """Others do not wait for all of them."""
     for accept in ("text/plain", "*/*"):
         with run.aggregator(keeps=False) as program, ExitStack() as stack:
             fill(program, 60_000)

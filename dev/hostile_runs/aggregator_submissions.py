@@ -1,4 +1,4 @@
-"""Submissions: refused ones, empty ones, nonsense, bombs, repeats, and more names than there are places."""
+"""Submissions: rejected ones, empty ones, nonsense, bombs, duplicates, and more names than the limit."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ SERVER_ERROR = 500
 
 
 def _to_the_bounds(program: AggregatorProgram) -> None:
-    """10,000 images (as many as may be) and 100 instances."""
+    """Return 10,000 images (the limit) and 100 instances."""
     for number in range(10):
         post(program, packed(results(1000, prefix=f"b{number}", images=1000), instance=f"i{number}"))
     for number in range(9):
@@ -31,9 +31,9 @@ def _to_the_bounds(program: AggregatorProgram) -> None:
         post(program, packed(results(1, prefix=f"d{number}"), instance=f"instance-{number}"))
 
 
-@attack("submissions", "1,000 batches beyond the bound of instances in one request of some KB, at all bounds")
+@attack("submissions", "1,000 batches beyond the limit of instances in one request of some KB, at all limits")
 def refused_batches(run: Run) -> None:
-    """Refused, within seconds."""
+    """Rejected within seconds."""
     with run.aggregator() as program:
         _to_the_bounds(program)
         beyond = [batch(results(1, prefix=f"e{n}"), instance=f"beyond-{n}") for n in range(1000)]
@@ -43,7 +43,7 @@ def refused_batches(run: Run) -> None:
         taken = time.monotonic() - began
         run.count = len(beyond)
         run.expect(status in (400, 413, TOO_MANY), f"answered {status}")
-        run.expect(taken < 10, f"the answer took {taken:.0f} s")
+        run.expect(taken < 10, f"the response took {taken:.0f} s")
 
 
 @attack("submissions", "60,000 empty batches of new instances in one request")
@@ -63,7 +63,7 @@ def refused_lines(run: Run) -> None:
 
 @attack("submissions", "5 requests of 80,000 batches without events, each of another run")
 def runs_without_end(run: Run) -> None:
-    """No row for a batch of nothing, or a bound."""
+    """An empty batch takes no row, or there is a limit."""
     with run.aggregator() as program:
         for turn in range(5):
             empty = [Batch(run_id=f"{turn}-{n}", node="n", version="1", instance="", events=()) for n in range(80_000)]
@@ -76,7 +76,7 @@ def runs_without_end(run: Run) -> None:
 
 @attack("submissions", "100,000 runs with one event each")
 def runs_with_an_event(run: Run) -> None:
-    """Bounded, with 429 beyond."""
+    """Limited, with 429 beyond."""
     with run.aggregator() as program:
         for turn in range(50):
             each = [batch(results(1, prefix=f"{turn}-{n}"), run_id=f"{turn}-{n}") for n in range(2000)]
@@ -85,17 +85,17 @@ def runs_with_an_event(run: Run) -> None:
             run.count += len(each)
 
 
-@attack("submissions", "bodies that are odd, cut, deep, huge or no batch at all")
+@attack("submissions", "bodies that are odd, truncated, deeply nested, huge or not a batch")
 def odd_bodies(run: Run) -> None:
-    """Refused or stored, never an error of ours."""
+    """Rejected or stored, never a server error."""
     with run.aggregator(keeps=False) as program:
         for body, headers in [*_odd_json(), *_odd_msgpack()]:
             status, said = post(program, body, headers)
             run.count += 1
-            run.expect(0 < status < SERVER_ERROR, f"{body[:40]!r} is answered {status} {said[:60]!r}")
+            run.expect(0 < status < SERVER_ERROR, f"{body[:40]!r} got {status} {said[:60]!r}")
         for path in ("/metrics", "/v1/status"):
             status, _ = get(program, path)
-            run.expect(status == OK, f"{path} is answered {status} afterwards")
+            run.expect(status == OK, f"{path} got {status} afterwards")
 
 
 def _odd_json() -> Sequence[tuple[bytes, dict[str, str]]]:
@@ -151,9 +151,9 @@ def _odd_msgpack() -> Sequence[tuple[bytes, dict[str, str]]]:
     ]
 
 
-@attack("submissions", "gzip: bombs of 1 GiB, bombs in members, cut, twice; other encodings")
+@attack("submissions", "gzip: bombs of 1 GiB, bombs in members, truncated, doubled; other encodings")
 def bombs(run: Run) -> None:
-    """Unpacked up to the bound and no further."""
+    """Decompressed up to the limit and no further."""
     bomb = gzip.compress(bytes(256 << 20), 9)
     small = gzip.compress(bytes(1 << 20), 9)
     with run.aggregator(keeps=False) as program:
@@ -169,12 +169,12 @@ def bombs(run: Run) -> None:
         ):
             status, _ = post(program, body, {**MSGPACK, "Content-Encoding": encoding})
             run.count += 1
-            run.expect(400 <= status < SERVER_ERROR, f"a bomb is answered {status}")
+            run.expect(400 <= status < SERVER_ERROR, f"a bomb got {status}")
 
 
-@attack("submissions", "12,000 images that nobody has")
+@attack("submissions", "12,000 nonexistent images")
 def distinct_images(run: Run) -> None:
-    """As many are kept as there may be; whole requests beyond are refused."""
+    """Images are stored up to the limit; requests beyond it are rejected as a whole."""
     with run.aggregator() as program:
         answers = []
         for number in range(24):
@@ -189,7 +189,7 @@ def distinct_images(run: Run) -> None:
 
 @attack("submissions", "the same 40 bodies from 8 clients at once")
 def repeats(run: Run) -> None:
-    """Each result is there once."""
+    """Each result is stored once."""
     bodies = [packed(results(50, prefix=f"r{number}"), run_id=f"r{number}") for number in range(40)]
     with run.aggregator() as program:
         accepted: list[int] = []
@@ -211,21 +211,21 @@ def repeats(run: Run) -> None:
         )
 
 
-@attack("submissions", "500,000 states, then ordinary results beside scrapes and questions")
+@attack("submissions", "500,000 states, then normal results during scrapes and queries")
 def many_states(run: Run) -> None:
-    """No scrape holds anything up."""
+    """No scrape delays anything."""
     with run.aggregator() as program:
         for node in range(1000):
             events = results(500, prefix=f"s{node}")
             status, said = post(program, packed(events, node=f"node-{node}", run_id=f"run of {node}"))
             if status != OK:
-                run.expect(False, f"refused at node {node}: {status} {said[:100]!r}")
+                run.expect(False, f"rejected at node {node}: {status} {said[:100]!r}")
                 break
         for turn in range(10):
             fill(program, 1000)
             for path in ("/v1/status?image=registry.test/team/app-1:1", "/v1/status"):
                 run.count += 1
                 status, _ = get(program, path)
-                run.expect(status == OK, f"{path} is answered {status}")
+                run.expect(status == OK, f"{path} got {status}")
             answer = program.ask("/metrics", Accept="text/plain;version=0.0.4")
-            run.expect(answer.status == OK, f"scrape {turn} is answered {answer.status}")
+            run.expect(answer.status == OK, f"scrape {turn} got {answer.status}")

@@ -1,4 +1,4 @@
-"""TLS: half handshakes, plain text, old versions, certificates that go bad and good again."""
+"""Attacks on TLS: half handshakes, plain text, old versions, certificates that become invalid and valid again."""
 
 import os
 import socket
@@ -20,7 +20,7 @@ def _pair(authority: trustme.CA, directory: Path, name: str = "localhost") -> No
 
 
 def _serial(port: int, ca_file: Path) -> int:
-    """Of the certificate that is served now."""
+    """Return the serial number of the served certificate."""
     context = ssl.create_default_context(cafile=ca_file)
     with (
         socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
@@ -32,7 +32,7 @@ def _serial(port: int, ca_file: Path) -> int:
 
 @attack("tls", "300 half handshakes, plain text, TLS 1.0")
 def handshakes(run: Run) -> None:
-    """Closed after their time; others are served meanwhile."""
+    """Closed after their timeout; others are served meanwhile."""
     authority, base = trustme.CA(), run.directory
     _pair(authority, base)
     authority.cert_pem.write_to_path(base / "ca.pem")
@@ -55,15 +55,15 @@ def handshakes(run: Run) -> None:
                 socket.create_connection(("127.0.0.1", program.http_port), timeout=10) as plain,
                 old.wrap_socket(plain),
             ):
-                run.expect(False, "TLS 1.1 is spoken")
+                run.expect(False, "TLS 1.1 is accepted")
         except OSError:
             pass
         time.sleep(35)
 
 
-@attack("tls", "the certificate becomes garbage, a FIFO, another's, is gone, and is renewed")
+@attack("tls", "the certificate becomes garbage, a FIFO or another's, disappears, and is renewed")
 def certificates(run: Run) -> None:
-    """The old one is served until a good one is there."""
+    """The old one is served until a valid one is available."""
     authority, base = trustme.CA(), run.directory
     _pair(authority, base)
     authority.cert_pem.write_to_path(base / "ca.pem")

@@ -1,4 +1,4 @@
-"""Tokens: floods of unknown ones, odd answers about them, a lost API server, files that are none."""
+"""Attacks with tokens: floods of unknown ones, odd reviews, an unavailable API server, invalid files."""
 
 import json
 import os
@@ -18,7 +18,7 @@ WRONG_USAGE = 2
 
 @attack("tokens", "30 connections send unknown tokens for 10 s; their reviews hang")
 def unknown_tokens(run: Run) -> None:
-    """A known token waits for none of them, and the API server is asked little."""
+    """A known token does not wait for them, and the API server gets few requests."""
     with guarded(run, "node-a") as (program, kube):
         post(program, packed(results(1)), authorized("node-a") | {"Authorization": f"Bearer {token_of('node-a')}"})
         kube.fail(*[Failure(how=STALL, method="POST")] * 10_000)
@@ -39,18 +39,18 @@ def unknown_tokens(run: Run) -> None:
             began = time.monotonic()
             status, _ = post(program, packed(results(1, prefix=f"n{number}"), node="node-a"), authorized("node-a"))
             longest = max(longest, time.monotonic() - began)
-            run.expect(status == OK, f"a known token is answered {status}")
+            run.expect(status == OK, f"a known token got {status}")
             time.sleep(1)
         stopping.set()
         questions = len(kube.requests) - asked
         run.expect(longest < 2, f"a known token waited {longest:.1f} s")
-        run.expect(questions <= 200, f"the API server was asked {questions} times")
+        run.expect(questions <= 200, f"the API server got {questions} reviews")
         kube.failures.clear()
 
 
-@attack("tokens", "answers about tokens of odd types, deep, 50 MB, compressed, no JSON, redirects")
+@attack("tokens", "token reviews with odd types, deep nesting, 50 MB, compression, no JSON, redirects")
 def odd_reviews(run: Run) -> None:
-    """503 no_review, never an error of ours."""
+    """503 no_review, never another server error."""
     deep = b'{"status": ' * 100_000
     bodies = [
         b"", b"[]", b"null", b"1", b'"x"', b"{}", b'{"status": 5}', b'{"status": {"authenticated": "yes"}}', deep,
@@ -68,12 +68,12 @@ def odd_reviews(run: Run) -> None:
             status, said = post(program, b"x", authorized(f"odd-{number}"))
             run.count += 1
             answer = (status, json.loads(said).get("reason") if status else "")
-            run.expect(answer == (NO_REVIEW, "no_review"), f"{(failure.body or b'')[:40]!r} is answered {answer}")
+            run.expect(answer == (NO_REVIEW, "no_review"), f"{(failure.body or b'')[:40]!r} got {answer}")
 
 
 @attack("tokens", "the API server is lost for a while and comes back, five times")
 def lost_api_server(run: Run) -> None:
-    """It works again by itself, and the log says both once each time."""
+    """It recovers by itself, and the log has loss and recovery once each time."""
     with guarded(run, *[f"node-{number}" for number in range(50)]) as (program, kube):
         for turn in range(5):
             kube.fail(*[Failure(how=CLOSE)] * 5)
@@ -84,12 +84,12 @@ def lost_api_server(run: Run) -> None:
                 run.count += 1
         log = program.log_text
         said = (log.count("the API server cannot review tokens"), log.count("the API server reviews tokens again"))
-        run.expect(said == (5, 5), f"the log says lost and back {said} times")
+        run.expect(said == (5, 5), f"the log has {said} losses and recoveries")
 
 
 @attack("tokens", "a token file becomes a FIFO, a link to itself, a directory, empty, huge, and comes back")
 def odd_token_files(run: Run) -> None:
-    """The last token holds all the time."""
+    """The last valid token stays valid throughout."""
     path = run.directory / "token"
     path.write_text("first")
     with run.aggregator("--auth=token-file", f"--auth-token-file={path}", keeps=False) as program:
@@ -103,19 +103,19 @@ def odd_token_files(run: Run) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
             make(path)
             status, _ = post(program, packed(results(1)), {**MSGPACK, "Authorization": "Bearer first"}, patience=5)
-            run.expect(status == OK, f"the token of before is answered {status}")
+            run.expect(status == OK, f"the previous token got {status}")
             status, _ = post(program, b"", {**MSGPACK, "Authorization": "Bearer "}, patience=5)
-            run.expect(status == 401, f"no token is answered {status}")
+            run.expect(status == 401, f"no token got {status}")
             run.count += 1
         path.unlink()
         path.write_text("second")
         status, _ = post(program, packed(results(1)), {**MSGPACK, "Authorization": "Bearer second"}, patience=5)
-        run.expect(status == OK, f"the new token is answered {status}")
+        run.expect(status == OK, f"the new token got {status}")
 
 
-@attack("tokens", "settings that protect nothing, or whose files would be waited for")
+@attack("tokens", "settings that protect nothing or whose files would block")
 def wrong_settings(run: Run) -> None:
-    """Wrong usage, at once."""
+    """Usage errors, at once."""
     fifo = run.directory / "fifo"
     os.mkfifo(fifo)
     for flags in (
@@ -139,7 +139,7 @@ def wrong_settings(run: Run) -> None:
         try:
             ended = subprocess.run(command, capture_output=True, timeout=15, check=False)
         except subprocess.TimeoutExpired:
-            run.expect(False, f"{flags} is waited for or served")
+            run.expect(False, f"{flags} blocks or is accepted")
             continue
-        run.expect(ended.returncode == WRONG_USAGE, f"{flags} ends with {ended.returncode}")
+        run.expect(ended.returncode == WRONG_USAGE, f"{flags} exited with {ended.returncode}")
         run.expect(b"Traceback" not in ended.stderr, f"{flags}: a traceback")

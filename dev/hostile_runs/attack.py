@@ -1,4 +1,4 @@
-"""What an attack is, and what came of it."""
+"""An attack and its result."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ from hostile_runs.watching import LARGEST_RSS, Watched, watching
 from tests.support.aggregator_program import AggregatorProgram
 
 LONGEST_HEALTH = 2.0
-"""Seconds within which /healthz must answer, whatever happens."""
+"""Seconds within which /healthz must respond at all times."""
 
 START_UP = 20.0
 """Seconds."""
@@ -21,26 +21,26 @@ MEBIBYTE = 1 << 20
 
 @dataclass(kw_only=True)
 class Run:
-    """One attack under way: where it writes down what it did and what did not hold."""
+    """A running attack: records what it did and which expectations failed."""
 
     directory: Path
     count: int = 0
-    """How often it struck: requests, streams, rounds."""
+    """Number of requests, streams or rounds."""
 
     failures: list[str] = field(default_factory=list)
     rss: int = 0
-    """Bytes of the attacked program, at most."""
+    """Peak memory of the attacked process in bytes."""
 
     health: float | None = None
-    """Seconds of the longest answer of /healthz; None where nobody asked."""
+    """Slowest response of /healthz in seconds; None if not requested."""
 
     def expect(self, holds: object, otherwise: str) -> None:
-        """Note what does not hold."""
+        """Record a failed expectation."""
         if not holds and otherwise not in self.failures:
             self.failures.append(otherwise)
 
     def saw(self, watched: Watched) -> None:
-        """Take over what a watch has seen."""
+        """Add the results of a watch."""
         self.rss = max(self.rss, watched.rss)
         if watched.health is not None:
             self.health = max(self.health or 0.0, watched.health)
@@ -51,7 +51,7 @@ class Run:
 
     @contextmanager
     def aggregator(self, *flags: str, keeps: bool = True, ca_file: Path | None = None) -> Iterator[AggregatorProgram]:
-        """A real aggregator, watched from when it serves; it must survive, and its log have no traceback."""
+        """Run a real aggregator and watch it; it must survive without a traceback in its log."""
         directory = Path(tempfile.mkdtemp(dir=self.directory))
         with ExitStack() as stack:
             program = stack.enter_context(AggregatorProgram(directory, *flags, keeps=keeps, ca_file=ca_file))
@@ -72,7 +72,7 @@ Attack = Callable[[Run], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """An attack with its name."""
+    """A registered attack."""
 
     group: str
     name: str
@@ -84,7 +84,7 @@ ATTACKS: dict[str, Known] = {}
 
 
 def attack(group: str, does: str) -> Callable[[Attack], Attack]:
-    """Put a function on the list, by its name with hyphens."""
+    """Register a function under its name with hyphens."""
 
     def noted(function: Attack) -> Attack:
         name = f"{group}/{function.__name__.replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""What `fetch` is given: lists and secrets that are FIFOs, endless, huge, deep, or full of control characters."""
+"""Attacks on inputs of `fetch`: lists and secrets that are FIFOs, endless, huge, deep or full of control characters."""
 
 import base64
 import json
@@ -31,14 +31,14 @@ def _short_lists(run: Run) -> list[str]:
 
 @attack("inputs", "lists that are FIFOs, /dev/zero, /proc/self/mem, one line of 10 MiB, bad lines, control characters")
 def odd_lists(run: Run) -> None:
-    """Refused with words, at once, in few lines."""
+    """Rejected at once, with few lines."""
     socket = run.directory / "s.sock"
     with FakeCriServer(socket, otherwise="sha256:1"):
         for path in _short_lists(run):
             ended = fetch(run, f"--cri-socket={socket}", f"--image-list-file={path}", *QUICK, patience=20)
             run.expect(
                 ended.code == WRONG_USAGE,
-                f"{Path(path).name or path} ends with {ended.code} after {ended.seconds:.0f} s",
+                f"{Path(path).name or path} exited with {ended.code} after {ended.seconds:.0f} s",
             )
             run.expect(len(ended.err) < 100_000, f"{Path(path).name} prints {len(ended.err) >> 10} KiB")
             run.expect(
@@ -49,7 +49,7 @@ def odd_lists(run: Run) -> None:
 
 @attack("inputs", "pull secrets that are FIFOs, endless, deep, huge, links to themselves")
 def odd_secrets(run: Run) -> None:
-    """Refused with words or passed over, at once; no secret is printed."""
+    """Rejected with a message or ignored, at once; no secret is printed."""
     base, socket = run.directory, run.directory / "s.sock"
     os.mkfifo(base / "fifo")
     (base / "loop").symlink_to(base / "loop")
@@ -68,7 +68,9 @@ def odd_secrets(run: Run) -> None:
     with FakeCriServer(socket, otherwise="sha256:1"):
         for name in ("fifo", "loop", "deep", "large", "odd", "cut", "mounted", "/dev/zero", "/proc/self/mem"):
             ended = fetch(run, f"--cri-socket={socket}", f"--docker-config={base / name}", *QUICK, "a:1", patience=20)
-            run.expect(ended.code in (0, 1, WRONG_USAGE), f"{name} ends with {ended.code} after {ended.seconds:.0f} s")
+            run.expect(
+                ended.code in (0, 1, WRONG_USAGE), f"{name} exited with {ended.code} after {ended.seconds:.0f} s"
+            )
             run.expect("SECRET" not in ended.text, f"{name}: a secret is printed")
             run.expect("\x1b" not in ended.err, f"{name} prints raw control characters")
     small_memory(run)
@@ -76,7 +78,7 @@ def odd_secrets(run: Run) -> None:
 
 @attack("inputs", "lists of 10,000 and 50,000 names")
 def long_lists(run: Run) -> None:
-    """Pulled within the manifest's memory, or refused with the number."""
+    """Pulled within the manifest's memory limit, or rejected with the number."""
     socket = run.directory / "s.sock"
     with FakeCriServer(socket, otherwise="sha256:1"):
         for count in (10_000, 50_000):
@@ -89,7 +91,7 @@ def long_lists(run: Run) -> None:
                 "--max-parallel-pulls=50",
                 patience=45,
             )
-            run.expect(ended.code is not None, f"{count} names: it does not end")
+            run.expect(ended.code is not None, f"{count} names: it does not exit")
             run.expect(
                 ended.code != WRONG_USAGE or any(digit.isdigit() for digit in ended.err),
                 f"{count} names: refused without a number",

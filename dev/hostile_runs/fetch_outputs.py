@@ -1,4 +1,4 @@
-"""Where `fetch` writes: pipes that nobody reads, full devices, closed streams, terminals that do what they are sent."""
+"""Attacks on outputs of `fetch`: unread pipes, full devices, closed streams, terminals that obey escapes."""
 
 import os
 import pty
@@ -18,7 +18,7 @@ SIGTERM_CODE = 128 + signal.SIGTERM
 
 @attack("outputs", "standard error is a pipe that nobody reads; 3,000 images")
 def unread_stderr(run: Run) -> None:
-    """The overall timeout and the first SIGTERM work all the same."""
+    """The overall timeout and the first SIGTERM still work."""
     socket = run.directory / "s.sock"
     names = list_file(run, [f"r.test/a{number}:1" for number in range(3000)])
     refusal = Refusal("UNKNOWN", "x" * 500)
@@ -48,7 +48,7 @@ def unread_stderr(run: Run) -> None:
 
 @attack("outputs", "standard error and output are /dev/full, closed, or a pipe whose reader left")
 def odd_streams(run: Run) -> None:
-    """The pulls go on, and the exit code is theirs."""
+    """Pulls go on and determine the exit code."""
     socket = run.directory / "s.sock"
     with FakeCriServer(socket, otherwise="sha256:1"), open("/dev/full", "wb") as full:  # noqa: PTH123
         read, write = os.pipe()
@@ -59,16 +59,16 @@ def odd_streams(run: Run) -> None:
             )
             code = wait(run, process, 30)
             run.count += 1
-            run.expect(code == 0, f"{what}: ends with {code}")
+            run.expect(code == 0, f"{what}: exited with {code}")
         os.close(write)
         shell = f'exec "$0" -m nodeprefetch fetch --cri-socket={socket} --overall-timeout=10s a:1 2>&- >&- <&-'
         process = subprocess.Popen(["/bin/sh", "-c", shell, sys.executable])
         code = wait(run, process, 30)
-        run.expect(code == 0, f"closed streams: ends with {code}")
+        run.expect(code == 0, f"closed streams: exited with {code}")
 
 
 def _on_terminal(run: Run, *arguments: str) -> tuple[int | None, bytes]:
-    """What a terminal is sent."""
+    """Return what `fetch` writes to a terminal."""
     ours, theirs = pty.openpty()
     process = start(*arguments, stderr=theirs, stdout=theirs, stdin=theirs, environment={"TERM": "xterm-256color"})
     os.close(theirs)
@@ -90,14 +90,14 @@ def _on_terminal(run: Run, *arguments: str) -> tuple[int | None, bytes]:
 
 @attack("outputs", "runtimes and images whose names are markup, escapes, bidirectional")
 def names_for_terminals(run: Run) -> None:
-    """They are shown as text, on a terminal and in both kinds of logs."""
+    """They are shown as plain text, on a terminal and in both log formats."""
     nasty = ("\x1b]0;pwned\x07", "\x1b[2J", "[/x]", "[bold red]", "\x9b2J", "\u202eabc", "\x85", "\u2028")
     for number, name in enumerate(nasty):
         socket = run.directory / f"s{number}.sock"
         with FakeCriServer(socket, {"a:1": [Refusal("UNKNOWN", f"error {name}")]}, name=name, version=name):
             flags = (f"--cri-socket={socket}", "--overall-timeout=4s", "--debug", "a:1")
             code, sent = _on_terminal(run, "fetch", *flags)
-            run.expect(code is not None and b"Traceback" not in sent, f"{name!r}: code {code}, a traceback or no end")
+            run.expect(code is not None and b"Traceback" not in sent, f"{name!r}: code {code}, a traceback or no exit")
             run.expect(
                 not any(each in sent for each in (b"\x1b]0;", b"\x1b[2J", b"\xc2\x9b", b"\xe2\x80\xae")),
                 f"{name!r} reaches the terminal raw",

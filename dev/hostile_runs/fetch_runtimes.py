@@ -1,4 +1,4 @@
-"""Hostile runtimes: zeros, silence, garbage, answers without end; and pulls that hang while we are killed."""
+"""Hostile runtimes: zeros, silence, garbage, endless responses; and pulls that hang while `fetch` is killed."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ Speaks = Callable[[sockets.socket], None]
 
 @contextmanager
 def runtime(path: Path, speaks: Speaks) -> Iterator[None]:
-    """A runtime that says this on each connection."""
+    """Run a runtime that sends this on each connection."""
     listener = sockets.socket(sockets.AF_UNIX)
     listener.bind(str(path))
     listener.listen(16)
@@ -47,7 +47,7 @@ def runtime(path: Path, speaks: Speaks) -> Iterator[None]:
 
 
 def _answer(message: bytes, *, trailers: bool = True) -> Speaks:
-    """This message to the first call of a connection, in as much window as there is."""
+    """Send this message to the first call of a connection, as far as the window permits."""
 
     def speak(connection: sockets.socket) -> None:
         connection.sendall(frame(http2.SETTINGS) + frame(http2.SETTINGS, flags=1))
@@ -107,14 +107,14 @@ RUNTIMES: dict[str, Speaks] = {
 }
 
 
-@attack("runtimes", f"{len(RUNTIMES)} runtimes that answer zeros, floods, noise or nothing")
+@attack("runtimes", f"{len(RUNTIMES)} runtimes that send zeros, floods, noise or nothing")
 def hostile_answers(run: Run) -> None:
-    """`--runtime-wait` and the overall timeout hold."""
+    """`--runtime-wait` and the overall timeout work."""
     for number, (name, speaks) in enumerate(RUNTIMES.items()):
         path = run.directory / f"r{number}.sock"
         with runtime(path, speaks):
             ended = fetch(run, f"--cri-socket={path}", "--overall-timeout=5s", "--runtime-wait=2s", "a:1", patience=15)
-            run.expect(ended.code not in (None, 0), f"{name}: ends with {ended.code} after {ended.seconds:.0f} s")
+            run.expect(ended.code not in (None, 0), f"{name}: exited with {ended.code} after {ended.seconds:.0f} s")
     small_memory(run)
 
 
@@ -142,7 +142,7 @@ def stopped_in_an_answer(run: Run) -> None:
 
 @attack("runtimes", "SIGKILL of fetch while its pull hangs")
 def killed_in_a_pull(run: Run) -> None:
-    """The runtime's pull ends each time."""
+    """The runtime cancels the pull each time."""
     for number in range(5):
         path = run.directory / f"k{number}.sock"
         with FakeCriServer(path, {"a:1": [HANG]}) as server:
@@ -154,9 +154,9 @@ def killed_in_a_pull(run: Run) -> None:
             run.count += 1
 
 
-@attack("runtimes", "a pull that takes the runtime down each time, for 20 s")
+@attack("runtimes", "a pull that crashes the runtime each time, for 20 s")
 def runtime_that_falls(run: Run) -> None:
-    """The pauses grow: it is not pulled once a second."""
+    """Delays grow: it is not pulled once a second."""
     path = run.directory / "f.sock"
     stopping = threading.Event()
     with FakeCriServer(path, {"a:1": [HANG]}) as server:
@@ -188,12 +188,12 @@ def few_descriptors(run: Run) -> None:
         shell = f'ulimit -n 64; exec "$0" -m nodeprefetch fetch {flags} 2>/dev/null'
         ended = subprocess.run(["/bin/sh", "-c", shell, sys.executable], timeout=60, check=False)
         run.count = len(server.pulls)
-        run.expect(ended.returncode == 0, f"ends with {ended.returncode}")
+        run.expect(ended.returncode == 0, f"exited with {ended.returncode}")
 
 
-@attack("runtimes", "errors of pulls that are huge, full of control characters, or lie about their code")
+@attack("runtimes", "pull errors that are huge, full of control characters, or lie about their code")
 def hostile_errors(run: Run) -> None:
-    """One line each, bounded."""
+    """Each is one line of limited length."""
     path = run.directory / "e.sock"
     texts = ("x" * 100_000, "a\nlevel=ERROR msg=fake", "\x1b[2J", "\0", "\u202e", "%s%n", "\ud7ff")
     outcomes = {f"r.test/a{number}:1": [Refusal("UNKNOWN", text)] for number, text in enumerate(texts)}
@@ -201,9 +201,9 @@ def hostile_errors(run: Run) -> None:
         ended = fetch(
             run, f"--cri-socket={path}", "--overall-timeout=5s", "--log-format=logfmt", *outcomes, patience=20
         )
-        run.expect(ended.code == 1, f"ends with {ended.code}")
+        run.expect(ended.code == 1, f"exited with {ended.code}")
         longest = max(map(len, ended.err.splitlines()), default=0)
         run.expect(longest < 20_000, f"a line has {longest} characters")
-        run.expect("\nlevel=ERROR msg=fake" not in ended.err, "an error makes a line of its own")
+        run.expect("\nlevel=ERROR msg=fake" not in ended.err, "an error forges a line")
         run.expect(not {"\x1b", "\u202e", "\0"} & {*ended.err}, "raw control characters are printed")
     small_memory(run)

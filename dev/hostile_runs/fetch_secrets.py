@@ -1,4 +1,4 @@
-"""Secrets and user names must not reach the log, the aggregator or its readers, whatever a registry says."""
+"""Attacks on secrets and user names, which must not reach the log, the aggregator or its readers."""
 
 import base64
 import json
@@ -30,7 +30,7 @@ def _database(program: AggregatorProgram) -> bytes:
 
 @attack("secrets", "two logins match; the runtime's text at the second attempt quotes both, plain and in base64")
 def other_logins(run: Run) -> None:
-    """None is in the log or at the aggregator."""
+    """Neither the log nor the aggregator has one."""
     socket = run.directory / "s.sock"
     config = run.directory / "config.json"
     config.write_text(
@@ -68,7 +68,7 @@ def other_logins(run: Run) -> None:
 
 @attack("secrets", "a token as user name")
 def user_names(run: Run) -> None:
-    """It is in no event."""
+    """No event contains it."""
     socket = run.directory / "s.sock"
     config = run.directory / "config.json"
     config.write_text(json.dumps({"auths": {"r.test": {"auth": _auth(USER, "x-oauth-basic")}}}))

@@ -1,4 +1,4 @@
-"""Signals at random moments, a process that is stopped for a while, and plugins that do not end."""
+"""Signals at random moments, a process that is stopped for a while, and plugins that hang."""
 
 import random
 import signal
@@ -21,7 +21,7 @@ def _after(seconds: float, number: int) -> Callable[["subprocess.Popen[bytes]"],
 
 @attack("signals", "SIGTERM and SIGINT at random moments of a run")
 def random_moments(run: Run) -> None:
-    """It ends soon, by the signal's code or its own, with a summary that is true."""
+    """It exits soon, with the signal's code or its own and a true summary."""
     for turn in range(16):
         path = run.directory / f"s{turn}.sock"
         number = (signal.SIGTERM, signal.SIGINT)[turn % 2]
@@ -36,12 +36,12 @@ def random_moments(run: Run) -> None:
                 meanwhile=_after(random.uniform(0, 2), number),
                 patience=15,
             )
-            run.expect(ended.code in (128 + number, -number), f"ends with {ended.code} after {ended.seconds:.0f} s")
+            run.expect(ended.code in (128 + number, -number), f"exited with {ended.code} after {ended.seconds:.0f} s")
 
 
 @attack("signals", "SIGINT while modules load")
 def while_loading(run: Run) -> None:
-    """No traceback, from when Python itself has started."""
+    """No traceback, once Python itself has started."""
     for turn in range(15):
         fetch(
             run,
@@ -55,7 +55,7 @@ def while_loading(run: Run) -> None:
 
 @attack("signals", "SIGSTOP for 12 s in the middle of a run")
 def frozen(run: Run) -> None:
-    """It goes on afterwards."""
+    """It continues afterwards."""
     path = run.directory / "s.sock"
 
     def freeze(process: "subprocess.Popen[bytes]") -> None:
@@ -67,7 +67,7 @@ def frozen(run: Run) -> None:
     with FakeCriServer(path, {"a:1": [HANG, "sha256:1"]}, otherwise="sha256:1"):
         flags = ("--initial-pull-attempt-timeout=5s", "--overall-timeout=60s")
         ended = fetch(run, f"--cri-socket={path}", *flags, "a:1", "b:1", meanwhile=freeze, patience=60)
-        run.expect(ended.code == 0, f"ends with {ended.code}")
+        run.expect(ended.code == 0, f"exited with {ended.code}")
 
 
 PLUGINS = {
@@ -80,9 +80,9 @@ PLUGINS = {
 }
 
 
-@attack("signals", f"{len(PLUGINS)} credential provider programs that do not end, flood, or leave children")
+@attack("signals", f"{len(PLUGINS)} credential provider binaries that hang, flood, or leave child processes")
 def providers(run: Run) -> None:
-    """The pulls go on without them, within the overall timeout."""
+    """Pulls continue without them, within the overall timeout."""
     directory = run.directory / "bin"
     directory.mkdir()
     config = run.directory / "providers.yaml"
@@ -99,5 +99,5 @@ def providers(run: Run) -> None:
         with FakeCriServer(path, otherwise="sha256:1"):
             flags = (f"--image-credential-provider-config={config}", f"--image-credential-provider-bin-dir={directory}")
             ended = fetch(run, f"--cri-socket={path}", *flags, "--overall-timeout=10s", "r.test/a:1", patience=40)
-            run.expect(ended.code is not None, f"{name}: it does not end")
+            run.expect(ended.code is not None, f"{name}: it does not exit")
     run.expect(run.rss <= 256 << 20, f"RSS {run.rss >> 20} MiB")

@@ -1,4 +1,4 @@
-"""Starts `fetch` under attack: watched, and always ended."""
+"""Run `fetch` under attack, with a watch and a timeout."""
 
 import os
 import signal
@@ -18,10 +18,10 @@ EVERY = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What is left of it."""
+    """A finished run of fetch."""
 
     code: int | None
-    """None: it was killed, as it did not end in time."""
+    """None: it was killed after the timeout."""
 
     seconds: float
     out: str
@@ -29,7 +29,7 @@ class Ended:
 
     @property
     def text(self) -> str:
-        """All it said."""
+        """Everything it printed."""
         return self.out + self.err
 
 
@@ -40,7 +40,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> "subprocess.Popen[bytes]":
-    """The program, with nothing of our environment."""
+    """Start the program with an empty environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "nodeprefetch", *arguments],
         stdin=stdin,
@@ -58,7 +58,7 @@ def fetch(
     meanwhile: Callable[["subprocess.Popen[bytes]"], None] | None = None,
     command: str = "fetch",
 ) -> Ended:
-    """Run it to its end, or kill it after the patience; memory and tracebacks count as failures.
+    """Run it until it exits, or kill it after the timeout; excessive memory and tracebacks are failures.
 
     Args:
         run: where that is noted.
@@ -88,7 +88,7 @@ def fetch(
 
 
 def wait(run: Run, process: "subprocess.Popen[bytes]", patience: float) -> int | None:
-    """Its exit code, with its memory noted; None and killed when it does not end."""
+    """Return its exit code and record its memory; None if it had to be killed."""
     ends = time.monotonic() + patience
     while process.poll() is None and time.monotonic() < ends:
         run.rss = max(run.rss, memory(process.pid, "VmHWM") or 0)
@@ -101,12 +101,12 @@ def wait(run: Run, process: "subprocess.Popen[bytes]", patience: float) -> int |
 
 
 def small_memory(run: Run) -> None:
-    """What was attacked has kept within the manifest's limit."""
+    """Expect the memory to stay within the manifest's limit."""
     run.expect(run.rss <= 256 << 20, f"RSS {run.rss >> 20} MiB")
 
 
 def list_file(run: Run, names: list[str]) -> str:
-    """A list of images, as a flag."""
+    """Return a flag with a list of images."""
     path = Path(tempfile.mkstemp(dir=run.directory)[1])
     path.write_text("".join(f"{name}\n" for name in names))
     return f"--image-list-file={path}"

@@ -1,4 +1,4 @@
-"""Values for the manifest generator that would be YAML, shell or other objects if they were not quoted."""
+"""Attacks on the manifest generator: values that would be YAML, shell or other objects if not quoted."""
 
 import subprocess
 import sys
@@ -16,9 +16,9 @@ NASTY = (
 FLAGS = ("--namespace", "--image", "--fetch-arg", "--secret", "--node-selector", "--toleration", "--cri-socket")
 
 
-@attack("generator", f"{len(NASTY)} nasty values in {len(FLAGS)} flags; what is printed is parsed and compared")
+@attack("generator", f"{len(NASTY)} invalid values in {len(FLAGS)} flags; the output is parsed and compared")
 def nasty_values(run: Run) -> None:
-    """Refused, or the same kinds of objects with the same privileges as ever."""
+    """Rejected, or the same kinds of objects with the same privileges."""
     plain = _kinds(_generated([]).stdout)
     for flag in FLAGS:
         for value in NASTY:
@@ -40,7 +40,7 @@ def _kinds(text: bytes) -> list[tuple[str, str]]:
 
 
 def _privileges(found: object) -> list[object]:
-    """All that is said of security, paths of the host and rights, without names."""
+    """Return everything about security, host paths and permissions, without names."""
     if isinstance(found, dict):
         ours = [found[key] for key in ("securityContext", "rules", "privileged") if key in found]
         return [*ours, *(part for value in found.values() for part in _privileges(value))]

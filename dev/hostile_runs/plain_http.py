@@ -1,4 +1,4 @@
-"""What attacks say over HTTP/1.1: submissions, questions, raw bytes."""
+"""HTTP/1.1 for attacks: submissions, queries, raw bytes."""
 
 import gzip
 import http.client
@@ -24,7 +24,7 @@ def post(
     port: int = 0,
     patience: float = 30.0,
 ) -> tuple[int, bytes]:
-    """One submission over a connection of its own: status and answer; 0 when none came."""
+    """Submit over a new connection. Return status and response; 0 without a response."""
     with closing(http.client.HTTPConnection("127.0.0.1", port or program.http_port, timeout=patience)) as connection:
         try:
             connection.request("POST", "/v1/events", body, headers or MSGPACK)
@@ -35,7 +35,7 @@ def post(
 
 
 def get(program: AggregatorProgram, path: str, *, patience: float = 30.0) -> tuple[int, bytes]:
-    """One question: status and answer; 0 when none came."""
+    """Send a GET request. Return status and response; 0 without a response."""
     with closing(http.client.HTTPConnection("127.0.0.1", program.http_port, timeout=patience)) as connection:
         try:
             connection.request("GET", path)
@@ -46,7 +46,7 @@ def get(program: AggregatorProgram, path: str, *, patience: float = 30.0) -> tup
 
 
 def raw(port: int, *parts: bytes, pause: float = 0.0, patience: float = 10.0) -> bytes | None:
-    """Send bytes, and read until the server closes; None when it does not within the patience."""
+    """Send bytes and read until the server closes; None if it does not within the timeout."""
     answer = b""
     with closing(socket.create_connection(("127.0.0.1", port), timeout=patience)) as connection:
         ends = time.monotonic() + patience
@@ -67,7 +67,7 @@ def raw(port: int, *parts: bytes, pause: float = 0.0, patience: float = 10.0) ->
 
 
 def idle(port: int, count: int) -> list[socket.socket]:
-    """Connections on which nothing is said; as many as can be had."""
+    """Open idle connections, as many as possible."""
     found: list[socket.socket] = []
     with suppress(OSError):
         for _ in range(count):
@@ -78,23 +78,23 @@ def idle(port: int, count: int) -> list[socket.socket]:
 def batch(
     events: Iterable[AnyEvent] = (), *, node: str = "node-1", run_id: str = "run-1", instance: str = "main"
 ) -> Batch:
-    """A batch."""
+    """Return a batch."""
     return Batch(run_id=run_id, node=node, version="1", instance=instance, events=tuple(events))
 
 
 def packed(events: Iterable[AnyEvent], **about: str) -> bytes:
-    """A batch as it is sent."""
+    """Return an encoded batch."""
     return msgspec.msgpack.encode(batch(events, **about))
 
 
 def lines(batches: Sequence[Batch], *, compressed: bool = False) -> tuple[bytes, dict[str, str]]:
-    """A body of many batches, with its headers."""
+    """Return a body of many batches, and its headers."""
     body = b"\n".join(msgspec.json.encode(each) for each in batches)
     return (gzip.compress(body), {**LINES, "Content-Encoding": "gzip"}) if compressed else (body, LINES)
 
 
 def results(count: int, *, prefix: str = "a", images: int = 500, text: str = "") -> list[AnyEvent]:
-    """Ordinary attempts."""
+    """Return normal attempts."""
     return [
         AttemptFinished(
             attempt_id=f"{prefix}-{number}",
@@ -112,7 +112,7 @@ def results(count: int, *, prefix: str = "a", images: int = 500, text: str = "")
 
 
 def fill(program: AggregatorProgram, count: int, *, nodes: int = 10) -> None:
-    """Ordinary results of some nodes, in requests of 1,000.
+    """Submit normal results of some nodes, in requests of 1,000.
 
     Raises:
         RuntimeError: they were not taken.

@@ -1,4 +1,4 @@
-"""Raw HTTP/2 by prior knowledge: frames as an attacker makes them (RFC 9113)."""
+"""Raw HTTP/2 with prior knowledge: frames as an attacker builds them (RFC 9113)."""
 
 import socket
 import struct
@@ -16,18 +16,18 @@ INITIAL_WINDOW_SIZE = 4
 
 
 def frame(kind: int, payload: bytes = b"", *, flags: int = 0, stream: int = 0) -> bytes:
-    """One frame."""
+    """Return one frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def settings(**values: int) -> bytes:
-    """A SETTINGS frame; `window` is the initial window of streams."""
+    """Return a SETTINGS frame; `window` is the initial window of streams."""
     payload = struct.pack(">HI", INITIAL_WINDOW_SIZE, values["window"]) if "window" in values else b""
     return frame(SETTINGS, payload)
 
 
 def request(stream: int, path: str, *, method: str = "GET", end: bool = True, **more: str) -> bytes:
-    """HEADERS of a request, without a table that grows."""
+    """Return HEADERS of a request that do not grow the table."""
     fields = [
         (":method", method),
         (":scheme", "http"),
@@ -40,7 +40,7 @@ def request(stream: int, path: str, *, method: str = "GET", end: bool = True, **
 
 
 class Peer:
-    """A connection that sends what it is told to, and reads and counts what comes, or does not read at all.
+    """A connection that sends given bytes, and reads and counts responses or does not read at all.
 
     Args:
         port: on 127.0.0.1.
@@ -53,14 +53,14 @@ class Peer:
         self.is_closed = threading.Event()
         self.resets = 0
         self.received = bytearray()
-        """The first MiB that came."""
+        """The first received MiB."""
 
         self.send(PREFACE + settings(window=window))
         if reads:
             threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, data: bytes) -> bool:
-        """Whether it could be sent."""
+        """Send it. Return whether that succeeded."""
         try:
             self._socket.sendall(data)
         except OSError:
@@ -69,14 +69,14 @@ class Peer:
         return True
 
     def flood(self, data: bytes, seconds: float) -> int:
-        """Send it again and again; how often it was."""
+        """Send it repeatedly. Return how often."""
         ends, count = time.monotonic() + seconds, 0
         while time.monotonic() < ends and self.send(data):
             count += 1
         return count
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()

@@ -8,7 +8,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of an attack."""
+    """The result of an attack."""
 
     name: str
     does: str
@@ -20,7 +20,7 @@ class Result:
 
     @property
     def row(self) -> tuple[str, ...]:
-        """Its cells."""
+        """Return its cells."""
         return (
             self.name,
             str(self.count),
@@ -36,7 +36,7 @@ _HEAD = ("attack", "count", "RSS MiB", "/healthz s", "took s", "result", "what w
 
 
 def table(results: Sequence[Result]) -> str:
-    """All rows, aligned."""
+    """Format all rows, aligned."""
     rows = [_HEAD, *(result.row for result in results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""The watching process: looks each 0.2 s until its standard input ends, then says what it saw, as JSON.
+"""Watch a process every 0.2 s until standard input ends, then print the results as JSON.
 
 watch.py PID PORT DEADLY-RSS CA-FILE
 """
@@ -19,7 +19,7 @@ PATIENCE = 20.0
 
 
 def memory(pid: int, which: str = "VmRSS") -> int | None:
-    """Bytes by the kernel's name; None when there is no such process any more."""
+    """Return the bytes of a field of /proc; None if the process has exited."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     except OSError:
@@ -28,7 +28,7 @@ def memory(pid: int, which: str = "VmRSS") -> int | None:
 
 
 class Health:
-    """Asks each 0.2 s over a connection of its own."""
+    """Requests /healthz every 0.2 s over its own connection."""
 
     def __init__(self, port: int, ca_file: str) -> None:
         self._port = port
@@ -39,12 +39,12 @@ class Health:
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Ask until stopped."""
+        """Send requests until stopped."""
         while not self.stopping.wait(EVERY):
             self.ask_once()
 
     def ask_once(self) -> None:
-        """Ask, and note how long that took and what came."""
+        """Send a request and record its duration and response."""
         self.asked_at = began = time.monotonic()
         try:
             said = self._ask()

@@ -1,4 +1,4 @@
-"""Watches an attacked program from a process of its own: its memory by the kernel, its health by a client."""
+"""Watch the memory and health of an attacked program from another process."""
 
 import json
 import subprocess
@@ -9,33 +9,33 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LARGEST_RSS = 256 << 20
-"""Bytes: the limit in the manifests."""
+"""The memory limit of the manifests in bytes."""
 
 DEADLY_RSS = 1 << 30
-"""Bytes at which the watch kills the program, so that an attack that succeeds does no harm to this machine."""
+"""Bytes at which the watch kills the program, so that a successful attack does not harm this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """What a watch has seen."""
+    """Results of a watch."""
 
     rss: int
     health: float | None
     refusals: list[str]
-    """Answers of /healthz other than 200."""
+    """Responses of /healthz other than 200."""
 
     is_alive: bool
 
 
 class Watch:
-    """A watch under way."""
+    """A running watch."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._watched: Watched | None = None
 
     def stop(self) -> Watched:
-        """End it; what it has seen."""
+        """Stop it and return its results."""
         if self._watched is None:
             out, _ = self._process.communicate(timeout=30)
             self._watched = Watched(**json.loads(out))
@@ -44,7 +44,7 @@ class Watch:
 
 @contextmanager
 def watching(pid: int, port: int = 0, ca_file: Path | None = None) -> Iterator[Watch]:
-    """Watch from now on.
+    """Start watching.
 
     Args:
         pid: of the program.

@@ -1,1 +1,1 @@
-"""Steps of the image's build; run by the Python that goes into the image, with nothing but its standard library."""
+"""Build steps of the image, run by the Python that goes into it, with only its standard library."""

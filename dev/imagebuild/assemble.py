@@ -1,4 +1,4 @@
-"""Lays out the files of the image, one directory a layer, from the Python that runs this and what pip installed.
+"""Lay out the image's files, one directory per layer, from the running Python and the packages that pip installed.
 
     assemble.py --installed DIR --license FILE --distro DIR --out DIR
 
@@ -33,8 +33,8 @@ NOBODY = 65532
 HELPFUL = ("nodeprefetch", "nodeprefetch_kubelet", "nodeprefetch_pull_secrets", "cyclopts")
 """Packages whose docstrings are the commands' help."""
 
-# Without `site`: no .pth files, no look at the user's directories; a millisecond and 0.3 MiB less.
-# -P: not the script's directory; -B: nothing is written where plugins are.
+# -S: without `site`, so no .pth files and user directories; saves a millisecond and 0.3 MiB.
+# -P: not the script's directory; -B: no bytecode written next to plugins.
 LAUNCHER = """\
 #!/{python} -SPB
 import sys
@@ -48,7 +48,7 @@ GROUP = f"root:x:0:\nnonroot:x:{NOBODY}:\n"
 
 
 def main() -> None:
-    """Lay everything out."""
+    """Lay out all layers."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("installed", "license", "distro", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -71,9 +71,9 @@ def main() -> None:
     copy_libraries(others, out / "libraries")
     copy_libraries(lacking(others, options.distro), out / "distro-libraries")
     for part in ("libraries", "distro-libraries"):
-        strip(out / part, "libpython*")  # those of Debian stay as its packages have them
+        strip(out / part, "libpython*")  # Debian's libraries stay unchanged
 
-    shutil.copytree(Path(__file__).with_name("licenses"), out / "dependencies" / LICENSES)  # where wheels have none
+    shutil.copytree(Path(__file__).with_name("licenses"), out / "dependencies" / LICENSES)  # for wheels without one
     launcher = LAUNCHER.format(python=PYTHON, site_packages=SITE_PACKAGES, plugins=PLUGINS)
     _write(out / "product" / PROGRAM, launcher, mode=0o755)
     _write(out / "product" / LICENSES / "nodeprefetch" / "LICENSE", options.license.read_text())
@@ -85,13 +85,13 @@ def main() -> None:
 
 
 def _lay_out_system(system: Path) -> None:
-    """What programs expect to find in a root, where there is no distribution."""
+    """Create the system files that programs expect, for the image without a distribution."""
     _write(system / "etc/passwd", PASSWD)
     _write(system / "etc/group", GROUP)
     _write(system / "etc/nsswitch.conf", "hosts: files dns\n")
     _write(system / CERTIFICATES.relative_to("/"), CERTIFICATES.read_text())
     (system / "usr/lib/ssl").mkdir(parents=True)
-    (system / "usr/lib/ssl/cert.pem").symlink_to(CERTIFICATES)  # where OpenSSL looks
+    (system / "usr/lib/ssl/cert.pem").symlink_to(CERTIFICATES)  # OpenSSL's default path
     (system / "usr/lib/ssl/certs").symlink_to(CERTIFICATES.parent)
     for directory in ("lib", "lib64"):
         (system / "usr" / directory).mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ def _lay_out_system(system: Path) -> None:
 def _account_for_debian(
     out: Path, c_library: list[Library], others: list[Library], components: list[Component]
 ) -> None:
-    """Licences of the packages that files came from, into the layer of the files; the packages into the list."""
+    """Copy licenses of the files' packages into the files' layer; add the packages to the list."""
     sources = {
         "system": [CERTIFICATES, *(library.source for library in c_library)],
         "libraries": [library.source for library in others],

@@ -1,4 +1,4 @@
-"""Turns sources into bytecode in their place: `module.pyc`, which Python loads without looking for a source."""
+"""Replace sources by bytecode: `module.pyc`, which Python loads without looking for a source."""
 
 import ast
 import importlib.util
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def compile_all(roots: Iterable[Path], *, described: Collection[str]) -> None:
-    """Compile every module below these directories, and take its source away.
+    """Compile every module below these directories and remove its source.
 
     To be run with `-X no_debug_ranges`: columns mark places in a source that is not there, and are a fifth of it all.
     Assertions stay: libraries say by them what must not happen. Docstrings are memory that no run looks at, except

@@ -1,4 +1,4 @@
-"""Which packages of Debian files came from, and their licences. Elsewhere than on Debian the answer is: none."""
+"""Find the Debian packages of files, and their licenses. On other distributions, there are none."""
 
 import shutil
 import subprocess
@@ -21,14 +21,14 @@ class Package:
 
 
 def owners(files: Iterable[Path]) -> list[Package]:
-    """The packages that these files belong to; a file that belongs to none, made by a package's script, by its name."""
+    """Return the packages of these files. Files created by package scripts are looked up by name."""
     if shutil.which("dpkg-query") is None:
         return []
     return sorted({package for file in files for package in _owner(file)})
 
 
 def copyrights(package: Package) -> dict[str, str]:
-    """The licences: `PACKAGE/copyright` and the text. Empty where the installation leaves them out."""
+    """Return the licenses: `PACKAGE/copyright` and the text. Empty if the installation omits them."""
     file = _DOCUMENTS / package.name / "copyright"
     return {f"{package.name}/copyright": file.read_text(errors="replace")} if file.exists() else {}
 
@@ -36,7 +36,7 @@ def copyrights(package: Package) -> dict[str, str]:
 def _owner(file: Path) -> list[Package]:
     if file.name == "ca-certificates.crt":
         return _packages("ca-certificates")
-    # dpkg knows a file by the path in its package, which may go through the link /lib -> usr/lib.
+    # dpkg knows a file by its path in the package, which may contain the link /lib -> usr/lib.
     for path in (str(file), str(file).removeprefix("/usr")):
         found = subprocess.run(["dpkg-query", "--search", path], capture_output=True, text=True, check=False)
         if not found.returncode:

@@ -1,4 +1,4 @@
-"""Copies installed Python distributions: what one needs to run, and nothing that was installed to build it."""
+"""Copy an installed Python distribution and its run-time dependencies, without build tools."""
 
 import re
 import shutil
@@ -9,14 +9,14 @@ from pathlib import Path
 _UNWANTED_FOLDERS = {"__pycache__", "bin", "test", "tests", "_tests"}
 _UNWANTED_FILES = {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "direct_url.json", "top_level.txt", "py.typed"}
 _UNWANTED_SUFFIXES = {".pyi", ".pyx", ".pxd", ".c", ".h", ".pyc"}
-# What is of use to developers alone, and colours for five hundred languages, where Rich wants at most Python's.
+# Files for developers only, and lexers for five hundred languages, of which Rich needs only Python's.
 _NOT_FOR_THE_IMAGE = re.compile(
     r"nodeprefetch/testing/.*|multidict/_testcapi\..*|pygments/lexers/(?!(__init__|_mapping|python|special)\.).*"
 )
 
 
 def needed_by(name: str, installed: Path) -> list[Distribution]:
-    """The distribution, first, and all that it needs to run.
+    """Return the distribution, first, and all its run-time dependencies.
 
     Args:
         name: of a distribution.
@@ -41,7 +41,7 @@ def needed_by(name: str, installed: Path) -> list[Distribution]:
 
 
 def copy_distributions(wanted: Iterable[Distribution], installed: Path, place: Path) -> None:
-    """Copy their files, without tests and sources in C; of the metadata what programs ask for, and the licences."""
+    """Copy their files without tests and C sources. Of the metadata, keep what programs read, and the licenses."""
     for distribution in wanted:
         for file in distribution.files or ():
             source = installed / file
@@ -65,12 +65,12 @@ def _is_wanted(file: Path) -> bool:
 
 
 def _without_description(metadata: str) -> str:
-    """The fields alone. They are parsed at some starts, and the readme with them."""
+    """Return only the fields. Some startups parse the metadata, including a readme."""
     return metadata.partition("\n\n")[0] + "\n"
 
 
 def _read(requirement: str, extras: frozenset[str]) -> tuple[str, frozenset[str]] | None:
-    """Name and extras of a requirement; None where it is one of an extra that nobody asked for.
+    """Return name and extras of a requirement; None if it belongs to an extra that is not requested.
 
     Other markers (Python's version, the platform) need no look: pip has decided by them what was installed.
     """

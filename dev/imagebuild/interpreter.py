@@ -1,4 +1,4 @@
-"""Copies the Python that runs this: its program, and of its standard library what can be of use in the image."""
+"""Copy the running Python: its binary, and the modules of the standard library that are useful in the image."""
 
 import re
 import shutil
@@ -8,12 +8,12 @@ from pathlib import Path
 
 NAME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = f"usr/local/bin/{NAME}"
-"""Paths in the image are written without the leading slash. The same for every Python, wherever it was installed."""
+"""Paths in the image, without the leading slash. The same for every Python, wherever it was installed."""
 
 STANDARD_LIBRARY = f"usr/local/lib/{NAME}"
 SITE_PACKAGES = f"{STANDARD_LIBRARY}/site-packages"
 
-# The rest stays, also what nothing of ours imports: plugins import what they like.
+# The rest stays, also modules that nodeprefetch does not import: plugins may need them.
 _UNWANTED = re.compile(
     r"""
     __pycache__ | test | tests | idlelib | tkinter | turtle(demo|\.py) | lib2to3 | pydoc_data | ensurepip | venv
@@ -29,7 +29,7 @@ _UNWANTED = re.compile(
 
 
 def copy_interpreter(layer: Path) -> None:
-    """Copy the program."""
+    """Copy the binary."""
     program = layer / PYTHON
     program.parent.mkdir(parents=True)
     shutil.copyfile(Path(sys.executable).resolve(), program)
@@ -37,7 +37,7 @@ def copy_interpreter(layer: Path) -> None:
 
 
 def copy_standard_library(layer: Path) -> None:
-    """Copy the modules, and the licence where it lies among them."""
+    """Copy the modules, and the license if it is among them."""
     source = Path(sysconfig.get_path("stdlib"))
     shutil.copytree(source, layer / STANDARD_LIBRARY, ignore=_unwanted, symlinks=False)
     license_text = source / "LICENSE.txt"

@@ -1,4 +1,4 @@
-"""Finds the shared libraries that programs need, as the dynamic loader would, and copies them to the same places."""
+"""Find the shared libraries of programs, as the dynamic loader does, and copy them to the same paths."""
 
 import re
 import shutil
@@ -11,14 +11,14 @@ from pathlib import Path
 C_LIBRARY = re.compile(
     r"(ld-linux.*|ld64|libc|libm|libdl|libpthread|librt|libutil|libresolv|libnss_\w+|libanl|ld)[.-].*so.*|.*/ld64\.so\..*"
 )
-"""Names of the C library's files, which only work together."""
+"""Files of the C library, which only work together."""
 
 _ELSEWHERE = Path("/usr/lib")
-"""Where a library goes that the build found by a cache or a path of its own: the loader looks here by itself."""
+"""Target of libraries that the build found through a cache or a custom path: the loader's default path."""
 
 _LOADED_LATE = "libgcc_s.so.1"
-"""Loaded by the C library itself when a thread ends by pthread_exit, as threads do that are left at Python's end.
-No program lists it, and without it the process is aborted there."""
+"""The C library loads it itself when a thread ends by pthread_exit, as remaining threads do at Python's exit.
+No program lists it. Without it, the process aborts there."""
 
 _LINE = re.compile(r"(?:\S+ => )?(/\S+) \(0x[0-9a-f]+\)")
 
@@ -28,19 +28,19 @@ class Library:
     """One shared library."""
 
     source: Path
-    """Where it is, links resolved."""
+    """Its path, links resolved."""
 
     place: Path
-    """Where it is looked for: the name that programs ask for, in a directory with links resolved."""
+    """Where the loader looks for it: the requested name, in a directory with links resolved."""
 
     @property
     def name(self) -> str:
-        """As programs ask for it: `libz.so.1`."""
+        """The requested name: `libz.so.1`."""
         return self.place.name
 
 
 def libraries_of(files: Iterable[Path]) -> list[Library]:
-    """What these programs and modules need, and what that needs.
+    """Return the libraries of these programs and modules, and the libraries' dependencies.
 
     Raises:
         FileNotFoundError: a library is not installed.
@@ -50,7 +50,7 @@ def libraries_of(files: Iterable[Path]) -> list[Library]:
         if file.is_file() and (file.suffix == ".so" or file.stat().st_mode & stat.S_IXUSR) and _is_elf(file):
             listed = subprocess.run(["ldd", file], check=True, capture_output=True, text=True).stdout
             if "not found" in listed:
-                raise FileNotFoundError(f"{file} needs libraries that are not installed:\n{listed}")
+                raise FileNotFoundError(f"{file} needs missing libraries:\n{listed}")
             for line in listed.splitlines():
                 if match := _LINE.search(line):
                     path = Path(match[1])
@@ -65,7 +65,7 @@ def libraries_of(files: Iterable[Path]) -> list[Library]:
 
 
 def copy_libraries(libraries: Iterable[Library], layer: Path) -> None:
-    """Copy them. The directory is there in the end also when there are none."""
+    """Copy them. Creates the directory even if there are none."""
     layer.mkdir(parents=True, exist_ok=True)
     for library in libraries:
         target = layer / library.place.relative_to("/")
@@ -75,12 +75,12 @@ def copy_libraries(libraries: Iterable[Library], layer: Path) -> None:
 
 
 def lacking(libraries: Iterable[Library], root: Path) -> list[Library]:
-    """Those that are not in the distribution below a directory."""
+    """Return those that the distribution below a directory does not have."""
     return [library for library in libraries if not (root / library.place.relative_to("/")).exists()]
 
 
 def strip(root: Path, pattern: str = "*.so*") -> None:
-    """Take symbols away that only debuggers read: some wheels have more of them than code.
+    """Remove symbols that only debuggers read: some wheels have more of them than code.
 
     Args:
         root: directory to search.

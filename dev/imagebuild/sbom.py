@@ -1,4 +1,4 @@
-"""The bill of materials, CycloneDX 1.6 as JSON: exactly what was copied, which no scanner of the image could tell."""
+"""Write the SBOM, CycloneDX 1.6 as JSON: exactly what was copied, which no scanner could detect in the image."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _SPDX = re.compile(r"[A-Za-z0-9.+-]+( (AND|OR|WITH) [A-Za-z0-9.+-]+)*")
 
 
 def of_distribution(distribution: Distribution) -> Component:
-    """A Python distribution."""
+    """Return the component of a Python distribution."""
     metadata = distribution.metadata
     name = re.sub(r"[-_.]+", "-", metadata["Name"]).lower()
     component = _component(name, distribution.version, f"pkg:pypi/{name}@{quote(distribution.version)}")
@@ -33,7 +33,7 @@ def of_distribution(distribution: Distribution) -> Component:
 
 
 def of_debian(package: Package) -> Component:
-    """A package of Debian."""
+    """Return the component of a Debian package."""
     version = quote(package.version, safe="")
     purl = f"pkg:deb/debian/{quote(package.name)}@{version}?arch={package.architecture}"
     component = _component(package.name, package.version, purl)
@@ -42,7 +42,7 @@ def of_debian(package: Package) -> Component:
 
 
 def of_python() -> Component:
-    """The Python that runs this."""
+    """Return the component of the running Python."""
     version = platform.python_version()
     component = _component("cpython", version, f"pkg:generic/cpython@{version}")
     component["licenses"] = [{"license": {"id": "PSF-2.0"}}]
@@ -50,7 +50,7 @@ def of_python() -> Component:
 
 
 def bill_of_materials(product: Component, components: Iterable[Component]) -> str:
-    """The document. The same for the same content: its serial number is made from it, its time is SOURCE_DATE_EPOCH."""
+    """Return the document. It is reproducible: its serial number derives from the content, its time is fixed."""
     parts = sorted(components, key=lambda part: str(part["bom-ref"]))
     references = [str(part["bom-ref"]) for part in parts]
     made = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH", "0")), UTC)
