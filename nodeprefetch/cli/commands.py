@@ -110,9 +110,9 @@ def explain(
 
     from nodeprefetch.cli import explain as explaining  # noqa: PLC0415
     from nodeprefetch.cli.stop_signals import run_interruptibly  # noqa: PLC0415
+    from nodeprefetch.credentials.api import is_local  # noqa: PLC0415
     from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
     from nodeprefetch.credentials.plugins import only_local  # noqa: PLC0415
-    from nodeprefetch.credentials.provider import is_local  # noqa: PLC0415
     from nodeprefetch.runtime.connect import connect_to  # noqa: PLC0415
     from nodeprefetch.text.known_secrets import knowing_secrets  # noqa: PLC0415
 

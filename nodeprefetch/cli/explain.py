@@ -6,8 +6,8 @@ import msgspec
 import trio
 
 from nodeprefetch.cli.output import columns
+from nodeprefetch.credentials.api import AnyProvider, wants
 from nodeprefetch.credentials.auth import CredentialSource, Verdict
-from nodeprefetch.credentials.provider import AnyProvider, wants
 from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import Connect

@@ -1,4 +1,4 @@
-"""A credential: what the runtime logs in with, where it came from; and the interface of what has credentials."""
+"""A credential: what the runtime logs in with, and its origin; and the interface of credential sources."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -10,82 +10,85 @@ from nodeprefetch.values.image_ref import ImageRef
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AuthConfig:
-    """Credentials for one registry, as CRI's AuthConfig knows them. The secrets never show in a repr.
+    """Credentials for one registry, as in CRI's AuthConfig. A repr never shows the secrets.
 
-    User name and password are what both containerd and CRI-O honour; a server address is never sent, because
-    containerd drops credentials whose address is not the very host it asks (for Docker Hub it never is).
+    Both containerd and CRI-O use user name and password. A server address is never sent: containerd drops
+    credentials whose address is not exactly the host it connects to (for Docker Hub it never is).
     """
 
     username: str = ""
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
-    """A refresh token for the registry's token endpoint; containerd alone honours it."""
+    """A refresh token for the registry's token endpoint; only containerd uses it."""
 
     @property
     def kind(self) -> str:
-        """What kind of secret it is: `password`, `identity token`."""
+        """The kind of secret: `password` or `identity token`."""
         return "identity token" if self.identity_token else "password"
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never reach a log."""
+        """The texts that must never be logged."""
         return tuple(secret for secret in (self.password, self.identity_token) if secret)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Credential:
-    """One AuthConfig, and how it was found."""
+    """An AuthConfig, its source and the key that matched."""
 
     source: str
-    """Which source it came from, for people: `pull-secrets`, `kubelet/ecr-credential-provider`."""
+    """The name of the provider that it came from: `docker-config regcred`, `kubelet/ecr-credential-provider`."""
 
     key: str
-    """The key that matched the image there: `quay.io/team`."""
+    """The key that matched the image, as written: `quay.io/team`."""
 
     auth: AuthConfig
 
     valid_until: float = field(default=float("inf"), compare=False)
-    """Trio's time from which it is not to be used: its provider has to be asked again."""
+    """Expiry on Trio's clock; after it, the provider must be asked again."""
+
+    normal_key: str = field(default="", repr=False, compare=False)
+    """The normalized key: equal for keys that mean the same."""
 
     def __str__(self) -> str:
-        """For logs and results: `pull-secrets quay.io/team (password)`. No user name: some are tokens."""
+        """For logs and results: `docker-config regcred quay.io/team (password)`. No user name: some are tokens."""
         return f"{self.source} {self.key} ({self.auth.kind})"
 
 
 class Verdict(Enum):
-    """What a pull attempt showed about a credential at a registry."""
+    """What a pull attempt showed about a credential."""
 
     WORKED = "worked"
     REFUSED = "refused"
     UNDECIDED = "undecided"
-    """The attempt ended for another reason."""
+    """The attempt failed for another reason, or was cancelled."""
 
 
 class Lookup(Protocol):
-    """The credentials for one image, one after the other."""
+    """The credentials for one image, one at a time."""
 
     @property
     def is_complete(self) -> bool:
-        """No source failed to answer so far: credentials that are all refused are all there are."""
+        """Whether all sources have answered: if so, no further credential can appear."""
         ...
 
     @property
     def matched(self) -> tuple[Credential, ...]:
-        """All that is known so far to match, given or not."""
+        """All matching credentials known so far, whether returned by `next` or not."""
         ...
 
     async def next(self) -> Credential | None:
-        """The credential to try next; None when there is no more. Every one is given once."""
+        """Return the credential to try next; None if there are no more. Returns each one once."""
         ...
 
     def report(self, credential: Credential, verdict: Verdict) -> None:
-        """What became of one that was given. Has to be told for each, before the next one is asked for."""
+        """Report what an attempt with a credential showed. Call it for each one, before calling `next` again."""
         ...
 
 
 class CredentialSource(Protocol):
-    """Knows credentials for images."""
+    """Something that has credentials for images."""
 
     def look_up(self, image: ImageRef) -> AbstractContextManager[Lookup]:
-        """Begin to look for the credentials of an image, for one round of attempts. Leaving the block ends it."""
+        """Look up the credentials of an image, for one round of attempts. Leaving the block ends the look-up."""
         ...

@@ -1,4 +1,4 @@
-"""All sources of credentials as one: plugins in their order, and no slow or broken one in the way of a good one."""
+"""All credential plugins as one source, in which a slow or broken plugin does not block the others."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -11,16 +11,16 @@ from nodeprefetch.values.image_ref import ImageRef
 
 
 class CredentialChain:
-    """A `CredentialSource`. Made by `open_chain`."""
+    """A `CredentialSource`; create it with `open_chain`."""
 
     def __init__(self, sources: Sequence[PluginSource], nursery: trio.Nursery) -> None:
         self.sources = tuple(sources)
-        self.verdicts = Verdicts()
+        self.verdicts: Verdicts = {}
         self._nursery = nursery
 
     @contextmanager
     def look_up(self, image: ImageRef) -> Iterator[ChainLookup]:
-        """Ask all sources side by side. Leaving the block waits for none of them any more."""
+        """Ask all sources concurrently. Leaving the block stops waiting for them."""
         lookup = ChainLookup(image, self.sources, self.verdicts)
         for number in range(len(self.sources)):
             self._nursery.start_soon(lookup.search, number)
@@ -32,11 +32,11 @@ class CredentialChain:
 
 @asynccontextmanager
 async def open_chain(plugins: Sequence[Plugin], warn: Callable[[str], None]) -> AsyncIterator[CredentialChain]:
-    """The configured plugins as one source. Leaving the block cancels what providers are still doing.
+    """Open the configured plugins as one source. Leaving the block cancels calls of providers that still run.
 
     Args:
         plugins: in the order of use.
-        warn: is told which provider failed, and how.
+        warn: called with each failure of a provider.
     """
     async with trio.open_nursery() as nursery:
         configured = [plugin for plugin in plugins if plugin.providers]

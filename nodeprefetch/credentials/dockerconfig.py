@@ -1,4 +1,4 @@
-"""Pull secrets: what the payloads of `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg` hold."""
+"""Parses pull secrets: payloads of `kubernetes.io/dockerconfigjson` and `kubernetes.io/dockercfg`."""
 
 import base64
 import binascii
@@ -12,15 +12,15 @@ from nodeprefetch.errors import UsageError
 from nodeprefetch.values.image_ref import quote
 
 _TOKEN_USERS = {"<token>", "00000000-0000-0000-0000-000000000000"}
-"""What docker, and the Azure registry's tools, write as user where the identity token is what counts."""
+"""The user names that docker and the Azure registry's tools write beside an identity token, which is what counts."""
 
 _CREDENTIAL_MEMBERS = {"username", "password", "auth", "identitytoken", "registrytoken"}
 
-_NO_LINE_BREAK = "create the Secret again, with printf in place of echo"
+_NO_LINE_BREAK = "create the Secret again with printf instead of echo"
 
 
 class DockerConfigError(UsageError, ValueError):
-    """Raised when a payload as a whole cannot be read. Its text says nothing of what is in it."""
+    """Raised when a payload as a whole cannot be parsed. Its text does not quote the payload."""
 
     def __init__(self, problem: str) -> None:
         super().__init__([problem])
@@ -28,23 +28,23 @@ class DockerConfigError(UsageError, ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DockerConfig:
-    """A payload, read."""
+    """A parsed payload."""
 
     entries: tuple[KeyringEntry, ...] = ()
-    """In order of appearance."""
+    """In the order of the payload."""
 
     warnings: tuple[str, ...] = ()
-    """What was left out or is odd, named by its key, without anything that is secret."""
+    """Entries that were skipped or are unusual, by key, without secrets."""
 
 
 class _EntryError(Exception):
-    """What is wrong with one entry."""
+    """Raised when one entry is invalid."""
 
 
 def parse_docker_config(data: bytes) -> DockerConfig:
-    """Read a `.dockerconfigjson`: an object whose `auths` maps keys to credentials.
+    """Parse a `.dockerconfigjson`: an object whose `auths` maps keys to credentials.
 
-    Credential helpers and stores are programs of the machine where the file was written, and are ignored.
+    Credential helpers and stores are ignored: they are programs on the machine where the file was written.
 
     Raises:
         DockerConfigError: not JSON, or not such an object.
@@ -61,11 +61,11 @@ def parse_docker_config(data: bytes) -> DockerConfig:
     read = _read_entries(auths)
     if found:
         return read
-    return DockerConfig(warnings=("no `auths` in it, so no credentials",))
+    return DockerConfig(warnings=("no `auths`, so no credentials",))
 
 
 def parse_legacy_docker_config(data: bytes) -> DockerConfig:
-    """Read a `.dockercfg`: the map of credentials itself.
+    """Parse a `.dockercfg`, which is the map of keys to credentials itself.
 
     Raises:
         DockerConfigError: not JSON, or not an object.
@@ -74,10 +74,10 @@ def parse_legacy_docker_config(data: bytes) -> DockerConfig:
 
 
 def parse_by_content(data: bytes) -> DockerConfig:
-    """Read either payload, where the name of its file does not say which it is.
+    """Parse a payload of either type, for a file whose name does not say which.
 
-    With `auths` in it, it is a `.dockerconfigjson`, whatever else is in it. Without, it is a `.dockercfg` if any of its
-    members looks like a credential, and else a `.dockerconfigjson` without credentials.
+    With `auths` it is a `.dockerconfigjson`, whatever else it contains. Without, it is a `.dockercfg` if any of its
+    fields looks like a credential, otherwise a `.dockerconfigjson` without credentials.
 
     Raises:
         DockerConfigError: not JSON, or not an object.
@@ -97,7 +97,7 @@ def _read_object(data: bytes) -> dict[str, object]:
     try:
         config = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # The decoder names a position, never what stands there.
+        # The decoder names a position and quotes nothing.
         raise DockerConfigError(f"not JSON: {error}") from error
     if not isinstance(config, dict):
         raise DockerConfigError(f"must be a JSON object, not {_kind(config)}")
@@ -111,14 +111,14 @@ def _read_entries(auths: dict[str, object]) -> DockerConfig:
         try:
             auth = _read_auth(value)
         except _EntryError as error:
-            warnings.append(f"key {quote(key)} is left out: {error}")
+            warnings.append(f"key {quote(key)} skipped: {error}")
             continue
         entries.append(KeyringEntry(key=key, auth=auth))
         if auth == AuthConfig():
-            warnings.append(f"key {quote(key)} has no user name, password or token: it pulls as nobody")
+            warnings.append(f"key {quote(key)} has no user name, password or token: pulls will be anonymous")
         if auth.password.endswith(("\n", "\r")):
             warnings.append(
-                f"key {quote(key)} has a password that ends in a line break, which is sent too: {_NO_LINE_BREAK}"
+                f"key {quote(key)} has a password that ends with a line break, which is sent too ({_NO_LINE_BREAK})"
             )
         if never := why_key_never(key):
             warnings.append(f"key {quote(key)} never matches an image: {never}")
@@ -129,14 +129,14 @@ def _read_auth(value: object) -> AuthConfig:
     if value is None:
         return AuthConfig()
     if not isinstance(value, dict):
-        raise _EntryError(f"it must be an object, not {_kind(value)}")
+        raise _EntryError(f"must be an object, not {_kind(value)}")
     members: dict[str, str] = {}
     for name, text in value.items():
         lowered = name.lower()
         if lowered not in {"username", "password", "email", "auth", "identitytoken"} or text is None:
             continue
         if not isinstance(text, str):
-            raise _EntryError(f"its `{lowered}` must be a string, not {_kind(text)}")
+            raise _EntryError(f"`{lowered}` must be a string, not {_kind(text)}")
         members[lowered] = text
     username, password = members.get("username", ""), members.get("password", "")
     if members.get("auth"):
@@ -144,30 +144,30 @@ def _read_auth(value: object) -> AuthConfig:
     identity_token = members.get("identitytoken", "")
     has_registry_token = any(name.lower() == "registrytoken" and token for name, token in value.items())
     if (identity_token or has_registry_token) and not password and username in _TOKEN_USERS:
-        username = ""  # a runtime that is given a user name does not look at the token
+        username = ""  # with a user name, a runtime ignores the token
     if has_registry_token and not (username or password or identity_token):
-        raise _EntryError("it has a `registrytoken` only, which no container runtime uses")
+        raise _EntryError("it has only a `registrytoken`, which no container runtime uses")
     return AuthConfig(username=username, password=password, identity_token=identity_token)
 
 
 def _decode_auth(auth: str) -> tuple[str, str]:
-    """Base64 of `user:password`, padded or not, in the standard alphabet, parted at the first colon."""
+    """Decode base64 of `user:password`, padded or not, in the standard alphabet; split at the first colon."""
     digits = auth.replace("\r", "").replace("\n", "")
     if not auth.strip().endswith("="):
         if len(digits) % 4 == 1:
-            raise _EntryError("its `auth` is not base64")
+            raise _EntryError("`auth` is not valid base64")
         digits += "=" * (-len(digits) % 4)
     try:
         if len(digits) % 4:
-            raise _EntryError("its `auth` is not base64: the padding is wrong")
+            raise _EntryError("`auth` is not valid base64: wrong padding")
         user_and_password = base64.b64decode(digits, validate=True).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _EntryError("its `auth` decodes to something that is not UTF-8") from error
+        raise _EntryError("`auth` decodes to invalid UTF-8") from error
     except (binascii.Error, ValueError) as error:
-        raise _EntryError("its `auth` is not base64") from error
+        raise _EntryError("`auth` is not valid base64") from error
     username, colon, password = user_and_password.partition(":")
     if not colon:
-        raise _EntryError("its `auth` must be base64 of user:password, but there is no colon in it")
+        raise _EntryError("`auth` must be base64 of user:password, but has no colon")
     return username, password
 
 

@@ -1,4 +1,4 @@
-"""Which credential plugins are installed, and what they make of their options. A broken one is named and left out."""
+"""Loads the installed credential plugins with their options. A broken plugin is skipped with a warning."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from nodeprefetch.credentials.provider import (
+from nodeprefetch.credentials.api import (
     ENTRY_POINT_GROUP,
     AnyProvider,
     NotConfigured,
@@ -19,16 +19,16 @@ from nodeprefetch.credentials.provider import (
 from nodeprefetch.errors import Problems, UsageError
 
 LAST_BY_DEFAULT = "pull-secrets"
-"""Plugins come first: what they know is about this node, while a pull secret may be from anywhere and any time."""
+"""Plugins come first: their credentials are for this node, while a pull secret may be old and from anywhere."""
 
 OUR_DISTRIBUTION = "nodeprefetch"
 
-Options = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""By plugin, by key: values in the order given."""
+PluginOptions = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""Values by plugin and key, in the order given."""
 
 
 class PluginState(StrEnum):
-    """What became of an installed plugin."""
+    """The state of an installed plugin."""
 
     CONFIGURED = "configured"
     NOT_CONFIGURED = "not configured"
@@ -42,43 +42,43 @@ class Plugin:
     name: str
     state: PluginState
     why: str = ""
-    """Why it is not used."""
+    """Why it is not used; empty if it is."""
 
     providers: tuple[tuple[str, AnyProvider], ...] = ()
-    """Name and provider, in the plugin's order."""
+    """Pairs of name and provider, in the plugin's order."""
 
     entry_point: EntryPoint | None = None
 
     @property
     def distribution(self) -> str:
-        """What installed it; empty when that is not known. Read when asked for: it takes a millisecond."""
-        return _said_by(self.entry_point, "Name")
+        """The distribution that contains it; empty if unknown. Read on demand: it takes a millisecond."""
+        return _metadata(self.entry_point, "Name")
 
     @property
     def version(self) -> str:
-        """Of the distribution; empty when that is not known."""
-        return _said_by(self.entry_point, "Version")
+        """The version of the distribution; empty if unknown."""
+        return _metadata(self.entry_point, "Version")
 
 
 def load_plugins(
-    options: Options,
+    options: PluginOptions,
     *,
     environment: Mapping[str, str],
     warn: Callable[[str], None],
     order: Sequence[str] = (),
     found: Iterable[EntryPoint] | None = None,
 ) -> tuple[Plugin, ...]:
-    """All installed plugins, in the order in which they are used.
+    """Load all installed plugins, and return them in the order of use.
 
     Args:
-        options: what they are told.
-        environment: of the process.
-        warn: is told what people should know and does not end the run: a broken plugin, a plugin's own warnings.
+        options: the options of each plugin.
+        environment: the environment of the process.
+        warn: called with what does not end the run: broken plugins, and the plugins' own warnings.
         order: names of plugins that come first; the others follow by name, pull secrets last.
-        found: in place of the entry points that are installed.
+        found: used instead of the installed entry points.
 
     Raises:
-        UsageError: options or an order for plugins that are not installed; options and files that plugins refuse.
+        UsageError: options or an order for plugins that are not installed; options and files that plugins reject.
     """
     by_name: dict[str, list[EntryPoint]] = {}
     for one in entry_points(group=ENTRY_POINT_GROUP) if found is None else found:
@@ -88,10 +88,10 @@ def load_plugins(
     installed = ", ".join(names) or "none"
     for name in options:
         if name not in names:
-            problems.add(f"--credential-option {name}.…: there is no such plugin; installed: {installed}")
+            problems.add(f"--credential-option {name}.…: plugin not found (installed: {installed})")
     for name in order:
         if name not in names:
-            problems.add(f"--credential-order: there is no plugin {name}; installed: {installed}")
+            problems.add(f"--credential-order: plugin {name} not found (installed: {installed})")
     plugins: dict[str, list[Plugin]] = {}
     for name in names:
         made = plugins.setdefault(name, [])
@@ -102,27 +102,24 @@ def load_plugins(
             )
             made.append(_load(candidate, context, warn))
         for other in others:
-            left_out = _plugin(
-                other,
-                PluginState.BROKEN,
-                why=f"{_said_by(candidate, 'Name') or 'another distribution'} has a plugin of that name too",
-            )
-            warn(f"credential plugin {name} of {left_out.distribution or '?'} is left out: {left_out.why}")
-            made.append(left_out)
+            owner = _metadata(candidate, "Name") or "another distribution"
+            skipped = _plugin(other, PluginState.BROKEN, why=f"{owner} has a plugin of the same name")
+            warn(f"credential plugin {name} of {skipped.distribution or '?'} skipped: {skipped.why}")
+            made.append(skipped)
     problems.raise_if_any()
     in_order = [*order, *(name for name in names if name not in order and name != LAST_BY_DEFAULT), LAST_BY_DEFAULT]
     return tuple(plugin for name in dict.fromkeys(in_order) for plugin in plugins.get(name, ()))
 
 
 def only_local(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
-    """The plugins with those of their providers that answer from what they hold."""
+    """Return the plugins with only those of their providers that answer from memory."""
     return tuple(
         replace(plugin, providers=tuple(pair for pair in plugin.providers if is_local(pair[1]))) for plugin in plugins
     )
 
 
 def _warn_of(warn: Callable[[str], None], name: str, text: str) -> None:
-    from nodeprefetch.text.scrub import mask_known  # noqa: PLC0415 - only where there is something to say
+    from nodeprefetch.text.scrub import mask_known  # noqa: PLC0415 - only for a warning
 
     warn(f"{name}: {mask_known(text)}")
 
@@ -138,7 +135,7 @@ def _load(candidate: EntryPoint, context: PluginContext, warn: Callable[[str], N
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - anyone's code
         why = f"{type(error).__name__}: {error}" if isinstance(error, ImportError | TypeError) else type(error).__name__
-        warn(f"credential plugin {candidate.name} is left out: it failed to load ({why})")
+        warn(f"credential plugin {candidate.name} skipped: failed to load ({why})")
         return _plugin(candidate, PluginState.BROKEN, why=why)
     if not providers:
         return _plugin(candidate, PluginState.NOT_CONFIGURED, why="none of its providers can be used")
@@ -150,7 +147,7 @@ def _providers(name: str, made: object) -> tuple[tuple[str, AnyProvider], ...]:
     all_made: list[Any] = list(made) if isinstance(made, Sequence) else [made]
     for one in all_made:
         if not callable(getattr(one, "get_credentials", None)) or inspect.isclass(one):
-            raise TypeError(f"its factory made {type(one).__name__}, which has no get_credentials")
+            raise TypeError(f"its factory returned {type(one).__name__}, which has no get_credentials")
     return tuple(
         (str(getattr(one, "name", "") or (f"{name}/{number}" if several else name)), one)
         for number, one in enumerate(all_made, start=1)
@@ -163,15 +160,15 @@ def _plugin(
     return Plugin(name=candidate.name, state=state, why=why, providers=providers, entry_point=candidate)
 
 
-def _said_by(entry_point: EntryPoint | None, key: str) -> str:
-    """What the metadata of its distribution say; empty where they do not, or are not there."""
+def _metadata(entry_point: EntryPoint | None, key: str) -> str:
+    """Return a field of the distribution's metadata; empty if it is missing."""
     if entry_point is None or entry_point.dist is None:
         return ""
     metadata = entry_point.dist.metadata
-    return metadata[key] if key in metadata else ""  # noqa: SIM401 - its type promises no get
+    return metadata[key] if key in metadata else ""  # noqa: SIM401 - its type has no get
 
 
 def _ours_first(one: EntryPoint) -> tuple[bool, str]:
-    """Nobody's distribution takes the place of a plugin that is part of this program."""
-    name = _said_by(one, "Name")
+    """Sort key by which no other distribution can replace a plugin of this program."""
+    name = _metadata(one, "Name")
     return name != OUR_DISTRIBUTION, name

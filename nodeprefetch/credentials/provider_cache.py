@@ -1,4 +1,4 @@
-"""Asks one provider, safely and no more than needed: shares calls, remembers answers, lets one rest that has failed."""
+"""Asks one provider in isolation and no more often than needed: shares calls, caches answers, backs off on failure."""
 
 import inspect
 import math
@@ -7,31 +7,41 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.credentials.provider import AnyProvider, CacheKeyType, ProvidedCredentials, is_local, wants
+from nodeprefetch.credentials.api import AnyProvider, CacheKeyType, ProvidedCredentials, is_local, wants
+from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.text.known_secrets import remember_secrets
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.image_ref import ImageRef
 
 ANSWER_LIMIT = 60.0
-"""Seconds for one answer, as in the kubelet."""
+"""Timeout of one call in seconds, as in the kubelet."""
 
 MAX_THREADS = 20
-"""How many blocking calls to one provider may be under way: as each may hang for a minute, each has its own."""
+"""Maximum number of concurrent blocking calls to one provider. Each provider has its own limit: a call may hang for a
+minute."""
 
 
 class NoAnswerError(NodeprefetchError):
-    """Raised when a provider failed. Its text says how, and holds nothing that the provider said in an exception."""
+    """Raised when a provider failed. Its text says how, without the text of a foreign exception."""
 
 
-async def ask(provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimiter) -> ProvidedCredentials:
-    """What the provider answers for the image.
+async def ask(
+    provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimiter, last: ProvidedCredentials | None = None
+) -> ProvidedCredentials:
+    """Ask a provider for the credentials of an image.
 
-    A provider that blocks is called in a thread, which is left to itself when the limit or the run ends.
+    A blocking provider is called in a thread, which is abandoned at the timeout and at the end of the run.
+
+    Args:
+        provider: the plugin's.
+        image: the image.
+        threads: limits the threads.
+        last: an earlier answer, which is valid and need not be checked again.
 
     Raises:
-        NoAnswerError: it raised something, took longer than a minute, or answered something else.
+        NoAnswerError: it raised something, took longer than a minute, or returned an invalid answer.
     """
     try:
         with trio.fail_after(ANSWER_LIMIT):
@@ -52,64 +62,80 @@ async def ask(provider: AnyProvider, image: ImageRef, threads: trio.CapacityLimi
 
         raise NoAnswerError(f"{type(error).__name__}: {mask_known(str(error))}") from error
     except (Exception, SystemExit) as error:  # a plugin's; its text may hold anything
-        raise NoAnswerError(f"it raised {type(error).__name__}") from error
+        raise NoAnswerError(f"raised {type(error).__name__}") from error
     if not isinstance(answer, ProvidedCredentials):
-        raise NoAnswerError(f"it answered {type(answer).__name__}, not ProvidedCredentials")
-    problem = _what_is_wrong_with(answer)
+        raise NoAnswerError(f"returned {type(answer).__name__}, not ProvidedCredentials")
+    problem = "" if answer is last else _find_problem(answer)
     if problem:
         raise NoAnswerError(problem)
     return answer
 
 
-def _what_is_wrong_with(answer: ProvidedCredentials) -> str:
+def _find_problem(answer: ProvidedCredentials) -> str:
     entries: object = answer.entries
     kind: object = answer.cache_key_type
     duration: object = answer.cache_duration
     if not isinstance(entries, tuple) or not all(isinstance(entry, KeyringEntry) for entry in entries):
-        return "it answered entries that are no tuple of KeyringEntry"
+        return "returned invalid entries: must be a tuple of KeyringEntry"
+    if not all(_is_valid(entry) for entry in entries):
+        return "returned an invalid KeyringEntry: key must be a str, auth an AuthConfig of str"
     if not isinstance(kind, CacheKeyType):
-        return "it answered a cache key type that is none"
+        return "returned an invalid cache_key_type: must be a CacheKeyType"
     if duration is not None and not (isinstance(duration, int | float) and 0 <= duration < math.inf):
-        return "it answered a cache duration that is no number of seconds"
+        return "returned an invalid cache_duration: must be None or a number of seconds"
     return ""
 
 
-RENEW_AFTER = 0.9
-"""The part of an answer's time after which it is asked for again, so that nobody is given what is about to expire."""
+def _is_valid(entry: KeyringEntry) -> bool:
+    key: object = entry.key
+    auth: object = entry.auth
+    return (
+        isinstance(key, str)
+        and isinstance(auth, AuthConfig)
+        and all(isinstance(text, str) for text in (auth.username, auth.password, auth.identity_token))
+    )
 
-FIRST_REST, LONGEST_REST = 1.0, 60.0
-"""Seconds for which a provider that failed is not asked; doubles with each failure in a row."""
+
+RENEW_AFTER = 0.9
+"""The fraction of an answer's lifetime after which it is renewed, so that nobody gets a credential about to expire."""
+
+FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
+"""Seconds for which a provider that failed is not asked; doubles with each consecutive failure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a provider answered, and for how long it holds. Times are Trio's."""
+class ProviderAnswer:
+    """The answer of a provider and its lifetime. Times are on Trio's clock."""
 
-    provided: ProvidedCredentials
+    keyring: Keyring
+    """Its entries, ready to be matched: created once for each answer."""
+
+    cache_key_type: CacheKeyType
+    is_cacheable: bool
     asked_at: float
     valid_until: float
-    """Infinite, unless the provider said for how long."""
+    """Infinite unless the provider set a duration."""
 
     renew_at: float
 
 
 @dataclass(kw_only=True, slots=True)
 class _Flight:
-    """A call under way."""
+    """A call in progress."""
 
     image: ImageRef
     done: trio.Event = field(default_factory=trio.Event)
-    answer: Answer | None = None
+    answer: ProviderAnswer | None = None
 
 
 class ProviderCache:
-    """One provider.
+    """One provider, with the answers cached that it gave.
 
     Args:
-        name: for people.
-        provider: asked in the background: a call goes on for the others when the image that began it is gone.
-        nursery: where.
-        warn: is told why the provider failed.
+        name: for messages.
+        provider: the plugin's.
+        nursery: runs the calls, so that a call continues for others when the image that began it is cancelled.
+        warn: called with each failure of the provider.
     """
 
     def __init__(self, name: str, provider: AnyProvider, *, nursery: trio.Nursery, warn: Callable[[str], None]) -> None:
@@ -118,24 +144,26 @@ class ProviderCache:
         self._nursery = nursery
         self._warn = warn
         self._threads = trio.CapacityLimiter(MAX_THREADS)
-        self._remembered: dict[tuple[CacheKeyType, str], Answer] = {}
+        self._cached: dict[tuple[CacheKeyType, str], ProviderAnswer] = {}
         self._flights: dict[str, _Flight] = {}
         self._last_type: CacheKeyType | None = None
-        self._rest_until = -float("inf")
-        self._rest = FIRST_REST
+        self._paused_until = -float("inf")
+        self._backoff = FIRST_BACKOFF
+        self._last = ProvidedCredentials()
+        self._last_keyring = Keyring()
         self.is_local = is_local(provider)
-        """It answers from what it holds, and is asked each time."""
+        """Whether it answers from memory, and so is asked each time."""
 
     def matches(self, image: ImageRef) -> bool:
-        """Whether the provider wants to be asked for that image."""
+        """Whether the provider is asked for an image."""
         return wants(self._provider, image)
 
-    async def answer(self, image: ImageRef, *, asked_after: float = -float("inf")) -> Answer | None:
-        """The provider's answer for an image; None when it failed, now or a moment ago.
+    async def answer(self, image: ImageRef, *, asked_after: float = -float("inf")) -> ProviderAnswer | None:
+        """Return the provider's answer for an image; None if it failed, now or a moment ago.
 
         Args:
-            image: what for.
-            asked_after: an answer from before that time of Trio's clock will not do.
+            image: the image.
+            asked_after: ignore answers requested at or before this time on Trio's clock.
         """
         if self.is_local:
             return await self._ask(image)
@@ -146,31 +174,30 @@ class ProviderCache:
                 return known
             flight = self._flights.get(self._flight_key(image))
             if flight is None:
-                if now < self._rest_until:
+                if now < self._paused_until:
                     return known
                 flight = self._take_off(image)
             await flight.done.wait()
             if flight.answer is None:
                 return self._recall(image, asked_after)
-            if _key(flight.answer.provided.cache_key_type, image) == _key(
-                flight.answer.provided.cache_key_type, flight.image
-            ):
-                return flight.answer  # also one that may not be remembered: it was asked for while we waited
+            kind = flight.answer.cache_key_type
+            if _key(kind, image) == _key(kind, flight.image):
+                return flight.answer  # also one that is not cacheable: it was requested while this call waited
 
-    def _recall(self, image: ImageRef, asked_after: float) -> Answer | None:
+    def _recall(self, image: ImageRef, asked_after: float) -> ProviderAnswer | None:
         now = trio.current_time()
         for kind in CacheKeyType:
             key = _key(kind, image)
-            answer = self._remembered.get(key)
+            answer = self._cached.get(key)
             if answer is None or answer.asked_at <= asked_after:
                 continue
             if now < answer.valid_until:
                 return answer
-            del self._remembered[key]
+            del self._cached[key]
         return None
 
     def _flight_key(self, image: ImageRef) -> str:
-        """What is asked for one at a time: until the first answer says otherwise, images of one registry."""
+        """The scope of one call at a time: the registry, until an answer was for one image only."""
         return image.lookup_name if self._last_type is CacheKeyType.IMAGE else image.registry
 
     def _take_off(self, image: ImageRef) -> _Flight:
@@ -183,34 +210,42 @@ class ProviderCache:
         try:
             flight.answer = answer = await self._ask(flight.image)
             if answer is not None:
-                kind = self._last_type = answer.provided.cache_key_type
-                if answer.provided.cache_duration:
-                    self._remembered[_key(kind, flight.image)] = answer
+                kind = self._last_type = answer.cache_key_type
+                if answer.is_cacheable:
+                    self._cached[_key(kind, flight.image)] = answer
         finally:
             del self._flights[key]
             flight.done.set()
 
-    async def _ask(self, image: ImageRef) -> Answer | None:
+    async def _ask(self, image: ImageRef) -> ProviderAnswer | None:
         asked_at = trio.current_time()
         try:
-            provided = await ask(self._provider, image, self._threads)
+            provided = await ask(self._provider, image, self._threads, self._last)
         except NoAnswerError as error:
-            self._rest_until = trio.current_time() + self._rest
-            self._rest = min(2 * self._rest, LONGEST_REST)
+            self._paused_until = trio.current_time() + self._backoff
+            self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
             self._warn(f"credential provider {self.name}: {error}")
             return None
-        self._rest = FIRST_REST
-        remember_secrets(secret for entry in provided.entries for secret in entry.auth.secrets)
-        duration = provided.cache_duration or float(
-            "inf"
-        )  # what may not be used again holds for this time all the same
+        self._backoff = FIRST_BACKOFF
+        if not self.is_local:  # a local one may return all that it has; what matches is remembered later
+            remember_secrets(secret for entry in provided.entries for secret in entry.auth.secrets)
+        # An answer that is not cacheable is valid for its look-up.
+        duration = provided.cache_duration or float("inf")
         answered_at = trio.current_time()  # the kubelet counts from here too
-        return Answer(
-            provided=provided,
+        return ProviderAnswer(
+            keyring=self._keyring_of(provided),
+            cache_key_type=provided.cache_key_type,
+            is_cacheable=bool(provided.cache_duration),
             asked_at=asked_at,
             valid_until=answered_at + duration,
             renew_at=answered_at + RENEW_AFTER * duration,
         )
+
+    def _keyring_of(self, provided: ProvidedCredentials) -> Keyring:
+        """Index an answer; the same object, which a local provider returns each time, only once."""
+        if provided is not self._last:
+            self._last, self._last_keyring = provided, Keyring(provided.entries)
+        return self._last_keyring
 
 
 def _key(kind: CacheKeyType, image: ImageRef) -> tuple[CacheKeyType, str]:

@@ -8,8 +8,8 @@ from typing import TypeVar, cast
 
 import trio
 
+from nodeprefetch.credentials.api import AnyProvider, ProvidedCredentials
 from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
-from nodeprefetch.credentials.provider import AnyProvider, ProvidedCredentials
 from nodeprefetch.values.image_ref import ImageRef
 
 T = TypeVar("T")

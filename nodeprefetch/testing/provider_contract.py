@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import trio
 import trio.testing
 
-from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
-from nodeprefetch.credentials.provider import (
+from nodeprefetch.credentials.api import (
     AnyProvider,
     CacheKeyType,
     NotConfigured,
@@ -22,6 +20,8 @@ from nodeprefetch.credentials.provider import (
     ProvidedCredentials,
     ProviderFactory,
 )
+from nodeprefetch.credentials.auth import AuthConfig
+from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
 from nodeprefetch.errors import UsageError
 from nodeprefetch.testing.provider_calls import Answers, ask_each, ask_one, is_blocking, run_within, wants
 from nodeprefetch.values.image_ref import ImageRef

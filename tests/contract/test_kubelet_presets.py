@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from nodeprefetch_kubelet import make_providers
 
+from nodeprefetch.credentials.api import NotConfigured, PluginContext
 from nodeprefetch.credentials.keyring import Keyring
-from nodeprefetch.credentials.provider import NotConfigured, PluginContext
 from nodeprefetch.values.image_ref import ImageRef
 
 PRESETS = Path(__file__).parents[1] / "data" / "kubelet"

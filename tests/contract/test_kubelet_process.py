@@ -17,8 +17,8 @@ from nodeprefetch_kubelet import make_providers, process
 from nodeprefetch_kubelet.errors import KubeletProviderError
 from nodeprefetch_kubelet.process import GRACE, MAX_OUTPUT
 
+from nodeprefetch.credentials.api import CacheKeyType, PluginContext, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.provider import CacheKeyType, PluginContext, ProvidedCredentials
 from nodeprefetch.values.image_ref import ImageRef
 
 SECRET = "s3cr3t-0f-m1ne"

@@ -200,7 +200,7 @@ def test_a_registry_token_is_not_used_and_that_is_said(
     ended = run_fetch(containerd, name, docker_config=config, **SLOW)
 
     assert (1, [""], "refused") == (ended.code, used(ended), ended.result(name)["class"])
-    assert [f'key "{fake_registry.address}" is left out: it has a `registrytoken` only'] == [
+    assert [f'key "{fake_registry.address}" skipped: it has only a `registrytoken`'] == [
         notice.split("config.json: ")[1].split(", which")[0] for notice in notices(ended)
     ]
     assert "reg1stry-t0ken" not in ended.stderr

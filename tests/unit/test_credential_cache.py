@@ -1,14 +1,15 @@
 """One provider, asked no more than needed, on virtual time."""
 
+import sys
 import threading
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
+from nodeprefetch.credentials.api import CacheKeyType, NotConfigured, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.credentials.provider import CacheKeyType, NotConfigured, ProvidedCredentials
 from nodeprefetch.credentials.provider_cache import ProviderCache
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.text.known_secrets import knowing_secrets, known_secrets
@@ -16,6 +17,9 @@ from nodeprefetch.values.image_ref import ImageRef
 
 A1, A2, A_OTHER = (ImageRef.parse(f"quay.io/{name}") for name in ("a:1", "a:2", "b:1"))
 ELSEWHERE = ImageRef.parse("gcr.io/c:1")
+BAD_ENTRIES = "returned invalid entries: must be a tuple of KeyringEntry"
+BAD_ENTRY = "returned an invalid KeyringEntry: key must be a str, auth an AuthConfig of str"
+BAD_DURATION = "returned an invalid cache_duration: must be None or a number of seconds"
 
 
 class Counting:
@@ -33,7 +37,7 @@ class Counting:
             raise RuntimeError("hunter2")
         user = str(len(self.times))
         return ProvidedCredentials(
-            entries=(KeyringEntry(key=image.registry, auth=AuthConfig(username=user)),),
+            entries=(KeyringEntry(key="*.io", auth=AuthConfig(username=user)),),
             cache_key_type=self.kind,
             cache_duration=self.duration,
         )
@@ -51,7 +55,7 @@ async def cache_of(provider):
 
 async def user(cache, image=A1):
     answer = await cache.answer(image)
-    return answer and answer.provided.entries[0].auth.username
+    return answer and answer.keyring.lookup(image)[0].auth.username
 
 
 async def test_an_answer_without_a_duration_is_asked_for_each_time(autojump_clock):
@@ -159,7 +163,7 @@ async def test_one_that_failed_is_left_alone_for_longer_each_time(autojump_clock
             await trio.sleep(0.5)
 
         assert [0, 1, 3, 7] == provider.times
-        assert ["credential provider p: it raised RuntimeError"] * 4 == cache.complaints
+        assert ["credential provider p: raised RuntimeError"] * 4 == cache.complaints
 
 
 async def test_one_that_answers_again_is_asked_as_before(autojump_clock):
@@ -233,14 +237,17 @@ async def test_a_blocking_provider_that_hangs_is_left_to_itself(autojump_clock):
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (None, "it answered NoneType, not ProvidedCredentials"),
-        (NotConfigured(why="x"), "it answered NotConfigured, not ProvidedCredentials"),
-        (ProvidedCredentials(entries=("x",)), "it answered entries that are no tuple of KeyringEntry"),
-        (ProvidedCredentials(entries=[]), "it answered entries that are no tuple of KeyringEntry"),
-        (ProvidedCredentials(cache_key_type="Image"), "it answered a cache key type that is none"),
-        (ProvidedCredentials(cache_duration=-1), "it answered a cache duration that is no number of seconds"),
-        (ProvidedCredentials(cache_duration=float("nan")), "it answered a cache duration that is no number of seconds"),
-        (ProvidedCredentials(cache_duration="60"), "it answered a cache duration that is no number of seconds"),
+        (None, "returned NoneType, not ProvidedCredentials"),
+        (NotConfigured(why="x"), "returned NotConfigured, not ProvidedCredentials"),
+        (ProvidedCredentials(entries=("x",)), BAD_ENTRIES),
+        (ProvidedCredentials(entries=[]), BAD_ENTRIES),
+        (ProvidedCredentials(entries=(KeyringEntry(key=None, auth=AuthConfig()),)), BAD_ENTRY),
+        (ProvidedCredentials(entries=(KeyringEntry(key="quay.io", auth="hunter2"),)), BAD_ENTRY),
+        (ProvidedCredentials(entries=(KeyringEntry(key="quay.io", auth=AuthConfig(password=b"hunter2")),)), BAD_ENTRY),
+        (ProvidedCredentials(cache_key_type="Image"), "returned an invalid cache_key_type: must be a CacheKeyType"),
+        (ProvidedCredentials(cache_duration=-1), BAD_DURATION),
+        (ProvidedCredentials(cache_duration=float("nan")), BAD_DURATION),
+        (ProvidedCredentials(cache_duration="60"), BAD_DURATION),
     ],
 )
 async def test_a_wrong_answer_is_a_failure_that_says_what_is_wrong(autojump_clock, answer, complaint):
@@ -298,7 +305,7 @@ async def test_a_local_provider_is_asked_each_time_even_after_a_failure(autojump
 async def test_one_that_fails_at_saying_what_it_matches_is_asked(autojump_clock):
     class Bad(Counting):
         def matches(self, _image):
-            raise RuntimeError
+            sys.exit("hunter2")
 
     async with cache_of(Bad()) as cache:
         assert cache.matches(A1)

@@ -9,8 +9,8 @@ import pytest
 
 from nodeprefetch.cli.output import to_json
 from nodeprefetch.cli.plugins import listed, to_table
+from nodeprefetch.credentials.api import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.credentials.plugins import PluginState, load_plugins, only_local
-from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
 from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 
@@ -140,8 +140,8 @@ def test_a_plugin_without_usable_providers_is_not_configured():
     [
         ("crashes", "ValueError"),
         ("exits", "SystemExit"),
-        ("makes_a_class", "TypeError: its factory made type, which has no get_credentials"),
-        ("makes_text", "TypeError: its factory made str, which has no get_credentials"),
+        ("makes_a_class", "TypeError: its factory returned type, which has no get_credentials"),
+        ("makes_text", "TypeError: its factory returned str, which has no get_credentials"),
         ("no_such_function", "AttributeError"),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_broken_plugin_is_named_and_the_others_go_on(broken, why):
     loaded, warnings = load(broken, "works")
 
     assert [PluginState.BROKEN, PluginState.CONFIGURED] == [plugin.state for plugin in loaded]
-    assert [f"credential plugin {broken} is left out: it failed to load ({why})"] == warnings
+    assert [f"credential plugin {broken} skipped: failed to load ({why})"] == warnings
     assert "hunter2" not in str(loaded)
 
 
@@ -187,11 +187,11 @@ def test_everything_wrong_with_options_order_and_files_is_said_at_once():
         load("works", "refuses", options={"nobody": {"k": ("v",)}, "works": {"fiel": ("x",)}}, order=["nobody"])
 
     assert [
-        "--credential-option nobody.…: there is no such plugin; installed: refuses, works",
-        "--credential-order: there is no plugin nobody; installed: refuses, works",
+        "--credential-option nobody.…: plugin not found (installed: refuses, works)",
+        "--credential-order: plugin nobody not found (installed: refuses, works)",
         "refuses: cannot read a",
         "refuses: cannot read b",
-        "--credential-option works.fiel: there is no such option; known: works.file",
+        "--credential-option works.fiel: unknown option (known: works.file)",
     ] == list(caught.value.problems)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.credentials.provider import ENTRY_POINT_GROUP
+from nodeprefetch.credentials.api import ENTRY_POINT_GROUP
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "plugins.md").read_text("utf-8")

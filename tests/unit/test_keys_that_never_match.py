@@ -25,14 +25,14 @@ NEVER = [
     ("quay.io/team/*", 'wildcards match in the host only (write "quay.io/team/")'),
     ("quay.io/team/app-*", 'wildcards match in the host only (write "quay.io/team/app-")'),
     ("*.azurecr.io/*", 'wildcards match in the host only (write "*.azurecr.io")'),
-    ("quay.io/team/app:1", 'a key has no tag (write "quay.io/team/app")'),
-    ("quay.io/team/app@sha256:12", 'a key has no digest (write "quay.io/team/app")'),
+    ("quay.io/team/app:1", 'a key cannot have a tag (write "quay.io/team/app")'),
+    ("quay.io/team/app@sha256:12", 'a key cannot have a digest (write "quay.io/team/app")'),
     ("quay.io/Team", 'no repository begins with "/Team"'),
     ("quay.io//team", 'no repository begins with "//team"'),
-    ("harbor/team", 'no registry has the host "harbor" (it must have a dot or a port, or be localhost)'),
-    ("-a.example.com", 'no registry has the host "-a.example.com" (it must have a dot or a port, or be localhost)'),
-    ("oci://quay.io", 'no registry has the host "oci:" (it must have a dot or a port, or be localhost)'),
-    ("", 'no registry has the host "" (it must have a dot or a port, or be localhost)'),
+    ("harbor/team", '"harbor" is not a registry (a host must have a dot or a port, or be localhost)'),
+    ("-a.example.com", '"-a.example.com" is not a registry (a host must have a dot or a port, or be localhost)'),
+    ("oci://quay.io", '"oci:" is not a registry (a host must have a dot or a port, or be localhost)'),
+    ("", '"" is not a registry (a host must have a dot or a port, or be localhost)'),
     ("index.docker.io/myorg", 'images of Docker Hub have the host docker.io (write "docker.io/myorg")'),
     ("https://index.docker.io/v1", 'images of Docker Hub have the host docker.io (write "docker.io")'),
     ("index.docker.io/*", 'images of Docker Hub have the host docker.io (write "docker.io")'),
@@ -129,8 +129,8 @@ def test_a_password_that_ends_in_a_line_break_is_a_warning_and_sent_as_it_is(end
     read = parse_docker_config(json.dumps({"auths": {"quay.io": entry}}).encode())
 
     assert password == read.entries[0].auth.password
-    problem, advice = "a password that ends in a line break, which is sent too", "with printf in place of echo"
-    assert (f'key "quay.io" has {problem}: create the Secret again, {advice}',) == read.warnings
+    problem, advice = "a password that ends with a line break, which is sent too", "with printf instead of echo"
+    assert (f'key "quay.io" has {problem} (create the Secret again {advice})',) == read.warnings
 
 
 @pytest.mark.parametrize("case", KEYRINGS, ids=[case["name"] for case in KEYRINGS])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from nodeprefetch_kubelet import make_providers
 
-from nodeprefetch.credentials.provider import CredentialProvider, NotConfigured, PluginContext
+from nodeprefetch.credentials.api import CredentialProvider, NotConfigured, PluginContext
 from nodeprefetch.errors import UsageError
 from nodeprefetch.values.image_ref import ImageRef
 

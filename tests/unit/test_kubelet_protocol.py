@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nodeprefetch_kubelet.errors import KubeletProviderError
 from nodeprefetch_kubelet.protocol import _Login, decode_response, encode_request, passwords_in
 
+from nodeprefetch.credentials.api import CacheKeyType, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
 
 V1 = "credentialprovider.kubelet.k8s.io/v1"
 V1BETA1 = "credentialprovider.kubelet.k8s.io/v1beta1"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import trio
 
+from nodeprefetch.credentials.api import CacheKeyType, NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.credentials.provider import CacheKeyType, NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
 from nodeprefetch.testing import CredentialProviderContract
 from nodeprefetch.values.image_ref import ImageRef

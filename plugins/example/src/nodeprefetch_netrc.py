@@ -2,8 +2,8 @@
 
 from netrc import NetrcParseError, netrc
 
+from nodeprefetch.credentials.api import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.provider import NotConfigured, PluginContext, ProvidedCredentials
 from nodeprefetch.errors import UsageError
 from nodeprefetch.values.image_ref import ImageRef
 

@@ -5,7 +5,7 @@ Its behaviour is that of the kubelet: see docs/kubelet-credential-providers.md.
 
 from collections.abc import Sequence
 
-from nodeprefetch.credentials.provider import CredentialProvider, NotConfigured, PluginContext
+from nodeprefetch.credentials.api import CredentialProvider, NotConfigured, PluginContext
 from nodeprefetch.errors import UsageError
 
 __all__ = ["make_providers"]

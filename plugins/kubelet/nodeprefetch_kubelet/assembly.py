@@ -4,7 +4,7 @@ import errno
 import os
 from pathlib import Path
 
-from nodeprefetch.credentials.provider import PluginContext
+from nodeprefetch.credentials.api import PluginContext
 from nodeprefetch.errors import Problems
 from nodeprefetch_kubelet.config import ProviderConfig
 from nodeprefetch_kubelet.configfiles import load_config

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from nodeprefetch.credentials.api import CacheKeyType, ProvidedCredentials
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.credentials.provider import CacheKeyType, ProvidedCredentials
 from nodeprefetch.errors import UsageError
 from nodeprefetch.values.duration import parse_duration
 from nodeprefetch_kubelet.documents import read_json

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from nodeprefetch.credentials.provider import PluginContext, ProvidedCredentials
+from nodeprefetch.credentials.api import PluginContext, ProvidedCredentials
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch_kubelet.config import ProviderConfig
 from nodeprefetch_kubelet.process import Output, run_program

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 
-from nodeprefetch.credentials.provider import CredentialProvider, NotConfigured, PluginContext
-from nodeprefetch.errors import Problems
+from nodeprefetch.credentials import CredentialProvider, NotConfigured, PluginContext, Problems
 
 __all__ = ["make_provider"]
 
 
 def make_provider(context: PluginContext) -> Sequence[CredentialProvider] | NotConfigured:
-    """A provider for each value of the option `config`; together they are one keyring, in the order given.
+    """Create a provider for each value of the option `config`; they share one keyring, in the order given.
 
     Raises:
-        UsageError: with everything that cannot be read, in all of them.
+        UsageError: lists everything that cannot be read.
     """
     problems = Problems()
     with problems.collected():
@@ -21,7 +20,7 @@ def make_provider(context: PluginContext) -> Sequence[CredentialProvider] | NotC
     if not locations:
         problems.raise_if_any()
         return NotConfigured(why="no --docker-config PATH")
-    # Only who is configured pays for what reads files.
+    # A plugin that is not configured must not slow down the start.
     from nodeprefetch_pull_secrets.provider import PullSecrets  # noqa: PLC0415
 
     providers: list[CredentialProvider] = []

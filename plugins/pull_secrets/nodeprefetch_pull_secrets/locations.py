@@ -1,37 +1,36 @@
-"""Which files a `--docker-config` means: a file, a mounted Secret, or a directory of mounted Secrets."""
+"""Finds the files of a `--docker-config`: a file, a mounted Secret, or a directory of mounted Secrets."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.credentials import Problems, UsageError
 
 PAYLOAD_NAMES = (".dockercfg", ".dockerconfigjson")
 """The keys of Secrets of the types kubernetes.io/dockercfg and kubernetes.io/dockerconfigjson."""
 
 
 Label = Callable[[str | Path], str]
-"""What a file or directory is called in a message."""
+"""Returns the name of a file or directory for a message."""
 
 
 def by_path(path: str | Path) -> str:
-    """For whoever has just written the path."""
+    """Name it by its path, for messages at start."""
     return f"docker-config {path}"
 
 
 def by_name(path: str | Path) -> str:
-    """The name of the Secret or file alone: what is said during a run leaves the node."""
+    """Name it by Secret or file alone, for messages during a run: they leave the node."""
     path = Path(path)
     return f"docker-config {(path.parent.name if path.name in PAYLOAD_NAMES else path.name) or path.name}"
 
 
 def find_payload_files(location: str, label: Label = by_path) -> tuple[Path, ...]:
-    """The file itself; for a directory the payloads in it, then those one level below, sorted by name.
+    """Return the file itself, or for a directory the payloads in it, then those one level below, sorted by name.
 
-    A mounted Secret also has `..data` and directories with a date in their name, where its content really lies; they
-    are not looked into.
+    Skips `..data` and the dated directories of a mounted Secret, in which the kubelet keeps its content.
 
     Raises:
-        UsageError: it is not there, cannot be read, or is a directory without a payload.
+        UsageError: it does not exist, cannot be read, or is a directory without a payload.
     """
     try:
         root = Path(location)
@@ -52,15 +51,14 @@ def find_payload_files(location: str, label: Label = by_path) -> tuple[Path, ...
             problems.add(str(unreadable(member, error, label)))
     problems.raise_if_any()
     if not found:
-        wanted = " nor ".join(PAYLOAD_NAMES)
-        where = "in this directory, nor in a directory in it"
-        hint = "name the file itself if it is called otherwise"
-        raise UsageError([f"{label(location)}: there is neither {wanted} {where}; {hint}"])
+        wanted = " or ".join(PAYLOAD_NAMES)
+        hint = "if the file has another name, pass its path"
+        raise UsageError([f"{label(location)}: no {wanted} in the directory or one level below ({hint})"])
     return tuple(found)
 
 
 def unreadable(path: str | Path, error: OSError | ValueError, label: Label) -> UsageError:
-    """What to tell about a path that cannot be read."""
+    """Return the error for a path that cannot be read."""
     if isinstance(error, OSError):
         return UsageError([f"{label(path)}: cannot be read: {error.strerror or error}"])
-    return UsageError([f"{label(repr(str(path)))}: cannot be read: a path must not hold a NUL"])
+    return UsageError([f"{label(repr(str(path)))}: cannot be read: a path must not contain a NUL byte"])

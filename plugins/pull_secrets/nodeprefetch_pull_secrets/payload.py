@@ -1,4 +1,4 @@
-"""One file with a pull secret, read: its credentials, and by what a change of it is noticed."""
+"""Reads one pull secret file: its credentials, and a fingerprint that shows when it changes."""
 
 import os
 import stat
@@ -6,24 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodeprefetch.credentials.dockerconfig import (
+from nodeprefetch.credentials import (
     DockerConfig,
     DockerConfigError,
+    KeyPattern,
+    KeyringEntry,
+    UsageError,
+    open_given,
     parse_by_content,
     parse_docker_config,
     parse_legacy_docker_config,
+    quote,
 )
-from nodeprefetch.credentials.keyring import Keyring, KeyringEntry
-from nodeprefetch.errors import UsageError
-from nodeprefetch.text.plain_file import open_given
-from nodeprefetch.values.image_ref import quote
 from nodeprefetch_pull_secrets.locations import Label, by_name, by_path, unreadable
 
 MAX_FILE_BYTES = 1 << 20
-"""A Secret holds 1 MiB at most."""
+"""The maximum size of a Secret."""
 
 Fingerprint = tuple[int, int, int, int]
-"""Device, inode, bytes, time of modification."""
+"""Device, inode, size in bytes, modification time in nanoseconds."""
 
 _PARSERS: dict[str, Callable[[bytes], DockerConfig]] = {
     ".dockerconfigjson": parse_docker_config,
@@ -33,22 +34,22 @@ _PARSERS: dict[str, Callable[[bytes], DockerConfig]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Payload:
-    """What was in a file."""
+    """The content of a file."""
 
     path: Path
     fingerprint: Fingerprint | None
-    """None for what can be read only once, such as a pipe."""
+    """None for a file that can be read only once, such as a pipe."""
     entries: tuple[KeyringEntry, ...]
-    """In order of appearance."""
+    """In the order of the file."""
     warnings: tuple[str, ...]
-    """What was left out or is odd, named by file and key, without secrets and paths."""
+    """Entries that were skipped or are unusual, by file and key, without secrets and paths."""
 
 
 def read_payload(path: Path, label: Label = by_path) -> Payload:
-    """Read a file: by its name, else by what is in it (see `parse_by_content`).
+    """Read a file as its name says, otherwise by its content (see `parse_by_content`).
 
     Raises:
-        UsageError: the file cannot be read, or is no pull secret. A single bad entry is a warning.
+        UsageError: the file cannot be read, or is not a pull secret. A single invalid entry is a warning.
     """
     try:
         with open_given(path) as file:
@@ -57,12 +58,16 @@ def read_payload(path: Path, label: Label = by_path) -> Payload:
     except (OSError, ValueError) as error:
         raise unreadable(path, error, label) from error
     if len(data) > MAX_FILE_BYTES:
-        raise UsageError([f"{label(path)}: longer than {MAX_FILE_BYTES} bytes: this is no pull secret"])
+        raise UsageError([f"{label(path)}: larger than {MAX_FILE_BYTES} bytes (not a pull secret?)"])
     try:
         config = _PARSERS.get(path.name, parse_by_content)(data)
     except DockerConfigError as error:
         raise UsageError([f"{label(path)}: {problem}" for problem in error.problems]) from error
-    unusable = (f"key {quote(key)} is left out: no host or host/path" for key in Keyring(config.entries).unusable_keys)
+    unusable = (
+        f"key {quote(entry.key)} skipped: must be a host or host/path"
+        for entry in config.entries
+        if KeyPattern.parse(entry.key) is None
+    )
     return Payload(
         path=path,
         fingerprint=fingerprint,
@@ -72,7 +77,7 @@ def read_payload(path: Path, label: Label = by_path) -> Payload:
 
 
 def fingerprint(path: Path) -> Fingerprint | None:
-    """Of what is there now; None where there is no regular file."""
+    """Return the fingerprint of a file; None if it is not a regular file."""
     try:
         return _fingerprint(path.stat())
     except OSError:
