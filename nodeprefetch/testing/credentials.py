@@ -1,4 +1,4 @@
-"""A source of credentials that says what it was given."""
+"""A fake source of credentials."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,47 +12,47 @@ from nodeprefetch.values.image_ref import ImageRef
 
 @dataclass(kw_only=True)
 class FakeLookup:
-    """Gives credentials in their order."""
+    """Returns credentials in the given order."""
 
     credentials: list[Credential]
     matched: tuple[Credential, ...]
     is_complete: bool
-    told: list[tuple[str, Verdict]]
+    verdicts: list[tuple[str, Verdict]]
 
     async def next(self) -> Credential | None:
-        """The next one."""
+        """Return the next credential."""
         await trio.lowlevel.checkpoint()
         return self.credentials.pop(0) if self.credentials else None
 
     def report(self, credential: Credential, verdict: Verdict) -> None:
-        """Keep it."""
-        self.told.append((credential.auth.username, verdict))
+        """Record the verdict."""
+        self.verdicts.append((credential.auth.username, verdict))
 
 
 @dataclass(kw_only=True)
 class FakeCredentialSource:
-    """Credentials by registry.
+    """A `CredentialSource` with user names by registry, which records how it is used.
 
     Args:
         logins: user names by registry, in the order of use; the password of `u` is `secret-of-u`.
-        lifetime: seconds for which each is valid after it was looked up.
+        lifetime: seconds for which a credential is valid after its look-up.
     """
 
     logins: Mapping[str, Sequence[str]] = field(default_factory=dict)
     lifetime: float = float("inf")
     name: str = "fake"
     is_complete: bool = True
-    """False: as if some source had not answered."""
+    """False: behave as if some source had not answered."""
 
     asked: list[str] = field(default_factory=list, init=False)
-    """The images it was asked for, as written."""
+    """The images that were looked up, as written."""
 
-    told: list[tuple[str, Verdict]] = field(default_factory=list, init=False)
-    """User names and what was told of them."""
+    verdicts: list[tuple[str, Verdict]] = field(default_factory=list, init=False)
+    """User names with the reported verdicts."""
 
     @contextmanager
     def look_up(self, image: ImageRef) -> Iterator[FakeLookup]:
-        """Those of the image's registry."""
+        """Look up the credentials of the image's registry."""
         self.asked.append(image.text)
         found = [
             Credential(
@@ -63,9 +63,9 @@ class FakeCredentialSource:
             )
             for user in self.logins.get(image.registry, ())
         ]
-        yield FakeLookup(credentials=found, matched=tuple(found), is_complete=self.is_complete, told=self.told)
+        yield FakeLookup(credentials=found, matched=tuple(found), is_complete=self.is_complete, verdicts=self.verdicts)
 
     @staticmethod
     def auth(user: str) -> AuthConfig:
-        """What the runtime is sent for that user."""
+        """Return the credentials of a user as the runtime receives them."""
         return AuthConfig(username=user, password=f"secret-of-{user}")

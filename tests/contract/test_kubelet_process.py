@@ -227,25 +227,28 @@ async def test_a_token_is_read_for_each_call(installed: Installed, tmp_path: Pat
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
-        ("exit 3", "it ended with exit status 3"),
-        ('cat "$HERE/answer"; exit 1', "it ended with exit status 1"),
-        ("kill -SEGV $$", "it was killed by SIGSEGV"),
-        ("kill -35 $$", "it was killed by signal 35"),
-        ("exit 0", "it wrote no answer"),
-        (f"echo {SECRET}", "its answer is not JSON: JSON is malformed: invalid character (byte 0)"),
-        ("""sed s/v1/v1beta1/ "$HERE/answer" """, f"it was asked in {V1} and answered in {V1}beta1"),
+        ("exit 3", "exited with status 3"),
+        ('cat "$HERE/answer"; exit 1', "exited with status 1"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+        ("kill -35 $$", "killed by signal 35"),
+        ("exit 0", "produced no output"),
+        (f"echo {SECRET}", "invalid response: not JSON: JSON is malformed: invalid character (byte 0)"),
+        ("""sed s/v1/v1beta1/ "$HERE/answer" """, f"invalid response: requested apiVersion {V1}, got {V1}beta1"),
         (
             """sed s/Response/Request/ "$HERE/answer" """,
-            "its answer has another kind than CredentialProviderResponse",
+            "invalid response: wrong kind (must be CredentialProviderResponse)",
         ),
-        ("""sed s/cacheKeyType/x/ "$HERE/answer" """, "its answer lacks the cacheKeyType: Image, Registry, Global"),
+        (
+            """sed s/cacheKeyType/x/ "$HERE/answer" """,
+            "invalid response: cacheKeyType is missing (must be Image, Registry, Global)",
+        ),
         (
             """sed s/Registry/Host/ "$HERE/answer" """,
-            "its answer has another cacheKeyType than Image, Registry, Global",
+            "invalid response: unknown cacheKeyType (must be Image, Registry, Global)",
         ),
-        ("""sed s/5m0s/soon/ "$HERE/answer" """, "its answer's cacheDuration is not a duration like 5m0s"),
-        ("head -c 10485760 /dev/zero", f"it wrote more than {MAX_OUTPUT} bytes, and was killed"),
-        ("yes", f"it wrote more than {MAX_OUTPUT} bytes, and was killed"),
+        ("""sed s/5m0s/soon/ "$HERE/answer" """, "invalid response: cacheDuration must be a duration like 5m0s"),
+        ("head -c 10485760 /dev/zero", f"killed after writing more than {MAX_OUTPUT} bytes"),
+        ("yes", f"killed after writing more than {MAX_OUTPUT} bytes"),
     ],
 )
 async def test_each_failure_has_a_message(installed: Installed, script: str, problem: str) -> None:
@@ -255,7 +258,7 @@ async def test_each_failure_has_a_message(installed: Installed, script: str, pro
 @pytest.mark.parametrize(
     ("head", "problem"),
     [
-        ("#!/no/such/interpreter\n", "the file, or the interpreter or loader that it names, does not exist here"),
+        ("#!/no/such/interpreter\n", "the file, or the interpreter or loader that it needs, does not exist"),
         ("#!/etc\n", "Permission denied"),
         ("\x7fELF", "Exec format error"),
     ],
@@ -274,14 +277,14 @@ async def test_a_failed_program_s_stderr_is_told_without_secrets(installed: Inst
     )
     await failure_of(provider)
 
-    assert ["fake-provider wrote on stderr: no role; have *** and ***"] == installed.warnings
+    assert ["fake-provider wrote to stderr: no role; have *** and ***"] == installed.warnings
 
 
 async def test_endless_stderr_does_not_block_or_fill_memory(installed: Installed) -> None:
     provider = installed.provider("head -c 10485760 /dev/zero | tr '\\\\0' 'x' >&2; echo ' the end' >&2; exit 1")
 
-    assert "it ended with exit status 1" == await failure_of(provider)
-    assert ["fake-provider wrote on stderr: the end"] == installed.warnings
+    assert "exited with status 1" == await failure_of(provider)
+    assert ["fake-provider wrote to stderr: the end"] == installed.warnings
 
 
 async def test_what_is_odd_in_each_answer_is_said_once(installed):
@@ -290,7 +293,7 @@ async def test_what_is_odd_in_each_answer_is_said_once(installed):
     for _ in range(2):
         assert PROVIDED == (await provider.get_credentials(IMAGE)).entries[0].auth
 
-    assert ["fake-provider: its answer has an unknown field, ignored"] == installed.warnings
+    assert ["fake-provider: response contains an unknown field, ignored"] == installed.warnings
 
 
 async def test_a_program_need_not_read_its_request(installed: Installed, tmp_path: Path) -> None:
@@ -381,7 +384,7 @@ async def test_a_cut_kills_the_program_and_its_children(installed: Installed, de
 
     assert "gone" == state_of(pids[0])
     assert await ended(pids[1])
-    assert ["fake-provider wrote on stderr: about to hang"] == installed.warnings
+    assert ["fake-provider wrote to stderr: about to hang"] == installed.warnings
 
 
 async def test_a_call_in_a_cancelled_scope_leaves_no_process(installed: Installed) -> None:

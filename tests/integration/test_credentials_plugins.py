@@ -18,8 +18,7 @@ AT_ONCE = 20.0
 SOURCE_PATIENCE = 3.0
 
 GOOD = f"""
-    from nodeprefetch.credentials.auth import AuthConfig
-    from nodeprefetch.credentials.api import ProvidedCredentials
+    from nodeprefetch.credentials import AuthConfig, ProvidedCredentials
 
     class Provider:
         def get_credentials(self, image):
@@ -71,7 +70,7 @@ LEAVES_ASYNC = provider("await trio.sleep(0)", f"sys.exit('{RIGHT}')", is_async=
 ANSWERS = provider(f"return {{'ann': '{RIGHT}'}}")
 ANSWERS_NONE = provider("return None", is_async=True)
 ANSWERS_ENTRIES = provider(
-    "from nodeprefetch.credentials.api import ProvidedCredentials",
+    "from nodeprefetch.credentials import ProvidedCredentials",
     f"return ProvidedCredentials(entries=['{RIGHT}'])",
 )
 GROUP = provider(

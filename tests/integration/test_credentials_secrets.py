@@ -195,7 +195,7 @@ def test_no_secret_is_said_or_shown(
     for log in (json_log, logfmt_log):
         assert all(
             text in log
-            for text in ("ann:***", "wrote on stderr", "identity token", "raised RuntimeError", "not ***, nor ***")
+            for text in ("ann:***", "wrote to stderr", "identity token", "raised RuntimeError", "not ***, nor ***")
         )
     assert all(name in explained for name in ("ann", "robot", "identity token", "kubelet/good"))
     for name in ("good", "garbage", "version"):
@@ -234,4 +234,4 @@ def say_nothing_of_what_is_cut(
             assert time.monotonic() < end
             time.sleep(0.01)
         program.send(signal.SIGTERM)
-    assert "wrote on stderr" in everything.said[-1]
+    assert "wrote to stderr" in everything.said[-1]

@@ -131,5 +131,5 @@ def test_a_bad_netrc_file_ends_the_run_before_it_begins(installed: Installed, tm
     )
 
     assert 2 == ended.code
-    assert f"netrc file {netrc}: is not as netrc files are written, near line " in ended.stderr
+    assert f"netrc file {netrc}: is not a valid netrc file (near line " in ended.stderr
     assert PASSWORD not in ended.stderr

@@ -586,7 +586,7 @@ async def test_what_became_of_each_credential_is_told_to_its_source(autojump_clo
         ("good", Verdict.UNDECIDED),
         ("stale", Verdict.UNDECIDED),
         ("good", Verdict.WORKED),
-    ] == credentials.told
+    ] == credentials.verdicts
 
 
 async def test_a_refusal_is_not_final_while_some_source_has_not_answered(autojump_clock):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nodeprefetch_kubelet.config import ProviderConfig, parse_config
-from nodeprefetch_kubelet.configfiles import MAX_FILE_BYTES, load_config
-from nodeprefetch_kubelet.tokenattributes import TokenAttributes
+from nodeprefetch_kubelet.config_files import MAX_FILE_BYTES, load_config
+from nodeprefetch_kubelet.token_attributes import TokenAttributes
 
 from nodeprefetch.credentials.keyring import KeyPattern
 from nodeprefetch.errors import Problems, UsageError
@@ -128,12 +128,12 @@ def test_every_version_of_the_configuration_may_name_every_version_of_the_protoc
     [
         ({"name": None}, "`name` is missing"),
         ({"name": ""}, "`name` is empty"),
-        ({"name": 5}, "`name` must be a string, not a number: put it in quotes"),
-        ({"name": "a b"}, "`name` has a blank in it"),
-        ({"name": "a\0b"}, "`name` has a NUL in it"),
-        ({"matchImages": None}, "`matchImages` is missing or empty: the program would never be asked"),
-        ({"matchImages": []}, "`matchImages` is missing or empty: the program would never be asked"),
-        ({"matchImages": ["a", "b:x"]}, '`matchImages[1]`: "b:x" is no host, host:port or host/path'),
+        ({"name": 5}, "`name` must be a string, not a number (add quotes)"),
+        ({"name": "a b"}, "`name` must not contain spaces"),
+        ({"name": "a\0b"}, "`name` must not contain a NUL byte"),
+        ({"matchImages": None}, "`matchImages` is missing or empty (the binary would never run)"),
+        ({"matchImages": []}, "`matchImages` is missing or empty (the binary would never run)"),
+        ({"matchImages": ["a", "b:x"]}, '`matchImages[1]`: "b:x" must be a host, host:port or host/path'),
         ({"matchImages": [{}]}, "`matchImages[0]` must be a string, not an object"),
         ({"defaultCacheDuration": None}, "`defaultCacheDuration` is missing"),
         ({"defaultCacheDuration": "-1s"}, "`defaultCacheDuration`: invalid duration '-1s': must not be negative"),
@@ -142,15 +142,16 @@ def test_every_version_of_the_configuration_may_name_every_version_of_the_protoc
         (
             {"apiVersion": "v1"},
             (
-                '`apiVersion` is "v1", which is not credentialprovider.kubelet.k8s.io/v1 or '
-                "credentialprovider.kubelet.k8s.io/v1beta1 or credentialprovider.kubelet.k8s.io/v1alpha1"
+                "`apiVersion` must be credentialprovider.kubelet.k8s.io/v1 or "
+                "credentialprovider.kubelet.k8s.io/v1beta1 or "
+                'credentialprovider.kubelet.k8s.io/v1alpha1, not "v1"'
             ),
         ),
         ({"args": "x"}, "`args` must be a list, not a string"),
-        ({"args": [True]}, "`args[0]` must be a string, not a boolean: put it in quotes"),
-        ({"args": ["a\0"]}, "`args[0]` has a NUL in it"),
+        ({"args": [True]}, "`args[0]` must be a string, not a boolean (add quotes)"),
+        ({"args": ["a\0"]}, "`args[0]` must not contain a NUL byte"),
         ({"env": ["A=1"]}, "`env[0]`: must be an object, not a string"),
-        ({"env": [{"name": "A", "value": 1}]}, "`env[0]`: `value` must be a string, not a number: put it in quotes"),
+        ({"env": [{"name": "A", "value": 1}]}, "`env[0]`: `value` must be a string, not a number (add quotes)"),
     ],
     ids=repr,
 )
@@ -168,10 +169,7 @@ def test_a_broken_rule_is_named_with_file_and_provider(changes: dict[str, Any], 
 def test_a_name_that_leads_out_of_the_directory_is_told_so(name: str) -> None:
     [problem] = problems_of(lambda: parse(config(provider(name=name))))
 
-    assert problem.endswith(
-        "`name` must be the name of a file in the directory of the programs, and cannot lead out of it: "
-        "no slash, and neither . nor .."
-    )
+    assert problem.endswith("`name` must be a file name in the directory of the binaries: no slash, and not . or ..")
 
 
 @pytest.mark.parametrize(
@@ -182,15 +180,15 @@ def test_a_name_that_leads_out_of_the_directory_is_told_so(name: str) -> None:
         (token(requireServiceAccount="yes"), "`requireServiceAccount` must be true or false, not a string"),
         (
             token(requireServiceAccount=False, requiredServiceAccountAnnotationKeys=["a"]),
-            "`requiredServiceAccountAnnotationKeys` need `requireServiceAccount: true`",
+            "`requiredServiceAccountAnnotationKeys` require `requireServiceAccount: true`",
         ),
         (
             token(requiredServiceAccountAnnotationKeys=["a", "b", "a"]),
-            '`requiredServiceAccountAnnotationKeys[2]`: "a" stands twice',
+            '`requiredServiceAccountAnnotationKeys[2]`: duplicate key "a"',
         ),
         (
             token(requiredServiceAccountAnnotationKeys=["a"], optionalServiceAccountAnnotationKeys=["b", "a"]),
-            '"a" is among both the required and the optional annotation keys',
+            'annotation key "a" must not be both required and optional',
         ),
         ([], "must be an object, not a list"),
     ],
@@ -203,24 +201,26 @@ def test_token_attributes_that_break_a_rule_are_ignored_with_a_warning(attribute
     [read] = parse(config(provider(tokenAttributes=attributes)), warnings)
 
     assert read.token is None
-    assert f'c.yaml: providers[0] "x": `tokenAttributes`: {problem}; tokenAttributes are ignored' == warnings[-1]
+    assert f'c.yaml: providers[0] "x": `tokenAttributes`: {problem}; tokenAttributes ignored' == warnings[-1]
 
 
 @pytest.mark.parametrize("key", ["", "a b", "-a", "a/", "/a", "a_b/c", "a/b/c", "x" * 64, "a." * 127 + "a/b"])
 def test_a_key_that_is_no_annotation_s_is_refused(key: str) -> None:
     [warning] = warnings_of(config(provider(tokenAttributes=token(optionalServiceAccountAnnotationKeys=[key]))))
 
-    assert warning.endswith("is no key of an annotation: name or example.com/name; tokenAttributes are ignored")
+    assert warning.endswith(
+        "is not a valid annotation key (expected name or example.com/name); tokenAttributes ignored"
+    )
 
 
 def test_token_attributes_need_v1_on_both_sides() -> None:
     program = provider(apiVersion="credentialprovider.kubelet.k8s.io/v1beta1", tokenAttributes=token())
 
-    place, end = 'c.yaml: providers[0] "x": `tokenAttributes`: needs', "tokenAttributes are ignored"
+    place, end = 'c.yaml: providers[0] "x": `tokenAttributes`: requires', "tokenAttributes ignored"
 
     assert [
         f"{place} a configuration of kubelet.config.k8s.io/v1; {end}",
-        f"{place} the apiVersion credentialprovider.kubelet.k8s.io/v1; {end}",
+        f"{place} apiVersion credentialprovider.kubelet.k8s.io/v1; {end}",
     ] == warnings_of(config(program, apiVersion="kubelet.config.k8s.io/v1alpha1"))
 
 
@@ -231,10 +231,10 @@ WITHOUT_CACHE_TYPE = {name: value for name, value in token().items() if name != 
     ("data", "warning"),
     [
         (config(provider(), metadata={}), 'unknown field "metadata", ignored (known: apiVersion, kind, providers)'),
-        (config(provider()).replace(b'"name"', b'"name": "z", "name"'), 'duplicate field "name", the last one counts'),
+        (config(provider()).replace(b'"name"', b'"name": "z", "name"'), 'duplicate field "name"; the last one is used'),
         (
             config(provider()).replace(b"{", b"--- \n{", 1) + b"\n---\na: b",
-            "several YAML documents, only the first is read",
+            "multiple YAML documents; only the first is read",
         ),
         (
             config(provider(matchimages=[])),
@@ -249,11 +249,11 @@ WITHOUT_CACHE_TYPE = {name: value for name, value in token().items() if name != 
         ),
         (
             config(provider(env=[{"value": "s3cr3t"}])),
-            'providers[0] "x": `env[0]`: `name` is missing or empty, the variable is ignored',
+            'providers[0] "x": `env[0]`: `name` is missing or empty; the variable is ignored',
         ),
         (
             config(provider(env=[{"name": "A=B", "value": "s3cr3t"}])),
-            'providers[0] "x": `env[0]`: `name` contains =: what follows it becomes part of the value',
+            'providers[0] "x": `env[0]`: `name` contains =; the rest becomes part of the value',
         ),
         (
             config(provider(tokenAttributes=WITHOUT_CACHE_TYPE)),
@@ -333,13 +333,13 @@ def test_a_warning_names_the_file_without_its_directory(tmp_path: Path) -> None:
     [
         (b"[]", ["c.yaml: must be an object, not a list"]),
         (b"{", ["c.yaml: not JSON: Input data was truncated"]),
-        (config(kind="Pod"), ['c.yaml: `kind` is "Pod", which is not CredentialProviderConfig']),
+        (config(kind="Pod"), ['c.yaml: `kind` must be CredentialProviderConfig, not "Pod"']),
         (
             config(apiVersion="v1", kind=None),
             [
                 (
-                    'c.yaml: `apiVersion` is "v1", which is not kubelet.config.k8s.io/v1 or '
-                    "kubelet.config.k8s.io/v1beta1 or kubelet.config.k8s.io/v1alpha1"
+                    "c.yaml: `apiVersion` must be kubelet.config.k8s.io/v1 or kubelet.config.k8s.io/v1beta1 or "
+                    'kubelet.config.k8s.io/v1alpha1, not "v1"'
                 ),
                 "c.yaml: `kind` is missing",
             ],
@@ -364,12 +364,12 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert [
         f"{tmp_path}/a.yaml: not YAML: mapping values are not allowed here (line 1)",
         (
-            f'{tmp_path}/b.json: providers[1] "..": `name` must be the name of a file in the directory of the '
-            "programs, and cannot lead out of it: no slash, and neither . nor .."
+            f'{tmp_path}/b.json: providers[1] "..": `name` must be a file name in the directory of the '
+            "binaries: no slash, and not . or .."
         ),
         f'{tmp_path}/b.json: providers[1] "..": `args` must be a list, not a string',
-        f'{tmp_path}/c.yml: providers[0] "x": `matchImages[0]`: ":x" is no host, host:port or host/path',
-        f'{tmp_path}/c.yml: providers[0] "x": {tmp_path}/b.json: providers[0] "x" has the same name',
+        f'{tmp_path}/c.yml: providers[0] "x": `matchImages[0]`: ":x" must be a host, host:port or host/path',
+        f'{tmp_path}/c.yml: providers[0] "x": same name as {tmp_path}/b.json: providers[0] "x"',
     ] == problems
 
 
@@ -391,9 +391,9 @@ def test_a_directory_s_files_are_merged_in_the_order_of_their_names(tmp_path: Pa
     ("location", "problem"),
     [
         ("missing.yaml", "cannot be read: No such file or directory"),
-        ("empty", "there is no *.json, *.yaml or *.yml in this directory"),
-        ("none.json", "it names no provider"),
-        ("large.yaml", "longer than 1048576 bytes: this is no configuration of credential providers"),
+        ("empty", "no *.json, *.yaml or *.yml in this directory"),
+        ("none.json", "contains no providers"),
+        ("large.yaml", "larger than 1048576 bytes (not a credential provider configuration?)"),
         ("a\0b", "cannot be read: "),
         ("x" * 300, "cannot be read: File name too long"),
     ],

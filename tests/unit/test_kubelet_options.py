@@ -94,26 +94,26 @@ def test_without_options_it_says_what_is_missing() -> None:
         (
             {"config": "/c"},
             (
-                "--image-credential-provider-config /c: --image-credential-provider-bin-dir is missing: it says where "
-                "the programs are"
+                "--image-credential-provider-config /c: requires --image-credential-provider-bin-dir, the directory of "
+                "the binaries"
             ),
         ),
         (
             {"bin-dir": "/b"},
             (
-                "--image-credential-provider-bin-dir /b: --image-credential-provider-config is missing: it says which "
-                "programs to run"
+                "--image-credential-provider-bin-dir /b: requires --image-credential-provider-config, which lists the "
+                "binaries"
             ),
         ),
         (
             {"token-file": "/t"},
-            "--credential-option kubelet.token-file: needs --image-credential-provider-config too",
+            "--credential-option kubelet.token-file: requires --image-credential-provider-config",
         ),
         (
             {"confg": "/c"},
             (
-                "--credential-option kubelet.confg: there is no such option; known: kubelet.config, kubelet.bin-dir, "
-                "kubelet.token-file"
+                "--credential-option kubelet.confg: unknown option (known: kubelet.config, kubelet.bin-dir, "
+                "kubelet.token-file)"
             ),
         ),
     ],
@@ -159,8 +159,8 @@ def test_whatever_is_wrong_is_said_at_once(node: Node) -> None:
         node.make(bin_dir=str(node.bin_dir / "none"))
 
     assert [
-        f'{node.config}: providers[0] "a": `matchImages` is missing or empty: the program would never be asked',
-        f"{node.bin_dir}/none: the directory of the credential provider programs is no directory",
+        f'{node.config}: providers[0] "a": `matchImages` is missing or empty (the binary would never run)',
+        f"{node.bin_dir}/none: not a directory (must be the directory of the credential provider binaries)",
     ] == problems(caught)
 
 
@@ -170,7 +170,7 @@ def test_a_directory_that_cannot_be_one_is_an_error(node: Node) -> None:
     with pytest.raises(UsageError) as caught:
         node.make(bin_dir="/" + "x" * 300)
 
-    assert problems(caught)[0].endswith("the directory of the credential provider programs is no directory")
+    assert problems(caught)[0].endswith(": not a directory (must be the directory of the credential provider binaries)")
 
 
 def test_a_missing_program_disables_its_provider_alone(node: Node) -> None:
@@ -183,10 +183,10 @@ def test_a_missing_program_disables_its_provider_alone(node: Node) -> None:
 
     assert ["kubelet/here"] == names(node.make())
     assert [
-        f"gone is not used: {node.bin_dir}/gone: No such file or directory",
-        f"plain is not used: {node.bin_dir}/plain is not executable",
-        f"dir is not used: {node.bin_dir}/dir is a directory",
-        f"link is not used: {node.bin_dir}/link is a link to /nowhere/link, which is not there",
+        f"gone skipped: {node.bin_dir}/gone: No such file or directory",
+        f"plain skipped: {node.bin_dir}/plain is not executable",
+        f"dir skipped: {node.bin_dir}/dir is a directory",
+        f"link skipped: {node.bin_dir}/link is a link to /nowhere/link, which does not exist",
     ] == node.warnings
 
 
@@ -221,8 +221,8 @@ def test_a_provider_that_needs_a_token_is_left_out_without_one(node: Node) -> No
     assert ["kubelet/likes"] == names(node.make())
     assert [
         (
-            "needs is not used: it needs a service account token for the audience aud: mount a projected one, "
-            "and name it by --credential-option kubelet.token-file=needs=FILE"
+            "needs skipped: requires a service account token for the audience aud (mount a projected token and set "
+            "--credential-option kubelet.token-file=needs=FILE)"
         )
     ] == node.warnings
 
@@ -233,7 +233,7 @@ def test_a_provider_that_needs_annotations_is_left_out(node: Node, tmp_path: Pat
 
     assert [] == node.make(token_file=str(tmp_path / "token"))
     assert [
-        "a is not used: it needs annotations of a pod's service account, and there is no pod: role, x.io/y"
+        "a skipped: requires annotations of a pod's service account, which are not available here: role, x.io/y"
     ] == node.warnings
 
 
@@ -272,14 +272,14 @@ def test_a_token_file_that_cannot_be_used_is_an_error(node: Node, tmp_path: Path
         )
 
     assert [
-        f'{option} plain={tmp_path}/empty: there is no provider "plain" with tokenAttributes',
-        f'{option} nobody={tmp_path}/empty: there is no provider "nobody" with tokenAttributes',
-        f"{option} {tmp_path}/binary: the token file holds no token",
-        f"{option} {tmp_path}/empty: the token file holds no token",
-        f"{option} {tmp_path}/large: the token file holds no token",
-        f"{option} {tmp_path}/lines: the token file holds no token",
+        f'{option} plain={tmp_path}/empty: no provider "plain" with tokenAttributes',
+        f'{option} nobody={tmp_path}/empty: no provider "nobody" with tokenAttributes',
+        f"{option} {tmp_path}/binary: the token file contains no valid token",
+        f"{option} {tmp_path}/empty: the token file contains no valid token",
+        f"{option} {tmp_path}/large: the token file contains no valid token",
+        f"{option} {tmp_path}/lines: the token file contains no valid token",
         f"{option} {tmp_path}/missing: the token file cannot be read: No such file or directory",
-        f"{option} x\0y: the token file cannot be read: a path must not hold a NUL",
+        f"{option} x\0y: the token file cannot be read: a path must not contain a NUL byte",
     ] == problems(caught)
 
 
@@ -289,6 +289,4 @@ def test_a_token_file_for_nobody_is_an_error(node: Node) -> None:
     with pytest.raises(UsageError) as caught:
         node.make(token_file="/some/token")
 
-    assert [
-        "--credential-option kubelet.token-file /some/token: there is no provider with tokenAttributes"
-    ] == problems(caught)
+    assert ["--credential-option kubelet.token-file /some/token: no provider has tokenAttributes"] == problems(caught)

@@ -133,29 +133,41 @@ MADE = "test_the_factory_makes_providers"
     ("made", "test", "text"),
     [
         (object(), MADE, "object has no get_credentials"),
-        ([], MADE, "the factory made no provider; it should return NotConfigured"),
-        (NotConfigured(why="never"), MADE, "with these options it is not configured: never"),
-        (answering(known_only(), name=""), MADE, "Bad: its name is no text or empty: ''"),
-        (answering(known_only(), is_local=1), MADE, "Bad: is_local is neither True nor False: 1"),
-        (answering(known_only(), matches=lambda *_: None), MADE, "matches(known.test/app) is neither True nor False"),
-        (answering(lambda _: None), KNOWN, "Bad answered NoneType, not ProvidedCredentials"),
+        ([], MADE, "the factory returned no provider; it must return NotConfigured instead"),
+        (NotConfigured(why="never"), MADE, "with these options the plugin is not configured: never"),
+        (answering(known_only(), name=""), MADE, "Bad: name must be a non-empty str, not ''"),
+        (answering(known_only(), is_local=1), MADE, "Bad: is_local must be a bool, not 1"),
+        (
+            answering(known_only(), matches=lambda *_: None),
+            MADE,
+            "matches(known.test/app) must return a bool, not None",
+        ),
+        (answering(lambda _: None), KNOWN, "Bad returned NoneType, not ProvidedCredentials"),
         (answering(fail), UNKNOWN, "LookupError: unknown"),
-        (answering(lambda _: ProvidedCredentials()), KNOWN, "no credential under a key that matches known.test/app"),
-        (answering(known_only(key="known.test/other")), KNOWN, "has keys that it does not use: ['known.test/other']"),
+        (answering(lambda _: ProvidedCredentials()), KNOWN, "no credential has a key that matches known.test/app"),
+        (
+            answering(known_only(key="known.test/other")),
+            KNOWN,
+            "only has keys that do not match it: ['known.test/other']",
+        ),
         (
             answering(known_only(key="other.test", cache_key_type=CacheKeyType.REGISTRY)),
             KNOWN,
-            "there is no credential under a key that matches known.test/app",
+            "no credential has a key that matches known.test/app",
         ),
-        (answering(known_only(key="a b")), KNOWN, "these keys are no host or host/path: ('a b',)"),
-        (answering(known_only(entries=[])), KNOWN, "entries is list, not a tuple"),
-        (answering(other_entries("x")), KNOWN, "an entry is str, not KeyringEntry"),
-        (answering(other_entries(KeyringEntry(key=1, auth=AuthConfig()))), KNOWN, "a key is int, not a text"),
-        (answering(other_entries(KeyringEntry(key="known.test", auth=1))), KNOWN, "an auth is int, not AuthConfig"),
+        (answering(known_only(key="a b")), KNOWN, "keys must be a host or host/path: ('a b',)"),
+        (answering(known_only(entries=[])), KNOWN, "entries must be a tuple, not list"),
+        (answering(other_entries("x")), KNOWN, "an entry must be a KeyringEntry, not str"),
+        (answering(other_entries(KeyringEntry(key=1, auth=AuthConfig()))), KNOWN, "a key must be a str, not int"),
+        (
+            answering(other_entries(KeyringEntry(key="known.test", auth=1))),
+            KNOWN,
+            "an auth must be an AuthConfig, not int",
+        ),
         (
             answering(other_entries(KeyringEntry(key="known.test", auth=AuthConfig(password=b"x")))),
             KNOWN,
-            "the password under known.test is bytes, not a text",
+            "the password under known.test must be a str, not bytes",
         ),
         (
             answering(other_entries(KeyringEntry(key="known.test", auth=AuthConfig(username="x")))),
@@ -165,26 +177,26 @@ MADE = "test_the_factory_makes_providers"
         (
             answering(other_entries(KeyringEntry(key="known.test", auth=AuthConfig(password="undeclared")))),
             KNOWN,
-            "Contract.secrets does not hold all that are answered",
+            "Contract.secrets must contain all returned secrets",
         ),
-        (answering(known_only(cache_key_type="Image")), KNOWN, "cache_key_type is 'Image', not a CacheKeyType"),
-        (answering(known_only(cache_duration=-1)), KNOWN, "cache_duration is -1, not None or seconds"),
-        (answering(known_only(cache_duration=True)), KNOWN, "cache_duration is True, not None or seconds"),
-        (answering(known_only(cache_duration=float("inf"))), KNOWN, "cache_duration is inf, not None or seconds"),
+        (answering(known_only(cache_key_type="Image")), KNOWN, "cache_key_type must be a CacheKeyType, not 'Image'"),
+        (answering(known_only(cache_duration=-1)), KNOWN, "cache_duration must be None or seconds, not -1"),
+        (answering(known_only(cache_duration=True)), KNOWN, "cache_duration must be None or seconds, not True"),
+        (answering(known_only(cache_duration=float("inf"))), KNOWN, "cache_duration must be None or seconds, not inf"),
         (
             answering(lambda image: credentials(key=image.registry)),
             UNKNOWN,
-            "unknown.test/app should get no credentials, and gets those under ['unknown.test']",
+            "unknown.test/app must get no credentials, but got those with the keys ['unknown.test']",
         ),
         (
             answering(lambda i: credentials() if i.text == "known.test/app" else ProvidedCredentials()),
             "test_tag_and_digest_change_nothing",
-            "known.test/app:1.2 gets others than known.test/app",
+            "known.test/app:1.2 gets other credentials than known.test/app",
         ),
         (
             answering(known_only(), matches=lambda _, image: image.tag is None),
             "test_tag_and_digest_change_nothing",
-            "known.test/app:1.2 gets others than known.test/app",
+            "known.test/app:1.2 gets other credentials than known.test/app",
         ),
     ],
 )
@@ -201,7 +213,7 @@ def test_an_answer_that_changes_is_found(request: pytest.FixtureRequest) -> None
 
     found = failures(request, with_factory(provider))
 
-    assert "AssertionError: a second call gives other credentials" == found["test_asking_again_gives_the_same"]
+    assert "AssertionError: a second call returned other credentials" == found["test_asking_again_gives_the_same"]
     assert "test_a_cancelled_call_ends_at_once" in found
 
 
@@ -225,7 +237,7 @@ def test_a_second_provider_that_answers_otherwise_is_found(request: pytest.Fixtu
 
     found = failures(request, contract)
 
-    assert "a second provider gives other credentials" in found["test_asking_again_gives_the_same"]
+    assert "a second provider returned other credentials" in found["test_asking_again_gives_the_same"]
 
 
 @dataclass
@@ -246,8 +258,8 @@ def test_calls_that_disturb_each_other_are_found(request: pytest.FixtureRequest)
     assert ["test_asking_for_several_images_at_once_gives_the_same"] == list(found)
     assert "".join(found.values()).endswith(
         (
-            "asked beside others, known.test/app gets other credentials",
-            "an answer for unknown.test/app alone has keys that it does not use: ['known.test']",
+            "concurrent calls returned other credentials for known.test/app",
+            "an answer for unknown.test/app only has keys that do not match it: ['known.test']",
         )
     )
 
@@ -267,7 +279,7 @@ class Busy(Provider):
 
 
 def test_a_provider_that_cannot_serve_several_at_once_is_found(request: pytest.FixtureRequest) -> None:
-    expected = "AssertionError: asked beside others, known.test/app gets other credentials"
+    expected = "AssertionError: concurrent calls returned other credentials for known.test/app"
 
     assert {"test_asking_for_several_images_at_once_gives_the_same": expected} == (
         failures(request, with_factory(Busy()))
@@ -310,13 +322,13 @@ def test_a_provider_that_hangs_does_not_hang_the_tests(request: pytest.FixtureRe
     contract = with_factory(Hanging())
     contract.patience = 0.1
 
-    assert "AssertionError: the provider has not come to an end in 0.1 s" == failures(request, contract)[KNOWN]
+    assert "AssertionError: the provider did not end in 0.1 s" == failures(request, contract)[KNOWN]
 
 
 def test_a_cancelled_call_that_goes_on_is_found() -> None:
     contract = with_factory(Stubborn())
 
-    with pytest.raises(AssertionError, match=r"a cancelled call went on for 1\.\d s"):
+    with pytest.raises(AssertionError, match=r"a cancelled call continued for 1\.\d s"):
         contract().test_a_cancelled_call_ends_at_once(None)  # type: ignore[arg-type]
 
 
@@ -348,7 +360,7 @@ class Hiding(Provider):
 @pytest.mark.parametrize(
     ("provider", "where"),
     [
-        (Talking(print), "what is printed"),
+        (Talking(print), "the output"),
         (Talking(logging.getLogger("plugin").debug), "the log"),
         (Showing(), "repr or str of Showing"),
         (answering(known_only(key=f"{SECRET}@known.test")), "repr or str of ProvidedCredentials"),
@@ -359,7 +371,7 @@ def test_a_secret_that_shows_is_found_and_not_repeated(
 ) -> None:
     found = failures(request, with_factory(provider))
 
-    assert {"test_no_secret_is_shown": f"AssertionError: a secret shows in {where}"} == found
+    assert {"test_no_secret_is_shown": f"AssertionError: a secret is in {where}"} == found
 
 
 def test_a_secret_in_a_warning_is_found(request: pytest.FixtureRequest) -> None:
@@ -369,7 +381,7 @@ def test_a_secret_in_a_warning_is_found(request: pytest.FixtureRequest) -> None:
 
     found = failures(request, type("Contract", (TestOfAGoodPlugin,), {"factory": factory}))
 
-    assert {"test_no_secret_is_shown": "AssertionError: a secret shows in a warning"} == found
+    assert {"test_no_secret_is_shown": "AssertionError: a secret is in a warning"} == found
 
 
 def test_a_secret_that_does_not_show_is_fine(request: pytest.FixtureRequest) -> None:
@@ -379,9 +391,13 @@ def test_a_secret_that_does_not_show_is_fine(request: pytest.FixtureRequest) -> 
 @pytest.mark.parametrize(
     ("factory", "test", "text"),
     [
-        (lambda _: Provider(), "test_without_options_it_is_not_configured", "makes Provider, not NotConfigured"),
-        (lambda _: NotConfigured(why=" "), "test_without_options_it_is_not_configured", "does not say why"),
-        (lambda _: Provider(), "test_an_unknown_option_is_refused_by_name", "is not refused by UsageError"),
+        (lambda _: Provider(), "test_without_options_it_is_not_configured", "must return NotConfigured, not Provider"),
+        (
+            lambda _: NotConfigured(why=" "),
+            "test_without_options_it_is_not_configured",
+            "NotConfigured.why must not be empty",
+        ),
+        (lambda _: Provider(), "test_an_unknown_option_is_refused_by_name", "an unknown option must raise UsageError"),
     ],
 )
 def test_a_factory_that_takes_anything_is_found(

@@ -2,18 +2,22 @@
 
 from netrc import NetrcParseError, netrc
 
-from nodeprefetch.credentials.api import NotConfigured, PluginContext, ProvidedCredentials
-from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.errors import UsageError
-from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.credentials import (
+    AuthConfig,
+    ImageRef,
+    NotConfigured,
+    PluginContext,
+    ProvidedCredentials,
+    UsageError,
+)
 
 
 class NetrcProvider:
-    """Reads the file whenever it is asked. It blocks for that, so nodeprefetch calls it in a thread."""
+    """Reads the file at each call. Reading blocks, so nodeprefetch calls it in a thread."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.read()  # whoever starts the run shall know now that the file is no good
+        self.read()  # report an invalid file before the run starts
 
     def get_credentials(self, image: ImageRef) -> ProvidedCredentials:
         hosts = self.read().hosts
@@ -28,10 +32,10 @@ class NetrcProvider:
         try:
             return netrc(self.file)
         except NetrcParseError as error:
-            # The parser quotes what it stumbled on, which may be a password: no word of it, no cause.
-            problem = f"is not as netrc files are written, near line {error.lineno}"
+            # The parser quotes what it cannot parse, which may be a password: omit its text and the cause.
+            problem = f"is not a valid netrc file (near line {error.lineno})"
         except UnicodeDecodeError:
-            problem = "is not a text in UTF-8"
+            problem = "is not valid UTF-8"
         except OSError as error:
             problem = f"cannot be read: {error.strerror or error}"
         raise UsageError([f"netrc file {self.file}: {problem}"])

@@ -1,7 +1,6 @@
 import pytest
-from nodeprefetch.errors import UsageError
+from nodeprefetch.credentials import ImageRef, UsageError
 from nodeprefetch.testing import CredentialProviderContract
-from nodeprefetch.values.image_ref import ImageRef
 
 from nodeprefetch_netrc import NetrcProvider, make_provider
 
@@ -53,8 +52,8 @@ def test_a_file_replaced_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (f"machine a.test {PASSWORD}".encode(), "is not as netrc files are written, near line 1"),
-        (b"\xff", "is not a text in UTF-8"),
+        (f"machine a.test {PASSWORD}".encode(), "is not a valid netrc file (near line 1)"),
+        (b"\xff", "is not valid UTF-8"),
         (None, "cannot be read: No such file or directory"),
     ],
 )

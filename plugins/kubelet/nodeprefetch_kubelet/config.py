@@ -1,16 +1,13 @@
-"""One CredentialProviderConfig, read and validated by the kubelet's rules."""
+"""Parses a CredentialProviderConfig and validates it by the kubelet's rules."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from nodeprefetch.credentials.keyring import KeyPattern
-from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.values.duration import parse_duration
-from nodeprefetch.values.image_ref import quote
+from nodeprefetch.credentials import KeyPattern, Problems, UsageError, parse_duration, quote
 from nodeprefetch_kubelet.documents import read_document
 from nodeprefetch_kubelet.errors import DocumentError
 from nodeprefetch_kubelet.members import Members
-from nodeprefetch_kubelet.tokenattributes import TokenAttributes, read_token_attributes
+from nodeprefetch_kubelet.token_attributes import TokenAttributes, read_token_attributes
 from nodeprefetch_kubelet.versions import (
     CONFIG_VERSIONS,
     PROVIDER_VERSIONS,
@@ -23,36 +20,36 @@ KIND = "CredentialProviderConfig"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProviderConfig:
-    """What one program is asked for, and how."""
+    """The configuration of one program."""
 
     where: str
-    """Where it stands, for messages: `config.yaml: providers[1] "x"`."""
+    """Its place, for messages: `config.yaml: providers[1] "x"`."""
 
     name: str
     """The program's file name."""
 
     match_images: tuple[KeyPattern, ...]
     default_cache_duration: float
-    """Seconds, for answers that do not say; 0: not at all."""
+    """Seconds, for responses without cacheDuration; 0: not cached."""
 
     api_version: str
-    """The one of request and answer."""
+    """The version of request and response."""
 
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Set for the program, over what it inherits."""
+    """Variables set for the program in addition to those it inherits."""
 
     token: TokenAttributes | None = None
 
 
 def parse_config(data: bytes, where: str, problems: Problems, warn: Callable[[str], None]) -> list[ProviderConfig]:
-    """Read one file. What Kubernetes 1.30 takes is taken, with a warning where newer kubelets refuse it.
+    """Parse one file. Accepts what Kubernetes 1.30 accepts, with a warning if newer kubelets reject it.
 
     Args:
-        data: what is in it.
+        data: its content.
         where: its name, for messages.
-        problems: gets everything that is wrong. What is returned can be used only if nothing was.
-        warn: is told what is odd, without values of variables.
+        problems: collects all problems. The result is usable only if there are none.
+        warn: called with each oddity, without the values of variables.
     """
     try:
         document = read_document(data)
@@ -60,9 +57,9 @@ def parse_config(data: bytes, where: str, problems: Problems, warn: Callable[[st
         problems.add(f"{where}: {error}")
         return []
     for duplicate in document.duplicates:
-        warn(f"{where}: duplicate field {quote(duplicate)}, the last one counts")
+        warn(f"{where}: duplicate field {quote(duplicate)}; the last one is used")
     if document.has_more:
-        warn(f"{where}: several YAML documents, only the first is read")
+        warn(f"{where}: multiple YAML documents; only the first is read")
     config = Members(document.value, where, problems, warn)
     api_version = _one_of(config, "apiVersion", CONFIG_VERSIONS)
     _one_of(config, "kind", (KIND,))
@@ -97,31 +94,28 @@ def _parse_provider(
 def _one_of(members: Members, name: str, known: tuple[str, ...]) -> str:
     value = members.text(name)
     if value and value not in known:
-        members.problem(f"`{name}` is {quote(value)}, which is not {' or '.join(known)}")
+        members.problem(f"`{name}` must be {' or '.join(known)}, not {quote(value)}")
     return value
 
 
 def _read_name(members: Members) -> str:
     name = members.text("name")
     if "/" in name or name in {".", ".."}:
-        members.problem(
-            "`name` must be the name of a file in the directory of the programs, and cannot lead out of it: "
-            "no slash, and neither . nor .."
-        )
+        members.problem("`name` must be a file name in the directory of the binaries: no slash, and not . or ..")
     elif " " in name:
-        members.problem("`name` has a blank in it")
+        members.problem("`name` must not contain spaces")
     return name
 
 
 def _read_patterns(members: Members) -> tuple[KeyPattern, ...]:
     texts = members.texts("matchImages")
     if not texts:
-        members.problem("`matchImages` is missing or empty: the program would never be asked")
+        members.problem("`matchImages` is missing or empty (the binary would never run)")
     patterns: list[KeyPattern] = []
     for n, text in enumerate(texts):
         pattern = KeyPattern.parse(text)
         if pattern is None:
-            members.problem(f"`matchImages[{n}]`: {quote(text)} is no host, host:port or host/path")
+            members.problem(f"`matchImages[{n}]`: {quote(text)} must be a host, host:port or host/path")
             continue
         patterns.append(pattern)
         if never := pattern.why_never():
@@ -143,11 +137,11 @@ def _read_env(members: Members) -> dict[str, str]:
     for variable in members.objects("env"):
         name, value = variable.optional_text("name"), variable.optional_text("value")
         if not name:
-            variable.warning("`name` is missing or empty, the variable is ignored")
+            variable.warning("`name` is missing or empty; the variable is ignored")
         elif "=" in name:
-            variable.warning("`name` contains =: what follows it becomes part of the value")
+            variable.warning("`name` contains =; the rest becomes part of the value")
         variable.mention_others()
-        # As a program sees it: variables are handed over as NAME=VALUE.
+        # As the program sees it: the environment is passed as NAME=VALUE.
         name, _, value = f"{name}={value}".partition("=")
         if name:
             env[name] = value
@@ -155,20 +149,20 @@ def _read_env(members: Members) -> dict[str, str]:
 
 
 def _read_token(members: Members, config_version: str, api_version: str) -> TokenAttributes | None:
-    """Kubelets before 1.33 do not know tokens, and ignore whatever is said of them."""
+    """Kubelets before 1.33 do not support tokens, and ignore invalid tokenAttributes."""
     problems = Problems()
     attributes = members.child("tokenAttributes", problems)
     if attributes is None:
         return None
     if config_version in CONFIG_VERSIONS[1:]:
-        attributes.problem(f"needs a configuration of {TOKEN_CONFIG_VERSION}")
+        attributes.problem(f"requires a configuration of {TOKEN_CONFIG_VERSION}")
     if api_version in PROVIDER_VERSIONS[1:]:
-        attributes.problem(f"needs the apiVersion {TOKEN_PROVIDER_VERSION}")
+        attributes.problem(f"requires apiVersion {TOKEN_PROVIDER_VERSION}")
     token = read_token_attributes(attributes)
     try:
         problems.raise_if_any()
     except UsageError as error:
         for problem in error.problems:
-            members.warn(f"{problem}; tokenAttributes are ignored")
+            members.warn(f"{problem}; tokenAttributes ignored")
         return None
     return token

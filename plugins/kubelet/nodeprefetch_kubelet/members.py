@@ -1,20 +1,19 @@
-"""Reads the members of an object, collecting all that is wrong instead of stopping at the first."""
+"""Reads the fields of an object and collects all problems instead of stopping at the first."""
 
 from collections.abc import Callable, Sequence
 
-from nodeprefetch.errors import Problems
-from nodeprefetch.values.image_ref import quote
+from nodeprefetch.credentials import Problems, quote
 
 
 class Members:
-    """An object of a configuration. `null` is absent, as in Kubernetes.
+    """An object in a configuration. As in Kubernetes, `null` means absent.
 
     Args:
-        value: what stands where the object should be.
-        where: what problems are prefixed with: `config.yaml: providers[0] "x"`.
-        problems: where they go.
-        warn: is told what is odd, and can be used all the same.
-        path: where the object is, inside `where`: `env[0]`.
+        value: the parsed value, which should be an object.
+        where: the prefix of problems: `config.yaml: providers[0] "x"`.
+        problems: collects the problems.
+        warn: called with each oddity that is not a problem.
+        path: the object's place inside `where`: `env[0]`.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class Members:
             self.problem(f"must be an object, not {kind_of(value)}")
 
     def text(self, name: str) -> str:
-        """A string that must be there and not be empty; where it is not, an empty one, and a problem."""
+        """Return a required, non-empty string; if it is not, add a problem and return an empty one."""
         value = self._take(name)
         if value is None:
             self._missing(name)
@@ -40,15 +39,15 @@ class Members:
         return self._as_text(value, name)
 
     def optional_text(self, name: str) -> str:
-        """A string that may be absent or empty."""
+        """Return a string; empty if it is absent."""
         return self._as_text(self._take(name), name)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A list of strings, empty where it is absent."""
+        """Return a list of strings; empty if it is absent."""
         return tuple(self._as_text(item, f"{name}[{n}]") for n, item in enumerate(self.items(name)))
 
     def flag(self, name: str) -> bool:
-        """A boolean that must be there."""
+        """Return a required boolean."""
         value = self._take(name)
         if value is None:
             self._missing(name)
@@ -57,7 +56,7 @@ class Members:
         return value is True
 
     def items(self, name: str) -> Sequence[object]:
-        """A list of anything, empty where it is absent."""
+        """Return a list of any values; empty if it is absent."""
         value = self._take(name)
         if value is None:
             return ()
@@ -67,29 +66,29 @@ class Members:
         return value
 
     def objects(self, name: str) -> "tuple[Members, ...]":
-        """A list of objects, empty where it is absent."""
+        """Return a list of objects; empty if it is absent."""
         return tuple(
             Members(item, self._where, self._problems, self.warn, self._inside(f"{name}[{n}]"))
             for n, item in enumerate(self.items(name))
         )
 
     def child(self, name: str, problems: Problems) -> "Members | None":
-        """An object in it, None where it is absent; what is wrong with it goes to problems of its own."""
+        """Return an object, or None if it is absent; its problems are collected separately."""
         value = self._take(name)
         return None if value is None else Members(value, self._where, problems, self.warn, self._inside(name))
 
     def mention_others(self) -> None:
-        """Warn of whatever has not been read. The kubelet refuses it in newer versions only."""
+        """Warn of all fields that were not read. Only newer kubelets reject them."""
         for name in self._members:
             if name not in self._read:
                 self.warning(f"unknown field {quote(name)}, ignored (known: {', '.join(self._read)})")
 
     def problem(self, text: str) -> None:
-        """Something is wrong with a member."""
+        """Add a problem of this object."""
         self._problems.add(self._placed(text))
 
     def warning(self, text: str) -> None:
-        """Something is odd."""
+        """Warn of an oddity of this object."""
         self.warn(self._placed(text))
 
     def _take(self, name: str) -> object:
@@ -104,11 +103,11 @@ class Members:
         if value is None:
             return ""
         if not isinstance(value, str):
-            hint = ": put it in quotes" if isinstance(value, int | float) else ""
+            hint = " (add quotes)" if isinstance(value, int | float) else ""
             self.problem(f"`{name}` must be a string, not {kind_of(value)}{hint}")
             return ""
         if "\0" in value:
-            self.problem(f"`{name}` has a NUL in it")
+            self.problem(f"`{name}` must not contain a NUL byte")
         return value
 
     def _placed(self, text: str) -> str:
@@ -120,6 +119,6 @@ class Members:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in the words of JSON."""
+    """Name the type of a value in JSON's terms."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

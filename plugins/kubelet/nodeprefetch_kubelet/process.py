@@ -1,4 +1,4 @@
-"""Runs one program: in a process group of its own that does not outlive the call, its output within bounds."""
+"""Runs one program with limited output, in its own process group, which does not outlive the call."""
 
 import contextlib
 import os
@@ -11,31 +11,31 @@ import trio
 from nodeprefetch_kubelet.errors import KubeletProviderError
 
 MAX_OUTPUT = 1 << 20
-"""Bytes on stdout."""
+"""Maximum bytes on stdout."""
 
 PIPE_SIZE = 1 << 16
-"""Bytes that a pipe holds."""
+"""The capacity of a pipe in bytes."""
 
 GRACE = 1.0
-"""Seconds for the output to end when the program has: a child of it may hold the pipes open, for ever."""
+"""Seconds to wait for the end of the output after the program exits: a child of it may hold the pipes open forever."""
 
 _REAPED_WITHIN = 5.0
 _REAP_PAUSE = 0.01
 
 
 class Output:
-    """What a program has written on stdout so far; there also when the call is cut."""
+    """What a program has written to stdout so far; available also if the call is cancelled."""
 
     def __init__(self) -> None:
         self.data = bytearray()
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it is more than anyone needs."""
+        """Whether it exceeds the limit."""
         return len(self.data) > MAX_OUTPUT
 
     def add(self, data: bytes | bytearray) -> None:
-        """What came next; nothing is kept beyond the first byte too many."""
+        """Append data, up to one byte more than the limit."""
         self.data += data[: MAX_OUTPUT + 1 - len(self.data)]
 
 
@@ -47,17 +47,17 @@ async def run_program(
     stdout: Output,
     stderr: Callable[[bytes | bytearray], None],
 ) -> None:
-    """Run a program until it ends, and see its whole process group ended, whatever happens.
+    """Run a program until it exits. Its whole process group is killed in any case.
 
     Args:
-        argv: the program's path and its arguments.
-        env: its whole environment.
-        request: what it can read on stdin, if it likes.
-        stdout: gets what it writes.
-        stderr: called with what it writes there.
+        argv: the program's path and arguments.
+        env: its complete environment.
+        request: its stdin, which it need not read.
+        stdout: receives its stdout.
+        stderr: called with each piece of its stderr.
 
     Raises:
-        KubeletProviderError: it cannot be started, wrote too much, or did not end with status 0.
+        KubeletProviderError: it cannot be started, wrote too much, or did not exit with status 0.
     """
     process = await _start(argv, env)
     assert process.stdin and process.stdout and process.stderr  # noqa: PT018, S101 - all three are pipes
@@ -72,7 +72,7 @@ async def run_program(
     finally:
         await _end_group(process, stderr)
     if stdout.is_too_long:
-        raise KubeletProviderError(f"it wrote more than {MAX_OUTPUT} bytes, and was killed")
+        raise KubeletProviderError(f"killed after writing more than {MAX_OUTPUT} bytes")
     _judge(await process.wait())
 
 
@@ -87,7 +87,7 @@ async def _start(argv: Sequence[str], env: Mapping[str, str]) -> trio.Process:
             start_new_session=True,
         )
     except FileNotFoundError as error:
-        hint = "the file, or the interpreter or loader that it names, does not exist here"
+        hint = "the file, or the interpreter or loader that it needs, does not exist"
         raise KubeletProviderError(f"{argv[0]} cannot be started: {hint}") from error
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
@@ -99,7 +99,7 @@ async def _feed(stdin: trio.abc.SendStream, request: bytes) -> None:
         try:
             await stdin.send_all(request)
         except trio.BrokenResourceError:
-            return  # it does not want to know
+            return  # the program does not read it
 
 
 async def _collect(stream: trio.abc.ReceiveStream, stdout: Output, scope: trio.CancelScope) -> None:
@@ -115,10 +115,9 @@ async def _drain(stream: trio.abc.ReceiveStream, stderr: Callable[[bytes | bytea
 
 
 async def _exit_of(pid: int) -> None:
-    """Wait until a child has ended, and leave it to be reaped: as long as it is not, its group's number is its own.
+    """Wait until a child has exited, without reaping it: until then, no other group can have its ID.
 
-    In a thread, because pidfd_open is missing on kernels that nodes still have. One that is left waiting ends with
-    the child.
+    Waits in a thread, because kernels that nodes still have lack pidfd_open. An abandoned thread ends with the child.
     """
     await trio.to_thread.run_sync(
         os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1)
@@ -126,19 +125,19 @@ async def _exit_of(pid: int) -> None:
 
 
 async def _end_group(process: trio.Process, stderr: Callable[[bytes | bytearray], None]) -> None:
-    """Kill what is left of the group before its leader is reaped, and take its last words. Nothing cuts it; bounded.
+    """Kill the rest of the group before its leader is reaped, and read what is left on stderr.
 
-    Only a process that made a session of its own escapes.
+    Shielded from cancellation, with a time limit. Only a process that has started its own session escapes.
     """
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second: it has become another user's
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # the second: it runs as another user now
         os.killpg(process.pid, signal.SIGKILL)
     with trio.move_on_after(_REAPED_WITHIN, shield=True):
         await process.wait()
-        # Orphans come to us if we are the container's first process. Else there are none of ours: init reaps them.
-        while _orphan_is_left(process.pid):  # noqa: ASYNC110 - nobody tells when one has died
+        # Orphans become our children if we are the container's first process. Otherwise init reaps them.
+        while _orphan_is_left(process.pid):  # noqa: ASYNC110 - there is no event to wait for
             await trio.sleep(_REAP_PAUSE)
     if isinstance(process.stderr, trio.lowlevel.FdStream):
-        with contextlib.suppress(OSError):  # there is nothing left, or a child that escaped holds it open
+        with contextlib.suppress(OSError):  # nothing is left, or an escaped process holds it open
             if left := os.read(process.stderr.fileno(), PIPE_SIZE):
                 stderr(left)
     with trio.CancelScope(shield=True):
@@ -157,9 +156,9 @@ def _orphan_is_left(group: int) -> bool:
 
 def _judge(status: int) -> None:
     if status > 0:
-        raise KubeletProviderError(f"it ended with exit status {status}")
+        raise KubeletProviderError(f"exited with status {status}")
     if status < 0:
-        raise KubeletProviderError(f"it was killed by {_signal_name(-status)}")
+        raise KubeletProviderError(f"killed by {_signal_name(-status)}")
 
 
 def _signal_name(number: int) -> str:

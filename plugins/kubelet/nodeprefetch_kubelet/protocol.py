@@ -1,17 +1,20 @@
-"""What a program is asked and what it answers: CredentialProviderRequest and CredentialProviderResponse.
+"""Encodes a CredentialProviderRequest and decodes a CredentialProviderResponse.
 
-The answer is full of secrets, so no message here quotes anything of it, not even the names of its members.
+A response is full of secrets, so no message here quotes any of it, not even the names of its fields.
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-from nodeprefetch.credentials.api import CacheKeyType, ProvidedCredentials
-from nodeprefetch.credentials.auth import AuthConfig
-from nodeprefetch.credentials.keyring import KeyringEntry
-from nodeprefetch.errors import UsageError
-from nodeprefetch.values.duration import parse_duration
+from nodeprefetch.credentials import (
+    AuthConfig,
+    CacheKeyType,
+    KeyringEntry,
+    ProvidedCredentials,
+    UsageError,
+    parse_duration,
+)
 from nodeprefetch_kubelet.documents import read_json
 from nodeprefetch_kubelet.errors import DocumentError, KubeletProviderError
 from nodeprefetch_kubelet.versions import PROVIDER_VERSIONS
@@ -28,7 +31,7 @@ class _Login(msgspec.Struct, frozen=True):
 
 
 class _Response(msgspec.Struct, frozen=True, rename="camel"):
-    """Everything may be absent or null here: what must be there is said in words of ours."""
+    """All fields may be absent or null here, so that the messages about required fields are ours."""
 
     api_version: str | None = None
     kind: str | None = None
@@ -42,12 +45,12 @@ _LOGIN_FIELDS = frozenset(_Login.__struct_encode_fields__)
 
 
 def encode_request(api_version: str, image: str, token: str | None = None) -> bytes:
-    """The request for an image, as JSON on one line.
+    """Encode the request for an image as JSON on one line.
 
     Args:
-        api_version: the one in the provider's configuration.
+        api_version: that of the program's configuration.
         image: its lookup name.
-        token: a service account's; only v1 knows it.
+        token: of a service account; only v1 supports it.
     """
     request = {"apiVersion": api_version, "kind": "CredentialProviderRequest", "image": image}
     if token is not None:
@@ -58,25 +61,25 @@ def encode_request(api_version: str, image: str, token: str | None = None) -> by
 def decode_response(
     body: bytes, api_version: str, default_cache_duration: float, warn: Callable[[str], None]
 ) -> ProvidedCredentials:
-    """Read an answer. What Kubernetes 1.30 takes is taken, with a warning where newer kubelets refuse it.
+    """Decode a response. Accepts what Kubernetes 1.30 accepts, with a warning if newer kubelets reject it.
 
     Args:
-        body: what the program wrote.
-        api_version: the one it was asked in, which must be the answer's.
-        default_cache_duration: seconds; counts where the answer does not say how long it holds.
-        warn: is told what is odd, without anything of the answer.
+        body: the program's stdout.
+        api_version: that of the request, which the response must have too.
+        default_cache_duration: seconds, for a response without cacheDuration.
+        warn: called with each oddity; quotes nothing of the response.
 
     Raises:
-        KubeletProviderError: it is no such answer.
+        KubeletProviderError: it is not a valid response.
     """
     response = _decode(body, warn)
     if response.kind != _KIND:
-        fault = "has another kind than" if response.kind else "lacks the kind"
-        raise KubeletProviderError(f"its answer {fault} {_KIND}")
+        fault = "wrong kind" if response.kind else "kind is missing"
+        raise KubeletProviderError(f"invalid response: {fault} (must be {_KIND})")
     if response.api_version != api_version:
-        other = "another apiVersion" if response.api_version else "none"
+        other = "another" if response.api_version else "none"
         got = response.api_version if response.api_version in PROVIDER_VERSIONS else other
-        raise KubeletProviderError(f"it was asked in {api_version} and answered in {got}")
+        raise KubeletProviderError(f"invalid response: requested apiVersion {api_version}, got {got}")
     return ProvidedCredentials(
         entries=tuple(
             KeyringEntry(key=key, auth=_auth_config(login or _Login())) for key, login in (response.auth or {}).items()
@@ -87,7 +90,7 @@ def decode_response(
 
 
 def passwords_in(body: bytes) -> list[str]:
-    """What can be found of secrets in an answer, also in one that is refused."""
+    """Find the passwords in a response, also in an invalid one."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -100,24 +103,24 @@ def passwords_in(body: bytes) -> list[str]:
 
 def _decode(body: bytes, warn: Callable[[str], None]) -> _Response:
     if not body.strip():
-        raise KubeletProviderError("it wrote no answer")
+        raise KubeletProviderError("produced no output")
     try:
         document = read_json(body)
         response = msgspec.convert(document.value, _Response)
     except DocumentError as error:
-        raise KubeletProviderError(f"its answer is {error}") from None
+        raise KubeletProviderError(f"invalid response: {error}") from None
     except msgspec.ValidationError as error:
-        # The text has types, and names that are ours.
-        raise KubeletProviderError(f"its answer does not fit the protocol: {error}") from None
+        # The text contains only types and our own names.
+        raise KubeletProviderError(f"invalid response: {error}") from None
     if document.duplicates:
-        warn("its answer has a duplicate field, the last one counts")
+        warn("response contains a duplicate field; the last one is used")
     if _has_unknown_fields(document.value):
-        warn("its answer has an unknown field, ignored")
+        warn("response contains an unknown field, ignored")
     return response
 
 
 def _has_unknown_fields(answer: object) -> bool:
-    """Of an answer that fits the protocol otherwise."""
+    """Whether an otherwise valid response has fields that the protocol does not define."""
     if not isinstance(answer, dict):
         return False
     logins = (login for login in (answer.get("auth") or {}).values() if login)
@@ -132,16 +135,16 @@ def _cache_key_type(text: str | None) -> CacheKeyType:
     try:
         return CacheKeyType(text or "")
     except ValueError:
-        fault = "has another cacheKeyType than" if text else "lacks the cacheKeyType:"
-        raise KubeletProviderError(f"its answer {fault} {', '.join(CacheKeyType)}") from None
+        fault = "unknown cacheKeyType" if text else "cacheKeyType is missing"
+        raise KubeletProviderError(f"invalid response: {fault} (must be {', '.join(CacheKeyType)})") from None
 
 
 def _cache_duration(text: str | None, default: float) -> float | None:
-    """None: not to be used again, which an answer says by 0, or by what is past already."""
+    """Return seconds, or None if the response must not be cached: its duration is 0 or negative."""
     if text is None:
         return default or None
     try:
         seconds = parse_duration(text.removeprefix("-"))
         return None if text.startswith("-") else seconds or None
     except UsageError:
-        raise KubeletProviderError("its answer's cacheDuration is not a duration like 5m0s") from None
+        raise KubeletProviderError("invalid response: cacheDuration must be a duration like 5m0s") from None

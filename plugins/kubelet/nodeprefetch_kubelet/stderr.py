@@ -1,13 +1,13 @@
-"""What a program wrote on stderr: kept within bounds, and made fit for a log."""
+"""Keeps the end of a program's stderr, and makes it safe to log."""
 
 import re
 from collections.abc import Mapping
 
-from nodeprefetch.text.scrub import scrub
+from nodeprefetch.credentials import scrub
 from nodeprefetch_kubelet.protocol import passwords_in
 
 MAX_KEPT = 16 << 10
-"""Bytes. What went wrong stands at the end, so the end is kept."""
+"""Bytes. Errors are at the end, so the end is kept."""
 
 _SHARED = (re.compile(rb"[^\s\"'\\]{8,}"), re.compile(rb"[^\s\"'\\=:,;|&<>(){}\[\]]{8,}"))
 """Words, and the parts of `name=value`."""
@@ -19,14 +19,14 @@ _SHORTEST_VALUE = 8
 
 
 class Tail:
-    """The end of a stream of bytes."""
+    """The last bytes of a stream."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._is_cut = False
 
     def add(self, data: bytes | bytearray) -> None:
-        """What came next."""
+        """Append data."""
         self._data += data
         if len(self._data) > MAX_KEPT:
             del self._data[:-MAX_KEPT]
@@ -34,7 +34,7 @@ class Tail:
 
     @property
     def data(self) -> bytes:
-        """Without the first word where the beginning is lost: half of a secret would not be known as one."""
+        """The bytes, without the first word if the beginning is lost: half a secret would not be recognized."""
         if not self._is_cut:
             return bytes(self._data)
         parts = self._data.split(maxsplit=1)
@@ -42,10 +42,10 @@ class Tail:
 
 
 def readable(stderr: bytes, *, stdout: bytes, env: Mapping[str, str], token: str | None) -> str:
-    """One line for the log, empty if nothing was written.
+    """Return one line for the log; empty if nothing was written.
 
-    Besides what `scrub` knows by its form, masked are: the token; the values of variables whose names speak of
-    secrets; and every word that also stands on stdout, which is where the credentials are.
+    Masks, in addition to what `scrub` recognizes by its form: the token, the values of variables whose names suggest
+    secrets, and every word that is also on stdout, where the credentials are.
     """
     secrets = [token or ""]
     secrets += [value for name, value in env.items() if len(value) >= _SHORTEST_VALUE and _is_of_secret(name)]

@@ -1,4 +1,4 @@
-"""The versions of the two Kubernetes APIs that are spoken here: the configuration's, and the programs'."""
+"""The supported versions of two Kubernetes APIs: that of the configuration and that of the programs."""
 
 CONFIG_GROUP = "kubelet.config.k8s.io"
 PROVIDER_GROUP = "credentialprovider.kubelet.k8s.io"
@@ -8,5 +8,5 @@ CONFIG_VERSIONS = tuple(f"{CONFIG_GROUP}/{version}" for version in _VERSIONS)
 PROVIDER_VERSIONS = tuple(f"{PROVIDER_GROUP}/{version}" for version in _VERSIONS)
 
 TOKEN_CONFIG_VERSION = CONFIG_VERSIONS[0]
-"""Service account tokens came with v1 and are in no other version."""
+"""Only v1 supports service account tokens."""
 TOKEN_PROVIDER_VERSION = PROVIDER_VERSIONS[0]

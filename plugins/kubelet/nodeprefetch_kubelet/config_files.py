@@ -1,27 +1,26 @@
-"""The configuration as a file or a directory of files, merged as the kubelet does."""
+"""Reads the configuration from a file or a directory of files, which it merges like the kubelet."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.text.plain_file import open_given
+from nodeprefetch.credentials import Problems, UsageError, open_given
 from nodeprefetch_kubelet.config import ProviderConfig, parse_config
 
 MAX_FILE_BYTES = 1 << 20
-"""A configuration of all clouds together has not a hundredth of it."""
+"""A configuration with the providers of all clouds is less than a hundredth of it."""
 
 _SUFFIXES = {".json", ".yaml", ".yml"}
 
 
 def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderConfig, ...]:
-    """Read a file; or all `*.json`, `*.yaml` and `*.yml` directly in a directory, in the order of their names.
+    """Read a file, or all `*.json`, `*.yaml` and `*.yml` directly in a directory, sorted by name.
 
     Args:
         location: the path.
-        warn: is told what is odd, with the file's name in place of its path.
+        warn: called with each oddity, with the file's name instead of its path.
 
     Raises:
-        UsageError: with all that is wrong in all of the files, and what is odd: it may be why.
+        UsageError: lists all problems in all files, and all oddities, which may be their cause.
     """
     problems = Problems()
     warnings: list[str] = []
@@ -31,7 +30,7 @@ def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderCon
         with problems.collected():
             odd: list[str] = []
             providers.extend(parse_config(_read(path), str(path), problems, odd.append))
-            # Warnings leave the node: the file's name is enough.
+            # Warnings leave the node: they have only the file's name.
             warnings += (text.removeprefix(str(path).removesuffix(path.name)) for text in odd)
     _refuse_equal_names(providers, problems)
     try:
@@ -41,7 +40,7 @@ def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderCon
     for warning in warnings:
         warn(warning)
     if not providers:
-        raise UsageError([f"{location}: it names no provider"])
+        raise UsageError([f"{location}: contains no providers"])
     return tuple(providers)
 
 
@@ -49,12 +48,12 @@ def _files(location: Path) -> list[Path]:
     try:
         if not location.is_dir():
             return [location]
-        # Links count, also those that lead nowhere, which is an error then: the files of a mounted ConfigMap are links.
+        # Includes links, also broken ones, which are an error then: the files of a mounted ConfigMap are links.
         files = [path for path in location.iterdir() if path.suffix in _SUFFIXES and not path.is_dir()]
     except (OSError, ValueError) as error:
         raise _unreadable(location, error) from error
     if not files:
-        raise UsageError([f"{location}: there is no *.json, *.yaml or *.yml in this directory"])
+        raise UsageError([f"{location}: no *.json, *.yaml or *.yml in this directory"])
     return sorted(files, key=lambda path: path.name.encode("utf-8", "surrogateescape"))
 
 
@@ -65,9 +64,7 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     if len(data) > MAX_FILE_BYTES:
-        raise UsageError(
-            [f"{path}: longer than {MAX_FILE_BYTES} bytes: this is no configuration of credential providers"]
-        )
+        raise UsageError([f"{path}: larger than {MAX_FILE_BYTES} bytes (not a credential provider configuration?)"])
     return data
 
 
@@ -81,4 +78,4 @@ def _refuse_equal_names(providers: list[ProviderConfig], problems: Problems) -> 
     for provider in filter(lambda provider: provider.name, providers):
         other = first.setdefault(provider.name, provider)
         if other is not provider:
-            problems.add(f"{provider.where}: {other.where} has the same name")
+            problems.add(f"{provider.where}: same name as {other.where}")

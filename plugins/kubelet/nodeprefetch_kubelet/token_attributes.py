@@ -1,9 +1,9 @@
-"""The `tokenAttributes` of a provider: whether its program wants a service account token, and with what."""
+"""Reads the `tokenAttributes` of a provider: whether its program takes a service account token, and which."""
 
 import re
 from dataclasses import dataclass
 
-from nodeprefetch.values.image_ref import quote
+from nodeprefetch.credentials import quote
 from nodeprefetch_kubelet.members import Members
 
 _CACHE_TYPES = ("ServiceAccount", "Token")
@@ -14,18 +14,18 @@ _LONGEST_PREFIX = 253
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenAttributes:
-    """What the configuration says of tokens. The kubelet makes tokens for pods; here one comes from a file."""
+    """The token settings of a provider. The kubelet creates tokens for pods; here a token comes from a file."""
 
     audience: str
     required: bool
-    """Without a token the program is not to be run."""
+    """Whether the program must not run without a token."""
 
     required_annotations: tuple[str, ...] = ()
-    """Of the service account. We have no way to know them."""
+    """Keys of annotations of the service account, which are not available here."""
 
 
 def read_token_attributes(members: Members) -> TokenAttributes:
-    """Read and validate them. How the kubelet caches by token (`cacheType`) says nothing where there is one token."""
+    """Read and validate the attributes. `cacheType` has no effect here, as there is only one token."""
     attributes = TokenAttributes(
         audience=members.text("serviceAccountTokenAudience"),
         required=members.flag("requireServiceAccount"),
@@ -38,9 +38,9 @@ def read_token_attributes(members: Members) -> TokenAttributes:
         found = f"is {quote(cache_type)}" if cache_type else "is missing"
         members.warning(f"`cacheType` {found}: kubelets since 1.34 require {' or '.join(_CACHE_TYPES)}")
     if attributes.required_annotations and not attributes.required:
-        members.problem("`requiredServiceAccountAnnotationKeys` need `requireServiceAccount: true`")
+        members.problem("`requiredServiceAccountAnnotationKeys` require `requireServiceAccount: true`")
     for key in sorted(set(attributes.required_annotations) & set(optional_annotations)):
-        members.problem(f"{quote(key)} is among both the required and the optional annotation keys")
+        members.problem(f"annotation key {quote(key)} must not be both required and optional")
     return attributes
 
 
@@ -48,14 +48,15 @@ def _read_keys(members: Members, name: str) -> tuple[str, ...]:
     keys = members.texts(name)
     for n, key in enumerate(keys):
         if key in keys[:n]:
-            members.problem(f"`{name}[{n}]`: {quote(key)} stands twice")
+            members.problem(f"`{name}[{n}]`: duplicate key {quote(key)}")
         elif not _is_qualified_name(key):
-            members.problem(f"`{name}[{n}]`: {quote(key)} is no key of an annotation: name or example.com/name")
+            fault = "is not a valid annotation key (expected name or example.com/name)"
+            members.problem(f"`{name}[{n}]`: {quote(key)} {fault}")
     return keys
 
 
 def _is_qualified_name(key: str) -> bool:
-    """The rule of Kubernetes for keys of labels and annotations, the latter in any case."""
+    """Check the rule of Kubernetes for keys of labels and annotations; those of annotations may be in any case."""
     prefix, slash, name = key.lower().rpartition("/")
     labels = prefix.split(".") if slash else []
     return bool(_NAME.fullmatch(name)) and len(prefix) <= _LONGEST_PREFIX and all(map(_LABEL.fullmatch, labels))

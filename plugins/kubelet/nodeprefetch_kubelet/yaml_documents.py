@@ -1,12 +1,12 @@
-"""YAML to the values that JSON knows. The only place that imports the YAML library, and only imported for YAML.
+"""Parses YAML into JSON values. Only this module imports the YAML library, and it is imported only for YAML.
 
-Not the library's own constructor: that one says nothing of duplicate keys, expands merge keys without bound, and fails
-on numbers and dates that are none with whatever Python happens to raise.
+It does not use the library's own constructor, which ignores duplicate keys, expands merge keys without limit, and
+raises arbitrary Python exceptions on invalid numbers and dates.
 """
 
 import yaml
 
-from nodeprefetch.values.image_ref import quote
+from nodeprefetch.credentials import quote
 from nodeprefetch_kubelet.errors import DocumentError
 
 _TAG = "tag:yaml.org,2002:"
@@ -15,37 +15,37 @@ _NUMBERS = {_TAG + "int", _TAG + "float"}
 _BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _A_NUMBER = 0
 _MOST_MERGED = 100_000
-"""Members that merge keys may copy, of the whole document."""
+"""Maximum number of fields that merge keys may copy in a document."""
 
 
 def read_yaml(data: bytes) -> tuple[object, tuple[str, ...], bool]:
-    """Read the first YAML document, as the kubelet does.
+    """Parse the first YAML document, like the kubelet.
 
     Returns:
-        Its value, in which every number is 0: that it is a number is all that a configuration of texts and booleans
-        needs to know. Duplicate keys, with their lines. Whether something follows the document.
+        Its value, in which every number is 0, since a configuration has only strings and booleans. Duplicate keys, with
+        their lines. Whether another document follows.
 
     Raises:
-        DocumentError: not YAML, or more of YAML than is understood.
+        DocumentError: not YAML, or YAML features that are not supported.
     """
     try:
         loader = yaml.SafeLoader(data.decode("utf-8-sig"))
         root = loader.get_node() if loader.check_node() else None
         if root is None:
-            raise DocumentError("it is empty")
+            raise DocumentError("the document is empty")
         builder = _Builder()
         return builder.build(root), tuple(builder.duplicates), _has_more(loader)
     except yaml.MarkedYAMLError as error:
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise DocumentError(f"not YAML: {error.problem or error.context}{line}") from error
     except yaml.YAMLError as error:
-        raise DocumentError("not YAML: it has characters that are not allowed in it") from error
+        raise DocumentError("not YAML: contains invalid characters") from error
     except RecursionError as error:
-        raise DocumentError("not YAML that can be read: nested too deeply") from error
+        raise DocumentError("YAML is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise DocumentError("not YAML: not UTF-8") from error
-    except (ValueError, OverflowError) as error:  # the library's, of escapes and version numbers beyond all bounds
-        raise DocumentError("not YAML: an escape or a directive in it is malformed") from error
+    except (ValueError, OverflowError) as error:  # from the library, for huge escapes and version numbers
+        raise DocumentError("not YAML: malformed escape or directive") from error
 
 
 def _has_more(loader: yaml.SafeLoader) -> bool:
@@ -56,7 +56,7 @@ def _has_more(loader: yaml.SafeLoader) -> bool:
 
 
 class _Builder:
-    """Makes values of nodes, each once however often an alias names it."""
+    """Converts nodes to values, each node once, however many aliases it has."""
 
     def __init__(self) -> None:
         self.duplicates: list[str] = []
@@ -68,7 +68,7 @@ class _Builder:
             return self._built[node]
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             members: dict[str, object] = {}
-            self._built[node] = members  # before its members: an alias in them may name it
+            self._built[node] = members  # before its fields: an alias in them may refer to it
             own: set[str] = set()
             for key_node, value_node in node.value:
                 if key_node.tag == _TAG + "merge":
@@ -90,19 +90,19 @@ class _Builder:
         raise _not_understood(node)
 
     def _merge(self, members: dict[str, object], merged: object, node: yaml.Node) -> None:
-        """What stands later wins, as in the kubelet; of a list, what stands first."""
+        """Copy fields. As in the kubelet, later keys win over earlier ones, and the first mapping in a list wins."""
         for one in reversed(merged) if isinstance(merged, list) else (merged,):
             if not isinstance(one, dict):
                 raise DocumentError(f"a merge key (<<, line {_line(node)}) must have mappings as its value")
             self._merged += len(one)
             if self._merged > _MOST_MERGED:
-                raise DocumentError(f"merge keys (<<) bring more than {_MOST_MERGED} members")
+                raise DocumentError(f"merge keys (<<) expand to more than {_MOST_MERGED} fields")
             members.update(one)
 
 
 def _read_key(node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
-        raise DocumentError(f"a key that is no text (line {_line(node)})")
+        raise DocumentError(f"a key must be a string (line {_line(node)})")
     return _read_text(node)
 
 
@@ -123,12 +123,12 @@ def _read_text(node: yaml.ScalarNode) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise DocumentError(f"half of a surrogate pair (line {_line(node)})") from error
+        raise DocumentError(f"unpaired surrogate (line {_line(node)})") from error
     return text
 
 
 def _not_understood(node: yaml.Node) -> DocumentError:
-    return DocumentError(f"the tag {quote(node.tag)} (line {_line(node)}) is not understood")
+    return DocumentError(f"unsupported tag {quote(node.tag)} (line {_line(node)})")
 
 
 def _line(node: yaml.Node) -> int:
