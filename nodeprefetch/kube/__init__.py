@@ -1,4 +1,4 @@
-"""The Kubernetes API, as far as we need it. Nothing else in the house knows `kubernetes`."""
+"""The Kubernetes API, as far as this program needs it."""
 
 from nodeprefetch.kube.api import Kube, connect
 from nodeprefetch.kube.errors import (

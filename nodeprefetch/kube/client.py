@@ -1,185 +1,194 @@
-"""Loads and builds a client of `kubernetes`: in the cluster by the pod's service account, elsewhere by a kubeconfig.
+"""Sends requests to the API server over httpcore on Trio, and turns what goes wrong into `KubeError`s.
 
-All of this blocks, and is meant for a worker thread.
+It imports httpcore, which takes a while: it is imported when there is something to ask.
 """
 
-import os
-import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache, partial
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from nodeprefetch.kube.errors import KubeConfigError, NotInClusterError
-from nodeprefetch.kube.exchange import exchange
-from nodeprefetch.text.plain_file import read_plain_file
+import httpcore
+import msgspec
+import trio
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet mounts a pod's token and the API server's certificate authority."""
+from nodeprefetch import __version__
+from nodeprefetch.http_backend import Backend
+from nodeprefetch.kube.errors import (
+    ConflictError,
+    ForbiddenError,
+    KubeError,
+    NotFoundError,
+    ServerFailedError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from nodeprefetch.kube.messages import innermost_message, message_of, one_line, seconds_of
+from nodeprefetch.kube.proxy import proxy_for
+from nodeprefetch.kube.server import ApiServer
 
-THREADS = 16
-"""How many calls may be under way, and so how many connections are kept."""
+CALL_TIMEOUT = 30.0
+"""Seconds for a whole call, where the caller has no shorter deadline."""
+
+CALLS_AT_ONCE = 16
+"""Connections; calls beyond that wait for one."""
 
 LARGEST_ANSWER = 2 << 20
 """Bytes of an answer. The largest object that etcd stores by default has 1.5 MiB."""
 
-_LARGEST_FILE = 1 << 20
-_PACKAGES = ("kubernetes", "kubernetes.client", "kubernetes.client.models")
-
-_loading = threading.Lock()
-
-
-class Foreign(NamedTuple):
-    """The classes of `kubernetes` and urllib3 that we use."""
-
-    client: Any
-    configuration: Any
-    connection_error: type[Exception]
-    """No answer, or a failed TLS handshake."""
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_BY_STATUS: Mapping[int, type[KubeError]] = {
+    401: UnauthorizedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    429: TooManyRequestsError,
+}
 
 
-def in_cluster_client(environment: Mapping[str, str], mount: Path) -> tuple[Any, Foreign]:
-    """A client that logs in with the pod's service account.
-
-    Service account tokens are renewed in place: the file is read for every call.
+class KubeClient:
+    """Sends requests to an API server. May be used by many tasks at once; a cancelled call closes its connection.
 
     Args:
-        environment: `KUBERNETES_SERVICE_HOST` and `_PORT` say where the API server is.
-        mount: directory with `token` and `ca.crt`.
+        server: where it is, and how to log in.
+        environment: may name a proxy.
+        kept_connections: how many stay open between calls, until `aclose`.
 
     Raises:
-        NotInClusterError: it says what is missing.
+        KubeError: the address of the server or the proxy is invalid.
     """
-    host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
-    if not (host and port):
-        raise NotInClusterError("this is not a pod: KUBERNETES_SERVICE_HOST and _PORT are not set")
-    authority = mount / "ca.crt"
-    try:
-        read_plain_file(authority, _LARGEST_FILE)
-        _read_token(mount)
-    except (OSError, ValueError) as error:
-        raise NotInClusterError(
-            f"no service account at {mount} ({error.strerror if isinstance(error, OSError) else error}): "
-            "is automountServiceAccountToken off?"
-        ) from error
-    foreign = _load_generic()
-    configuration = foreign.configuration(host=f"https://{f'[{host}]' if ':' in host else host}:{port}")
-    configuration.ssl_ca_cert = str(authority)
-    configuration.refresh_api_key_hook = partial(_refresh, mount)
-    _refresh(mount, configuration)
-    # The client takes HTTP_PROXY for https:// too, and forgets NO_PROXY, where clusters name their service network.
-    configuration.proxy, configuration.no_proxy = (
-        environment.get(name) or environment.get(name.lower()) for name in ("HTTPS_PROXY", "NO_PROXY")
-    )
-    return _build(foreign, configuration), foreign
 
-
-def kubeconfig_client(path: str) -> tuple[Any, Foreign]:
-    """A client as the current context of a kubeconfig file says.
-
-    Raises:
-        KubeConfigError: the file cannot be used.
-    """
-    foreign = _load_all()
-    configuration = foreign.configuration()
-    try:
-        read_plain_file(Path(path), _LARGEST_FILE)
-        import_module("kubernetes.config.kube_config").load_kube_config(
-            config_file=path, client_configuration=configuration, persist_config=False
+    def __init__(self, server: ApiServer, environment: Mapping[str, str], *, kept_connections: int = 0) -> None:
+        self._server = server
+        url, port = _address("address of the API server", server.url)
+        host = url.hostname or ""
+        proxy_url = proxy_for(url.scheme, host, port, environment)
+        proxy = _proxy(proxy_url) if proxy_url else None
+        self._via = f"by the proxy {proxy.url.host.decode()}:{proxy.url.port}: " if proxy else ""
+        bracketed = f"[{host}]" if ":" in host else host
+        self._host = f"{bracketed}:{port}"
+        self._path = url.path.rstrip("/")
+        # httpcore connects to an IPv6 address without brackets, and asks a proxy for the host as it is given.
+        self._origin = (url.scheme.encode(), (bracketed if proxy else host).encode(), port)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=server.tls,
+            proxy=proxy,
+            max_connections=CALLS_AT_ONCE,
+            max_keepalive_connections=kept_connections,
+            network_backend=Backend(),
         )
-    except OSError as error:
-        raise KubeConfigError(f"the kubeconfig {path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # noqa: BLE001 - what a foreign loader raises on a file that is none; it may quote secrets
-        said = f": {error}" if type(error).__name__ == "ConfigException" else ""
-        raise KubeConfigError(f"the kubeconfig {path} cannot be used: {type(error).__name__}{said}") from None
-    return _build(foreign, configuration), foreign
+
+    async def aclose(self) -> None:
+        """Close the connections that were kept."""
+        await self._pool.aclose()
+
+    async def request(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        content_type: str = "application/json",
+        secret: str = "",
+    ) -> bytes:
+        """Send a request. Returns the body of the answer, when its status is 2xx.
+
+        Args:
+            what: is being done; errors begin with it.
+            method: of HTTP.
+            path: with the query, quoted.
+            body: sent as JSON; None: nothing.
+            content_type: of the body.
+            secret: masked in errors.
+
+        Raises:
+            KubeError: the call failed; its class says how.
+        """
+        secrets: tuple[str, ...] = (secret,)
+        try:
+            with trio.fail_after(CALL_TIMEOUT):
+                authorization = await self._server.authorization()
+                secrets = (secret, authorization.rpartition(" ")[2])
+                headers = self._headers(authorization)
+                content = None
+                if body is not None:
+                    content = msgspec.json.encode(body)
+                    headers.append((b"Content-Type", content_type.encode()))
+                response, answer = await self._exchange(method, path, headers, content)
+        except trio.TooSlowError:
+            raise UnreachableError(f"{what}: no answer in {CALL_TIMEOUT:g}s") from None
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
+            raise UnreachableError(f"{what}: {self._via}{one_line(innermost_message(error), secrets)}") from error
+        except KubeError as error:
+            raise type(error)(f"{what}: {error}") from None
+        except ValueError as error:  # a host name that cannot be one; the text may hold anything
+            raise KubeError(f"{what}: {type(error).__name__}") from None
+        if 200 <= response.status < 300:  # noqa: PLR2004 - success
+            return answer
+        raise _refusal(what, response, answer, secrets)
+
+    def _headers(self, authorization: str) -> list[tuple[bytes, bytes]]:
+        if not (authorization.isascii() and authorization.isprintable()):
+            raise KubeError("the token contains characters that an HTTP header cannot carry")
+        headers = {
+            "Host": self._host,
+            "User-Agent": f"nodeprefetch/{__version__}",
+            "Accept": "application/json",
+            **({"Authorization": authorization} if authorization else {}),
+        }
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def _exchange(
+        self, method: str, path: str, headers: list[tuple[bytes, bytes]], content: bytes | None
+    ) -> tuple[httpcore.Response, bytes]:
+        """The answer with its body, which is taken as it comes: a compressed one is not unpacked."""
+        scheme, host, port = self._origin
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=f"{self._path}{path}".encode())
+        read = bytearray()
+        async with self._pool.stream(method, url, headers=headers, content=content) as response:
+            with trio.CancelScope() as reading:
+                async for part in response.aiter_stream():
+                    read += part
+                    if len(read) > LARGEST_ANSWER:
+                        reading.cancel()  # ends httpcore's generators from inside, and so closes the connection
+        if len(read) > LARGEST_ANSWER:
+            raise KubeError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+        return response, bytes(read)
 
 
-def _build(foreign: Foreign, configuration: Any) -> Any:
-    configuration.retries = False  # ours alone: urllib3 would sleep in the thread, unseen
-    configuration.connection_pool_maxsize = THREADS
-    client = foreign.client(configuration)
-    client.request = partial(exchange, client.rest_client.pool_manager, LARGEST_ANSWER)
-    return client
+def _address(name: str, text: str) -> tuple[SplitResult, int]:
+    """A URL and its port.
 
-
-def _refresh(mount: Path, configuration: Any) -> None:
-    """Called by the client before every call. A token that cannot be read for a moment is still the last one."""
-    try:
-        configuration.api_key["authorization"] = f"Bearer {_read_token(mount)}"
-    except (OSError, ValueError):
-        configuration.api_key.setdefault("authorization", "")
-
-
-def _read_token(mount: Path) -> str:
-    token = read_plain_file(mount / "token", _LARGEST_FILE).decode("ascii").strip()
-    if not token:
-        raise ValueError("the token is empty")
-    return token
-
-
-def _load_generic() -> Foreign:
-    """Load the generic client alone, without the packages' own `__init__`, which load a class for each kind of object.
-
-    That is a sixth of the time and a third of the memory. What was loaded is not left for others to find: to them
-    it would be half a package. Where somebody has loaded all of it already, that is used.
+    Raises:
+        KubeError: it is not http:// or https:// with a host.
     """
-    with _loading:  # a second caller finds what the first has loaded
-        return _generic()
-
-
-@cache
-def _generic() -> Foreign:
-    if "kubernetes" in sys.modules:
-        return _classes()
-    with _hollow_packages():
-        return _classes()
-
-
-def _load_all() -> Foreign:
-    """Load all of it, but not the validator of manifests that it uses where that is installed: a second for nothing."""
-    with _loading, _hidden("kubernetes_validate"):
-        import_module("kubernetes")
-        return _classes()
-
-
-def _classes() -> Foreign:
-    return Foreign(
-        client=import_module("kubernetes.client.api_client").ApiClient,
-        configuration=import_module("kubernetes.client.configuration").Configuration,
-        connection_error=import_module("urllib3.exceptions").HTTPError,
-    )
-
-
-@contextmanager
-def _hidden(name: str) -> Iterator[None]:
-    """While inside, there is no such module, unless somebody has loaded it already."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment] # as import has it
+    invalid = KubeError(f"invalid {name}: expected http:// or https:// and a host")
     try:
-        yield
-    finally:
-        del sys.modules[name]
+        url = urlsplit(text)
+        default_port = _DEFAULT_PORTS[url.scheme]
+        port = url.port or default_port
+    except (ValueError, KeyError):
+        raise invalid from None
+    if not (url.hostname and url.hostname.isascii()):
+        raise invalid
+    return url, port
 
 
-@contextmanager
-def _hollow_packages() -> Iterator[None]:
-    """While inside, the packages are folders to import from and nothing else."""
-    spec = find_spec(_PACKAGES[0])
-    roots = list(spec.submodule_search_locations or ()) if spec else []
-    for name in _PACKAGES:
-        hollow = ModuleType(name)
-        hollow.__path__ = [os.path.join(root, *name.split(".")[1:]) for root in roots]  # noqa: PTH118 - as import has it
-        sys.modules[name] = hollow
-    try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGES[0]]:
-            del sys.modules[name]
+def _proxy(text: str) -> httpcore.Proxy:
+    url, port = _address("proxy in HTTPS_PROXY or HTTP_PROXY", text)
+    origin = httpcore.URL(scheme=url.scheme.encode(), host=(url.hostname or "").encode(), port=port, target=b"/")
+    if url.username is None:
+        return httpcore.Proxy(origin)
+    return httpcore.Proxy(origin, auth=(unquote(url.username).encode(), unquote(url.password or "").encode()))
+
+
+def _refusal(what: str, response: httpcore.Response, content: bytes, secrets: tuple[str, ...]) -> KubeError:
+    kind = _BY_STATUS.get(response.status, ServerFailedError if response.status >= 500 else KubeError)  # noqa: PLR2004
+    reason: bytes = response.extensions.get("reason_phrase", b"")
+    message = one_line(message_of(content) or reason.decode(errors="replace"), secrets)
+    return kind(f"{what}: {response.status}: {message}", retry_after=_retry_after(response.headers))
+
+
+def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    values = (value.decode(errors="replace") for name, value in headers if name.lower() == b"retry-after")
+    return seconds_of(next(values, ""))

@@ -9,13 +9,13 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 import httpcore
 import msgspec
 import trio
 
 from nodeprefetch.events import Batch
+from nodeprefetch.http_backend import Backend
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, short
 from nodeprefetch.submit.retry import (
     Accepted,
@@ -146,7 +146,7 @@ async def open_http(
         tls: trusted CA certificates, for https.
         token: sent as bearer token.
     """
-    pool = httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=_Backend())
+    pool = httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=Backend())
     async with pool:
         yield HttpTransport(pool, endpoint, token)
 
@@ -158,34 +158,3 @@ async def _beginning(response: httpcore.Response) -> str:
         async for part in response.aiter_stream():
             kept += part[: _KEPT_TEXT - len(kept)]
     return kept.decode(errors="replace")
-
-
-class _Backend(httpcore.TrioBackend):
-    """httpcore's Trio backend, fixed: a cancelled TLS handshake leaves no open socket behind."""
-
-    async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        return _Stream(await super().connect_tcp(*args, **kwargs))
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore's interface)
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        try:
-            return await self._stream.start_tls(*args, **kwargs)
-        except trio.Cancelled:
-            await self._stream.aclose()  # returns at once, as the task is cancelled
-            raise
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)

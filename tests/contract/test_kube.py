@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +11,8 @@ from nodeprefetch.kube import (
     ConflictError,
     ForbiddenError,
     Kube,
-    KubeConfigError,
     KubeError,
     NotFoundError,
-    NotInClusterError,
     PassingKubeError,
     ServerFailedError,
     TooManyRequestsError,
@@ -27,6 +23,7 @@ from nodeprefetch.kube import (
 from nodeprefetch.kube.objects import NODE_NAME_EXTRA
 from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
 from tests.support.kube_objects import ReviewedToken
+from tests.support.patience import eventually
 
 TOKEN = "service-account-token"
 
@@ -75,44 +72,6 @@ async def test_a_patch_of_one_version_conflicts_with_every_other(api, tmp_path):
         await kube.patch_node("n1", labels={"x.io/old": None}, resource_version=node.resource_version)
 
     assert "1" == api.labels("n1")["x.io/old"]
-
-
-async def test_a_kubeconfig_leads_there_too(api, tmp_path):
-    kube = await connect(str(api.write_kubeconfig(tmp_path)), environment={})
-
-    assert "n1" == (await kube.get_node("n1")).name
-
-
-async def test_a_renewed_token_is_used_from_the_next_call_on(api, tmp_path):
-    """Kubelets renew tokens long before they end; here the old one is refused at once."""
-    kube = await connect_in_pod(api, tmp_path)
-    await kube.get_node("n1")
-    api.tokens[:] = ["renewed"]
-    (tmp_path / "token").write_text("renewed\n")
-
-    await kube.get_node("n1")
-
-    assert [TOKEN, "renewed"] == [request.token for request in api.requests]
-
-
-async def test_a_token_file_that_is_away_for_a_moment_leaves_the_last_token(api, tmp_path):
-    kube = await connect_in_pod(api, tmp_path)
-    (tmp_path / "token").unlink()
-
-    await kube.get_node("n1")
-
-    assert [TOKEN] == [request.token for request in api.requests]
-
-
-async def test_a_token_that_no_header_can_carry_is_not_quoted(api, tmp_path):
-    kube = await connect_in_pod(api, tmp_path)
-    (tmp_path / "token").write_text("first\nsecond")
-
-    with pytest.raises(KubeError) as caught:
-        await kube.get_node("n1")
-
-    assert "reading node n1: ValueError" == str(caught.value)
-    assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(
@@ -168,37 +127,52 @@ async def test_nobody_at_the_port_is_no_answer(api, tmp_path):
         await kube.get_node("n1")
 
 
-async def test_a_server_of_another_authority_is_not_talked_to(api, tmp_path):
-    api.write_service_account(tmp_path)
-    with FakeKube() as other:
-        kube = await connect(environment=other.environment, mount=tmp_path)
-
-        with pytest.raises(UnreachableError, match="certificate verify failed"):
-            await kube.get_node("n1")
-
-        assert [] == other.requests
-
-
-async def test_the_callers_deadline_ends_a_call_and_its_thread(api, tmp_path):
+async def test_a_cancelled_call_closes_its_connection_and_waits_for_no_thread(api, tmp_path):
     kube = await connect_in_pod(api, tmp_path)
-    await kube.get_node("n1")
     api.fail(Failure(how=STALL))
 
     with pytest.raises(trio.TooSlowError), trio.fail_after(0.2):
         await kube.get_node("n1")
 
-    with trio.fail_after(300):
-        while kube._threads.borrowed_tokens:  # noqa: ASYNC110 - the thread is not ours to be told by
-            await trio.sleep(0.01)
+    assert 0 == trio.to_thread.current_default_thread_limiter().borrowed_tokens
+    assert "n1" == (await kube.get_node("n1")).name
+    assert await trio.to_thread.run_sync(eventually, lambda: 0 == api.connections)
 
 
-async def test_a_thread_left_behind_does_not_hinder_the_next_call(api, tmp_path):
+async def test_silence_ends_a_call_after_30_seconds(api, tmp_path, autojump_clock):
+    """Where the caller has no deadline. On virtual time any network is silent."""
     kube = await connect_in_pod(api, tmp_path)
-    api.fail(Failure(how=STALL))
-    with trio.move_on_after(0.2):
+    began = trio.current_time()
+
+    with pytest.raises(UnreachableError, match="reading node n1: no answer in 30s"):
         await kube.get_node("n1")
 
-    assert "n1" == (await kube.get_node("n1")).name
+    assert 30 == trio.current_time() - began
+
+
+@pytest.mark.parametrize(("kept", "accepted"), [(0, 2), (1, 1)])
+async def test_connections_are_kept_for_those_who_want_that_until_they_are_closed(api, tmp_path, kept, accepted):
+    api.write_service_account(tmp_path)
+    kube = await connect(kept_connections=kept, environment=api.environment, mount=tmp_path)
+    await kube.get_node("n1")
+    await kube.get_node("n1")
+
+    await kube.aclose()
+
+    assert accepted == api.accepted
+    assert await trio.to_thread.run_sync(eventually, lambda: 0 == api.connections)
+
+
+async def test_calls_beyond_16_at_once_wait_for_a_connection(api, tmp_path):
+    api.write_service_account(tmp_path)
+    kube = await connect(kept_connections=16, environment=api.environment, mount=tmp_path)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(kube.get_node, "n1")
+    await kube.aclose()
+
+    assert (40, True) == (len(api.requests), api.accepted <= 16)
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b"\xff\xfe"])
@@ -230,64 +204,6 @@ async def test_what_a_server_says_is_one_bounded_line_without_tokens(api, tmp_pa
         await kube.get_node("n1")
 
     assert f"reading node n1: 500: {text}" == str(caught.value)
-
-
-async def test_the_service_network_is_reached_past_the_proxy(api, tmp_path):
-    kube = await connect_in_pod(api, tmp_path, HTTPS_PROXY="http://127.0.0.1:1", NO_PROXY="127.0.0.0/8")
-
-    assert "n1" == (await kube.get_node("n1")).name
-
-
-async def test_a_proxy_is_used_where_it_is_meant(api, tmp_path):
-    kube = await connect_in_pod(api, tmp_path, HTTPS_PROXY="http://127.0.0.1:1")
-
-    with pytest.raises(UnreachableError, match="proxy"):
-        await kube.get_node("n1")
-
-
-@pytest.mark.parametrize("missing", ["KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"])
-async def test_without_an_address_this_is_no_pod(api, tmp_path, missing):
-    with pytest.raises(NotInClusterError, match="this is not a pod"):
-        await connect_in_pod(api, tmp_path, **{missing: ""})
-
-
-@pytest.mark.parametrize("missing", ["token", "ca.crt"])
-async def test_without_its_files_there_is_no_service_account(api, tmp_path, missing):
-    api.write_service_account(tmp_path)
-    (tmp_path / missing).unlink()
-
-    with pytest.raises(NotInClusterError, match=r"No such file.*automountServiceAccountToken"):
-        await connect(environment=api.environment, mount=tmp_path)
-
-
-async def test_an_empty_token_is_no_service_account(api, tmp_path):
-    api.write_service_account(tmp_path, token="\n")
-
-    with pytest.raises(NotInClusterError, match="the token is empty"):
-        await connect(environment=api.environment, mount=tmp_path)
-
-
-async def test_an_ipv6_address_is_put_in_brackets(api, tmp_path):
-    kube = await connect_in_pod(api, tmp_path, KUBERNETES_SERVICE_HOST="fd00::1")
-
-    assert f"https://[fd00::1]:{api.port}" == kube._client.configuration.host
-
-
-async def test_a_kubeconfig_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(KubeConfigError, match=r"kubeconfig .*/none cannot be read: No such file"):
-        await connect(str(tmp_path / "none"))
-
-
-@pytest.mark.parametrize("text", ["", "secret: [", "kind: Config", "\x00", "- 1"])
-async def test_a_kubeconfig_that_is_none_is_named_and_not_quoted(tmp_path, text):
-    path = tmp_path / "config"
-    path.write_text(text)
-
-    with pytest.raises(KubeConfigError, match="cannot be used") as caught:
-        await connect(str(path))
-
-    assert "secret" not in str(caught.value)
-    assert caught.value.__cause__ is None
 
 
 async def test_a_reviewed_token_tells_whose_it_is_and_on_which_node(api, tmp_path):
@@ -402,75 +318,3 @@ async def test_a_compressed_answer_is_not_unpacked(api, tmp_path):
 
     with pytest.raises(KubeError, match="invalid answer"):
         await kube.review_token("t-0001", "agg")
-
-
-PROGRAM = """
-import json, sys, resource
-from pathlib import Path
-import trio
-from nodeprefetch.kube import connect
-async def main():
-    kube = await connect(environment={"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": sys.argv[2]},
-                         mount=Path(sys.argv[1]))
-    return (await kube.get_node("n1")).name
-name = trio.run(main)
-left = [name for name in sys.modules if name.startswith("kubernetes")]
-import kubernetes
-print(json.dumps([name, left, hasattr(kubernetes.client, "CoreV1Api")]))
-"""
-
-
-def run_program(api: FakeKube, mount: Path, before: str = "") -> object:
-    api.write_service_account(mount)
-    command = [sys.executable, "-c", before + PROGRAM, str(mount), str(api.port)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def test_the_generic_client_is_loaded_alone_and_leaves_no_half_package(api, tmp_path):
-    assert ["n1", [], True] == run_program(api, tmp_path)
-
-
-def test_a_kubeconfig_does_not_load_the_validator_of_manifests_which_others_find(api, tmp_path):
-    """It takes a second where all that it can use is installed."""
-    program = """
-import sys, trio
-from nodeprefetch.kube import connect
-trio.run(connect, sys.argv[1])
-before = "kubernetes_validate" in sys.modules
-import kubernetes_validate
-print(before, kubernetes_validate.__name__)
-"""
-    kubeconfig = api.write_kubeconfig(tmp_path / "config")
-
-    done = subprocess.run([sys.executable, "-c", program, str(kubeconfig)], check=True, capture_output=True, text=True)
-
-    assert "False kubernetes_validate\n" == done.stdout
-
-
-def test_what_somebody_else_has_loaded_stays(api, tmp_path):
-    name, left, _ = run_program(api, tmp_path, before="import kubernetes.client\n")
-
-    assert "n1" == name
-    assert "kubernetes.client.models" in left
-
-
-async def test_the_main_thread_goes_on_while_the_client_is_loaded():
-    program = """
-import threading, sys
-from pathlib import Path
-import trio
-import nodeprefetch.kube.client as client
-seen = []
-load = client._classes
-client._classes = lambda: (seen.append(threading.current_thread() is threading.main_thread()), load())[1]
-from nodeprefetch.kube import connect, NotInClusterError
-async def main():
-    try:
-        await connect(sys.argv[1], environment={})
-    except Exception as error:
-        print(seen, type(error).__name__)
-trio.run(main)
-"""
-    result = await trio.run_process([sys.executable, "-c", program, "/nowhere"], capture_stdout=True)
-
-    assert b"[False] KubeConfigError\n" == result.stdout

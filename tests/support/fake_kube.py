@@ -53,6 +53,8 @@ class KubeRequest:
     path: str
     content_type: str
     token: str
+    """Bearer token; without one, the common name of the client's certificate."""
+
     body: Any
     """JSON, decoded; None without one."""
 
@@ -72,10 +74,18 @@ class FakeKube:
         """Met by the next requests, in order; one that wants another method waits for it."""
 
         self.stopping = threading.Event()
+        self.accepted = 0
+        """Connections so far."""
+
+        self.connections = 0
+        """Open now."""
+
         self._lock = threading.Lock()
         self._authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        self._authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_OPTIONAL
         self._server = _Server(self, context)
 
     def __enter__(self) -> Self:
@@ -131,25 +141,53 @@ class FakeKube:
         self._authority.cert_pem.write_to_path(directory / "ca.crt")
         return directory
 
-    def write_kubeconfig(self, directory: Path, token: str | None = None) -> Path:
-        """A kubeconfig with a bearer token. Returns its path."""
+    def write_kubeconfig(
+        self,
+        directory: Path,
+        token: str | None = None,
+        *,
+        user: Mapping[str, Any] | None = None,
+        cluster: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """A kubeconfig. Returns its path.
+
+        Args:
+            directory: where it is written.
+            token: bearer token.
+            user: how to log in, in place of the token.
+            cluster: added to what leads here, or replacing it.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self._authority.cert_pem.write_to_path(directory / "authority.pem")
-        cluster = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": "authority.pem"}
+        here = {"server": f"https://127.0.0.1:{self.port}", "certificate-authority": "authority.pem", **(cluster or {})}
         path = directory / "kubeconfig"
         path.write_text(
             json.dumps(
                 {
                     "apiVersion": "v1",
                     "kind": "Config",
-                    "clusters": [{"name": "fake", "cluster": cluster}],
-                    "users": [{"name": "me", "user": {"token": token or self.tokens[0]}}],
+                    "clusters": [{"name": "fake", "cluster": here}],
+                    "users": [{"name": "me", "user": user or {"token": token or self.tokens[0]}}],
                     "contexts": [{"name": "here", "context": {"cluster": "fake", "user": "me"}}],
                     "current-context": "here",
                 }
             )
         )
         return path
+
+    def write_certificate(self, directory: Path, name: str) -> dict[str, str]:
+        """A client's certificate and its key. Returns them as a kubeconfig's user has them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        issued = self._authority.issue_cert(common_name=name)
+        issued.cert_chain_pems[0].write_to_path(directory / "client.pem")
+        issued.private_key_pem.write_to_path(directory / "client.key")
+        return {"client-certificate": "client.pem", "client-key": "client.key"}
+
+    def count(self, change: int) -> None:
+        """A connection has come (1) or gone (-1). Called by the connections' threads."""
+        with self._lock:
+            self.connections += change
+            self.accepted += max(change, 0)
 
     def take(self, request: KubeRequest) -> tuple[Answer, Failure | None]:
         """What becomes of a request. Called by the connections' threads."""
@@ -191,8 +229,12 @@ class _Server(ThreadingHTTPServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands in the connection's own thread."""
-        with self._context.wrap_socket(request, server_side=True) as connection:
-            super().finish_request(connection, client_address)
+        self.kube.count(1)
+        try:
+            with self._context.wrap_socket(request, server_side=True) as connection:
+                super().finish_request(connection, client_address)
+        finally:
+            self.kube.count(-1)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that leave, or do not trust us, are nothing special."""
@@ -214,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
                 method=self.command,
                 path=unquote(self.path),
                 content_type=self.headers.get("Content-Type", ""),
-                token=(self.headers.get("Authorization") or "").removeprefix("Bearer "),
+                token=(self.headers.get("Authorization") or _common_name(self.connection)).removeprefix("Bearer "),
                 body=json.loads(data) if data else None,
             )
         )
@@ -243,3 +285,9 @@ class _Handler(BaseHTTPRequestHandler):
                         return
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _common_name(connection: ssl.SSLSocket) -> str:
+    certificate: Any = connection.getpeercert() or {}
+    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    return str(names[0]) if names else ""

@@ -173,7 +173,7 @@ class ServiceAccounts:
         if waiting.cancelled_caught:
             raise RefusedError(503, "no_review", "too many tokens are waiting for review", retry_after=5)
         try:
-            # The call's thread goes on anyway, so a client that leaves must not free its slot early.
+            # The API server answers anyway, so a client that leaves must not free its slot early.
             with trio.CancelScope(shield=True), trio.fail_after(_LONGEST_REVIEW):
                 review = await self._reviewer.review_token(token, self._audience)
         except NodeprefetchError as error:
