@@ -27,12 +27,12 @@ _EMPTY_DIR_LIMIT = "1Gi"
 
 def network_policies(options: Options) -> list[Object]:
     """Build the policies. They do not apply to pods in the node's network, so such fetch pods get none."""
-    found = []
+    policies = []
     if not options.host_network:
-        found.append(_policy(options.name, options, FETCH, []))
+        policies.append(_policy(options.name, options, FETCH, []))
     if options.collect_metrics:
-        found.append(_policy(metrics_name(options), options, AGGREGATOR, _ingress_of_aggregator(options)))
-    return found
+        policies.append(_policy(metrics_name(options), options, AGGREGATOR, _ingress_of_aggregator(options)))
+    return policies
 
 
 def _ingress_of_aggregator(options: Options) -> list[Object]:
@@ -133,7 +133,7 @@ def _pod(options: Options) -> Object:
 
 
 def _container(options: Options) -> Object:
-    found = [
+    texts = [
         "aggregate",
         f"--data-dir={DATA_MOUNT}",
         "--auth=kubernetes",
@@ -143,7 +143,7 @@ def _container(options: Options) -> Object:
     return {
         "name": "aggregator",
         "image": options.image.reference,
-        "args": container_args(found),
+        "args": container_args(texts),
         "ports": [
             {"name": "grpc", "containerPort": SUBMISSION_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},

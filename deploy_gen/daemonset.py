@@ -67,11 +67,11 @@ def _paths(providers: CredentialProviders | None) -> list[tuple[str, str, str]]:
         *((f"credential-provider-file-{number}", path, "File") for number, path in enumerate(providers.files)),
     ]
     directories = [PurePosixPath(path) for _, path, kind in wanted if kind == "Directory"]
-    found: dict[str, tuple[str, str, str]] = {}
+    by_path: dict[str, tuple[str, str, str]] = {}
     for name, path, kind in wanted:
         if not any(directory in PurePosixPath(path).parents for directory in directories):
-            found.setdefault(path, (name, path, kind))
-    return list(found.values())
+            by_path.setdefault(path, (name, path, kind))
+    return list(by_path.values())
 
 
 def _host_path(name: str, path: str, kind: str) -> Object:
@@ -104,13 +104,13 @@ def daemon_set(options: Options) -> Object:
 
 
 def _pod_annotations(options: Options) -> Object:
-    found = {"kubectl.kubernetes.io/default-container": "prefetch"}
+    annotations = {"kubectl.kubernetes.io/default-container": "prefetch"}
     if options.is_openshift:
-        found["openshift.io/required-scc"] = "privileged"
+        annotations["openshift.io/required-scc"] = "privileged"
     if options.images is not None:
         # A changed list changes the pod template, which triggers a rollout.
-        found["nodeprefetch.io/images-sha256"] = hashlib.sha256(options.images.encode()).hexdigest()
-    return found
+        annotations["nodeprefetch.io/images-sha256"] = hashlib.sha256(options.images.encode()).hexdigest()
+    return annotations
 
 
 def _pod(options: Options) -> Object:
@@ -155,7 +155,7 @@ def _prefetch(options: Options) -> Object:
 
 
 def _fetch_arguments(options: Options) -> list[str]:
-    found = [
+    texts = [
         "fetch",
         f"--image-list-file={LIST_MOUNT}/{LIST_KEY}",
         f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
@@ -163,18 +163,18 @@ def _fetch_arguments(options: Options) -> list[str]:
         *(f"--docker-config={SECRETS_MOUNT}/{name}" for name in options.secrets),
     ]
     if options.credentials:
-        found += [
+        texts += [
             f"--image-credential-provider-config={options.credentials.config}",
             f"--image-credential-provider-bin-dir={options.credentials.bin_dir}",
         ]
     if options.collect_metrics:
-        found += [
+        texts += [
             f"--metrics-endpoint={metrics_name(options)}.{options.namespace}.svc:{SUBMISSION_PORT}",
             f"--metrics-token-file={METRICS_TOKEN_MOUNT}/token",
         ]
     if options.allow_failures:
-        found.append("--allow-failures")
-    return [*found, *options.fetch_args]
+        texts.append("--allow-failures")
+    return [*texts, *options.fetch_args]
 
 
 def _sleep(options: Options) -> Object:

@@ -106,14 +106,14 @@ def read_lines(text: str, *, origin: str) -> Lines:
         text: content of the list.
         origin: file name for messages and commands, or `STANDARD_INPUT`.
     """
-    found = list(_names_in(text))
+    entries = list(_names_in(text))
     names: list[tuple[int, str]] = []
     shaped: dict[Shape, list[tuple[int, str]]] = {}
-    whole = _shape_of_all(found[0][1]) if found else None
+    whole = _shape_of_all(entries[0][1]) if entries else None
     if whole:
-        shaped[_for_this_list(whole, text)] = found[:1]
+        shaped[_for_this_list(whole, text)] = entries[:1]
     else:
-        for line, name in found:
+        for line, name in entries:
             shape = shape_of(name)
             if shape is None:
                 names.append((line, name))
@@ -132,7 +132,7 @@ def first_problems(problems: Sequence[str]) -> Sequence[str]:
 
 
 def shape_of(name: str) -> Shape | None:
-    """Recognize a line in another format by its look alone. None: it may be a name."""
+    """Recognize a line in another format by its look. None: it may be a name."""
     if _PLAIN.fullmatch(name):
         return None
     return next((shape for pattern, shape in _SHAPES if pattern.match(name)), None)

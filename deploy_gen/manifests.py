@@ -13,38 +13,38 @@ APPLY_LIMIT = 256 << 10
 
 def notices(options: Options) -> list[str]:
     """List what is valid but may surprise the user, one sentence each."""
-    found = []
+    texts = []
     if options.images is not None and len(options.images.encode()) > APPLY_LIMIT - (4 << 10):
-        found.append(
+        texts.append(
             "the list exceeds the size of the annotation that kubectl apply writes (use kubectl apply --server-side)"
         )
     if options.expose == "LoadBalancer" and "--auth-read" not in options.aggregate_args:
-        found.append(
+        texts.append(
             "anyone who reaches the load balancer can read results (use --aggregate-arg=--auth-read to require a token)"
         )
     if options.network_policy and options.host_network:
-        found.append("network policies do not apply to fetch pods, as they use the node's network")
+        texts.append("network policies do not apply to fetch pods, as they use the node's network")
     if options.service_monitor and "--auth-read" in options.aggregate_args:
-        found.append("with --auth-read Prometheus needs a token, which this ServiceMonitor does not configure")
-    return found
+        texts.append("with --auth-read Prometheus needs a token, which this ServiceMonitor does not configure")
+    return texts
 
 
 def build_manifests(options: Options) -> list[Object]:
     """Build the objects: restrictions before what they restrict, the aggregator before the pods that report to it."""
-    found = fetch_access(options)
+    objects = fetch_access(options)
     if needs_quota(options):
-        found.append(resource_quota(options))
+        objects.append(resource_quota(options))
     if options.restrict_node_access:
-        found += node_restriction(options)
+        objects += node_restriction(options)
     if options.network_policy:
-        found += network_policies(options)
+        objects += network_policies(options)
     if options.images is not None:
-        found.append(image_list(options, options.images))
+        objects.append(image_list(options, options.images))
     if options.collect_metrics:
-        found += aggregator_access(options)
+        objects += aggregator_access(options)
         if options.persist:
-            found.append(volume_claim(options))
-        found += [deployment(options), service(options)]
+            objects.append(volume_claim(options))
+        objects += [deployment(options), service(options)]
         if options.service_monitor:
-            found.append(service_monitor(options))
-    return [*found, daemon_set(options)]
+            objects.append(service_monitor(options))
+    return [*objects, daemon_set(options)]

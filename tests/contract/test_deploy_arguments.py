@@ -1,4 +1,4 @@
-"""The arguments in the manifests are ones that our own command line takes, and mean what they are to mean."""
+"""The command line of nodeprefetch accepts the arguments in the manifests, with the intended meaning."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def is_mounted(path, container):
 
 
 @every_installation
-def test_fetch_takes_its_arguments(name):
+def test_fetch_accepts_its_arguments(name):
     ((metadata, _, container),) = containers(name, "prefetch")
 
     _, bound = parsed(container)
@@ -62,7 +62,7 @@ def test_fetch_takes_its_arguments(name):
 
 
 @every_installation
-def test_a_pod_lives_longer_than_its_report_may_take(name):
+def test_the_termination_grace_exceeds_the_report_grace(name):
     ((_, pod, container),) = containers(name, "prefetch")
 
     _, bound = parsed(container)
@@ -71,7 +71,7 @@ def test_a_pod_lives_longer_than_its_report_may_take(name):
 
 
 @every_installation
-def test_sleep_takes_its_arguments(name):
+def test_sleep_accepts_its_arguments(name):
     ((_, _, container),) = containers(name, "sleep")
 
     command, bound = parsed(container)
@@ -84,7 +84,7 @@ METRICS = [name for name in COMMANDS if containers(name, "aggregator")]
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_the_aggregator_takes_its_arguments_and_the_fetch_pods_tokens(name):
+def test_the_aggregator_accepts_its_arguments_and_the_fetch_pods_tokens(name):
     ((metadata, _, container),) = containers(name, "aggregator")
     ((fetching, fetch_pod, fetch_container),) = containers(name, "prefetch")
 
@@ -110,7 +110,7 @@ def test_there_are_manifests_with_an_aggregator():
     assert 5 <= len(METRICS)
 
 
-def test_flags_that_the_generator_keeps_for_itself_are_flags():
+def test_reserved_flags_exist():
     def flags(of):
         return {"--" + name.replace("_", "-") for name in of.__dataclass_fields__}
 

@@ -1,4 +1,4 @@
-"""The generator as a distribution of its own: built, and run where nothing else of ours can be imported."""
+"""The wheel of the generator runs without nodeprefetch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The manifests are valid by the schemas of the oldest supported and of the newest Kubernetes."""
+"""The manifests are valid for the oldest supported and the newest Kubernetes."""
 
 import copy
 import json
@@ -10,15 +10,15 @@ import pytest
 from tests.golden.regenerate import COMMANDS, objects
 
 OLDEST, NEWEST = "1.30", "1.37"
-"""1.30 has ValidatingAdmissionPolicy, and tokens that name their node."""
+"""1.30 has ValidatingAdmissionPolicy, and tokens with the node of their pod."""
 
 OPERATORS = {"ServiceMonitor"}
-"""Kinds that are not of Kubernetes itself."""
+"""Kinds of third-party operators, which Kubernetes has no schema for."""
 
 
 @cache
 def valid_for(text: str, version: str) -> str:
-    """The version whose schema took the object. Remembered: many manifests have the same one, and it takes a while."""
+    """Validate an object and return the version. Cached, as many manifests share objects and validation is slow."""
     return kubernetes_validate.validate(json.loads(text), version, strict=True)
 
 
@@ -32,7 +32,7 @@ def test_every_object_is_valid(name, version):
 
 
 @pytest.mark.parametrize("version", [OLDEST, NEWEST])
-def test_the_schemas_do_refuse(version):
+def test_the_schemas_reject_an_unknown_field(version):
     broken = copy.deepcopy(objects("aks")[-1])
     broken["spec"]["template"]["spec"]["initContainers"][0]["arguments"] = []
 

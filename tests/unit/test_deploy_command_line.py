@@ -1,4 +1,4 @@
-"""How the generator is called, and how it ends."""
+"""Command line and exit codes of the generator."""
 
 import json
 import os
@@ -53,11 +53,11 @@ def test_flags_come_in_any_order_and_in_the_spellings_of_go(arguments):
     assert ("web", "foo", True) == (options.name, options.namespace, options.collect_metrics)
 
 
-def test_a_switch_can_be_said_to_be_off():
+def test_a_switch_can_be_set_to_false():
     assert not read_options(parse_arguments(["web", "-collect-metrics=false"])).collect_metrics
 
 
-def test_what_is_passed_on_may_look_like_a_flag_of_ours():
+def test_arguments_to_pass_through_may_look_like_flags_of_the_generator():
     options = read_options(
         parse_arguments(["web", "--fetch-arg", "--debug", "--fetch-arg", "--metrics-endpoint", "--fetch-arg=x:1"])
     )
@@ -67,7 +67,7 @@ def test_what_is_passed_on_may_look_like_a_flag_of_ours():
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
-def test_what_is_passed_on_arrives_as_it_was_given(text):
+def test_arguments_reach_the_container_unchanged(text):
     """From the command line through YAML to the container, where the kubelet makes `$` of `$$`."""
     given = ["web", "--fetch-arg", f"--credential-option=x.y={text}"]
     options = read_options(parse_arguments(given))
@@ -79,7 +79,7 @@ def test_what_is_passed_on_arrives_as_it_was_given(text):
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0")))
-def test_a_list_arrives_as_it_was_given(text):
+def test_a_list_reaches_the_config_map_unchanged(text):
     text = "# " + text.replace("\n", "\n# ") + "\nnginx\n"
     with tempfile.NamedTemporaryFile() as file:
         file.write(text.encode())
@@ -90,7 +90,7 @@ def test_a_list_arrives_as_it_was_given(text):
     assert [text] == [each["data"]["images.txt"] for each in documents if each["kind"] == "ConfigMap"]
 
 
-def test_everything_that_is_wrong_is_said_at_once(capsys):
+def test_all_problems_are_reported_at_once(capsys):
     arguments = ["Web", "other", "--bogus", "--namespace=a.b", "-k8s-flavor", "k8s", "--persist=1Gi", "--output=xml"]
     arguments += ["--collect-metrics=maybe", "--max-unavailable=0", "--secret"]
 
@@ -113,7 +113,7 @@ def test_everything_that_is_wrong_is_said_at_once(capsys):
     assert all(line.startswith("nodeprefetch-deploy: ") for line in err.splitlines())
 
 
-def test_without_a_name_there_is_nothing_to_print(capsys):
+def test_a_name_is_required(capsys):
     assert 2 == main([])
     assert "NAME is required" in capsys.readouterr().err
 
@@ -126,7 +126,7 @@ def test_a_flag_is_not_taken_for_the_value_of_another():
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h", "-help"])
-def test_help_tells_of_every_flag(flag, capsys):
+def test_help_is_printed_in_all_spellings(flag, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([flag])
 
@@ -153,14 +153,14 @@ def ended(stdout):
     return done.returncode, done.stderr
 
 
-def test_a_reader_that_leaves_is_no_traceback():
+def test_a_closed_pipe_ends_without_a_traceback():
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing) as stdout:
         assert (141, "") == ended(stdout)
 
 
-def test_a_full_disk_is_told():
+def test_a_full_disk_is_reported():
     with Path("/dev/full").open("w") as stdout:
         assert (1, "nodeprefetch-deploy: cannot write to standard output: No space left on device\n") == ended(stdout)
 
@@ -173,12 +173,12 @@ def test_a_full_disk_is_told():
         (["--collect-metrics", "--service-monitor", "--aggregate-arg=--auth-read"], "needs a token"),
     ],
 )
-def test_what_is_allowed_but_surprising_is_noted(arguments, note, capsys):
+def test_what_is_valid_but_surprising_has_a_notice(arguments, note, capsys):
     assert 0 == main(["web", *arguments])
     assert note in capsys.readouterr().err
 
 
-def test_a_list_too_long_for_apply_is_noted(tmp_path, capsys):
+def test_a_list_too_long_for_apply_has_a_notice(tmp_path, capsys):
     (tmp_path / "list").write_text("nginx\n" * 50_000)
 
     assert 0 == main(["web", f"--images={tmp_path}/list"])

@@ -1,4 +1,4 @@
-"""What is printed is what was reviewed. To write the files again: python -m tests.golden.regenerate."""
+"""The output is what was reviewed. Regenerate the files with: python -m tests.golden.regenerate."""
 
 import pytest
 import yaml

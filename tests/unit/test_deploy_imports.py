@@ -1,4 +1,4 @@
-"""The generator runs wherever Python does."""
+"""The generator needs nothing but Python."""
 
 import ast
 import sys

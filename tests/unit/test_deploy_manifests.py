@@ -1,4 +1,4 @@
-"""What the manifests promise: the least rights, no sharing, and that everything that is referred to is there."""
+"""The manifests: fewest permissions, no shared objects, no dangling references."""
 
 import hashlib
 from itertools import combinations
@@ -51,7 +51,7 @@ def test_no_container_has_more_than_it_needs(name):
 
 
 @every_installation
-def test_tokens_are_where_they_are_used_and_nowhere_else(name):
+def test_only_containers_that_use_a_token_have_one(name):
     found = objects(name)
     with_token = [
         each["name"]
@@ -70,7 +70,7 @@ def test_tokens_are_where_they_are_used_and_nowhere_else(name):
 
 
 @every_installation
-def test_everything_of_the_node_is_mounted_read_only(name):
+def test_host_paths_are_mounted_read_only(name):
     for pod in pods(objects(name)):
         of_node = {volume["name"] for volume in pod["volumes"] if "hostPath" in volume}
         mounts = [m for c in (*pod.get("initContainers", ()), *pod["containers"]) for m in c.get("volumeMounts", ())]
@@ -97,7 +97,7 @@ def test_pods_are_selected_by_their_own_labels(name):
 
 
 @every_installation
-def test_accounts_that_are_bound_or_used_are_there(name):
+def test_service_accounts_in_use_exist(name):
     found = objects(name)
     namespace = found[0]["metadata"]["namespace"]
     accounts = {each["metadata"]["name"] for each in found if each["kind"] == "ServiceAccount"}
@@ -155,7 +155,7 @@ def test_the_longest_names_fit(flavor):
 
 @pytest.mark.parametrize("name", ["web", "images.4.7", "a" * 55])
 @pytest.mark.parametrize("prefix", ["nodeprefetch.io", "image-prefetcher.stackrox.io"])
-def test_the_restriction_is_of_the_keys_that_fetch_writes(name, prefix):
+def test_the_admission_policy_allows_the_keys_that_fetch_writes(name, prefix):
     found = made(name, "--restrict-node-access", f"--node-label-prefix={prefix}")
     expressions = [each["expression"] for each in one(found, "ValidatingAdmissionPolicy")["spec"]["validations"]]
 
@@ -164,7 +164,7 @@ def test_the_restriction_is_of_the_keys_that_fetch_writes(name, prefix):
     assert f"--node-label-prefix={prefix}" in prefetch(found)["args"]
 
 
-def test_an_edit_of_the_list_rolls_out(tmp_path):
+def test_a_changed_list_triggers_a_rollout(tmp_path):
     digests = []
     for content in ("nginx:1\n", "nginx:2\n"):
         (tmp_path / "list").write_text(content)
@@ -192,7 +192,7 @@ def test_an_edit_of_the_list_rolls_out(tmp_path):
         ),
     ],
 )
-def test_a_cloud_mounts_what_its_program_needs_at_the_nodes_paths(cloud, paths):
+def test_files_of_credential_providers_are_mounted_at_the_nodes_paths(cloud, paths):
     found = made("web", f"--use-kubelet-image-credential-integration={cloud}")
     pod = one(found, "DaemonSet")["spec"]["template"]["spec"]
     volumes = {v["name"]: v["hostPath"] for v in pod["volumes"] if v["name"].startswith("credential")}
@@ -204,7 +204,7 @@ def test_a_cloud_mounts_what_its_program_needs_at_the_nodes_paths(cloud, paths):
     assert prefetch(found)["image"].endswith("-distro")
 
 
-def test_programs_elsewhere_are_in_the_pods_own_network():
+def test_other_credential_providers_use_the_pods_own_network():
     paths = ["--image-credential-provider-config=/a/c", "--image-credential-provider-bin-dir=/b/"]
     found = made("web", *paths)
 
@@ -231,7 +231,7 @@ def test_the_directory_of_the_flavors_socket_is_mounted(flavor, directory, name)
     assert f"--cri-socket=/run/nodeprefetch/cri/{name}" in prefetch(found)["args"]
 
 
-def test_openshift_gives_users_and_the_constraint_is_asked_for():
+def test_openshift_assigns_users_and_pods_request_the_scc():
     found = made("web", "--k8s-flavor=OCP", "--collect-metrics")
 
     assert "runAsUser" not in one(found, "Deployment")["spec"]["template"]["spec"]["securityContext"]
@@ -243,7 +243,7 @@ def test_openshift_gives_users_and_the_constraint_is_asked_for():
     assert {"type": "spc_t"} == prefetch(found)["securityContext"]["seLinuxOptions"]
 
 
-def test_dollars_reach_the_program():
+def test_dollar_signs_are_escaped():
     """The kubelet replaces $(NAME), and $$ by $."""
     assert "a=$$(NODE_NAME)$$$$" == prefetch(made("web", "--fetch-arg=a=$(NODE_NAME)$$"))["args"][-1]
 
@@ -252,11 +252,11 @@ def test_dollars_reach_the_program():
     ("arguments", "seconds"),
     [([], 30), (["--fetch-arg=--report-grace=1m"], 75), (["--fetch-arg=--report-grace", "--fetch-arg=0"], 15)],
 )
-def test_a_pod_is_given_the_time_that_its_report_may_take(arguments, seconds):
+def test_the_termination_grace_covers_the_report(arguments, seconds):
     assert seconds == pods(made("web", *arguments))[0]["terminationGracePeriodSeconds"]
 
 
-def test_a_starting_aggregator_is_asked_every_second_and_has_minutes_to_start():
+def test_the_aggregator_is_probed_every_second_and_has_minutes_to_start():
     """Nodes that have their images already wait for it; it may be reading a large database."""
     (aggregator,) = one(made("web", "--collect-metrics"), "Deployment")["spec"]["template"]["spec"]["containers"]
     startup = aggregator["startupProbe"]
@@ -279,7 +279,7 @@ def test_the_aggregator_is_open_to_fetch_pods_and_readers_of_its_namespace():
     assert [{"podSelector": {}}] == found[8080]
 
 
-def test_readers_come_from_where_they_were_asked_in():
+def test_queries_are_allowed_from_where_flags_expose_them():
     prometheus = sources(made("web", "--collect-metrics", "--network-policy", "--service-monitor"))
     outside = sources(made("web", "--collect-metrics", "--network-policy", "--expose=loadbalancer"))
 
@@ -315,7 +315,7 @@ def test_other_classes_need_no_quota(flags):
     assert [] == of_kind("ResourceQuota", *flags)
 
 
-def test_the_quota_of_the_guide_is_the_one_that_is_printed():
+def test_the_guide_shows_the_printed_quota():
     guide = (ROOT / "docs/install.md").read_text(encoding="utf-8")
     (shown,) = [text for text in blocks(ROOT / "docs/install.md", "yaml") if "ResourceQuota" in text]
     (quota,) = of_kind("ResourceQuota", "--priority-class=system-node-critical")
@@ -324,7 +324,7 @@ def test_the_quota_of_the_guide_is_the_one_that_is_printed():
     assert quota["spec"] == yaml.safe_load(shown)["spec"]
 
 
-def test_tolerations_replace_that_of_all_taints():
+def test_tolerations_replace_the_toleration_of_all_taints():
     def tolerations(*arguments):
         return pods(made("web", *arguments))[0].get("tolerations")
 

@@ -1,4 +1,4 @@
-"""What is passed on to `fetch` and `aggregate` is checked before it is in a manifest: as they would check it."""
+"""Arguments for `fetch` and `aggregate` are checked before they are in a manifest, as the program would check them."""
 
 import pytest
 from cyclopts import CycloptsError
@@ -28,7 +28,7 @@ def program_takes(arguments: tuple[str, ...]) -> bool:
     return True
 
 
-def test_the_table_is_that_of_the_program() -> None:
+def test_the_table_has_the_flags_of_the_program() -> None:
     """After a change of a flag: python -m tests.golden.flags."""
     assert flags.text() == flags.FILE.read_text("utf-8")
 
@@ -76,13 +76,13 @@ BAD = [
 
 
 @pytest.mark.parametrize("arguments", GOOD, ids=" ".join)
-def test_what_the_program_takes_is_passed_on(arguments: tuple[str, ...]) -> None:
+def test_what_the_program_accepts_is_passed_through(arguments: tuple[str, ...]) -> None:
     assert program_takes(arguments)
     assert arguments == check_fetch_args(arguments, collects_metrics=True)
 
 
 @pytest.mark.parametrize(("arguments", "problem"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
-def test_what_the_program_refuses_is_refused_here(arguments: tuple[str, ...], problem: str) -> None:
+def test_what_the_program_rejects_is_rejected(arguments: tuple[str, ...], problem: str) -> None:
     assert arguments in {("--help",), ("nginx:1 redis:7",)} or not program_takes(arguments)
     assert [problem] == [one[: len(problem)] for one in problems(*arguments)]
 
@@ -99,7 +99,7 @@ def test_what_the_program_refuses_is_refused_here(arguments: tuple[str, ...], pr
         (("--cri-socket /x",), "--cri-socket: use the flag --cri-socket of this generator"),
     ],
 )
-def test_what_would_surprise_is_refused(arguments: tuple[str, ...], problem: str) -> None:
+def test_what_would_surprise_is_rejected(arguments: tuple[str, ...], problem: str) -> None:
     assert [problem] == problems(*arguments)
 
 
@@ -108,7 +108,7 @@ def test_a_mistyped_flag_has_a_suggestion() -> None:
     assert problems("--quite-another")[0].endswith("0")
 
 
-def test_all_problems_are_named_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems(
         "--overall-timeout 40m", "--bogus", "--pin=yes", "--attempt-clock", "--docker-config", "--runtime-wait=x"
     )
@@ -140,10 +140,10 @@ def test_the_aggregators_arguments_are_checked_as_well(argument: str, problem: s
     ("arguments", "seconds"),
     [((), 30), (("--report_grace=1m",), 75), (("--pin", "--report-grace", "24h"), 86415)],
 )
-def test_the_grace_of_the_pod_follows_the_flag_in_all_spellings(arguments: tuple[str, ...], seconds: int) -> None:
+def test_the_termination_grace_follows_the_flag_in_all_spellings(arguments: tuple[str, ...], seconds: int) -> None:
     assert seconds == termination_grace(arguments)
 
 
-def test_a_report_cannot_take_more_than_a_day() -> None:
+def test_the_report_grace_is_at_most_a_day() -> None:
     with pytest.raises(InputError, match="must not exceed 24h"):
         termination_grace(["--report-grace=25h"])

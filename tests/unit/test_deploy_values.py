@@ -1,4 +1,4 @@
-"""Which values are taken: those that Kubernetes and `fetch` take."""
+"""The generator accepts the values that Kubernetes and `fetch` accept."""
 
 import re
 
@@ -21,34 +21,34 @@ def read(*arguments):
 
 
 @pytest.mark.parametrize("name", ["a", "9", "web", "a-b.c", "a" * 55])
-def test_names_of_objects_are_names(name):
+def test_names_of_objects_are_accepted(name):
     assert name == read(name).name
 
 
 @pytest.mark.parametrize(
     "name", ["", "-", "a_b", "Web", "a b", "web-", ".a", "a..b", "é", "a\n", "a" * 56, "web-metrics"]
 )
-def test_other_names_are_refused(name):
+def test_other_names_are_rejected(name):
     with pytest.raises(InputError, match="NAME"):
         read(name)
 
 
 @pytest.mark.parametrize("name", ["default", "kube-root-ca.crt"])
-def test_what_every_namespace_has_is_not_written_over(name):
+def test_names_that_every_namespace_has_are_reserved(name):
     """As `default` the right to patch nodes would go to every pod of the namespace that names no account."""
     with pytest.raises(InputError, match=r"NAME: .* is reserved"):
         read(name)
 
 
 @pytest.mark.parametrize("name", ["builder", "deployer", "openshift-service-ca.crt"])
-def test_what_every_namespace_of_openshift_has_is_taken_there_alone(name):
+def test_names_that_every_namespace_of_openshift_has_are_reserved_only_there(name):
     assert name == read(name).name
     with pytest.raises(InputError, match=r"NAME: .* is reserved"):
         read(name, "--k8s-flavor", "OCP")
 
 
 @pytest.mark.parametrize("name", ["9", "a.b"])
-def test_a_name_of_no_service_is_refused_with_an_aggregator_alone(name):
+def test_with_an_aggregator_the_name_must_be_valid_for_a_service(name):
     with pytest.raises(InputError, match="Service"):
         read(name, "--collect-metrics")
 
@@ -68,25 +68,25 @@ def test_versions_of_commits_become_tags_of_commits(version, tag):
     assert f"ghcr.io/nodeprefetch/nodeprefetch:{tag}" == program_image(None, version, distro=False).reference
 
 
-def test_programs_of_the_node_get_the_image_with_a_libc():
+def test_credential_providers_of_the_node_need_the_image_with_a_libc():
     assert "r.example.com/x:v1-distro" == program_image("r.example.com/x", "v1", distro=True).reference
 
 
 @pytest.mark.parametrize(
     "image", ["localhost:5000/a/b:1", "[::1]:5000/a", f"a/b@sha256:{'0' * 64}", f"a:1@sha256:{'0' * 64}"]
 )
-def test_images_are_taken_with_what_they_name(image):
+def test_an_image_with_tag_or_digest_is_used_as_it_is(image):
     assert program_image(image, None, distro=True).reference.startswith(image)
 
 
 @pytest.mark.parametrize("image", ["a/B", "a b", "a/", "a:", "https://a/b", "a@sha256:0", "a/b\n", "a/" + "b" * 260])
-def test_what_is_no_image_is_refused(image):
+def test_an_invalid_image_is_rejected(image):
     with pytest.raises(InputError, match="--image"):
         read("web", f"--image={image}")
 
 
 @pytest.mark.parametrize("arguments", [["--image=a:1", "--version=v1"], ["--version=-"], ["--version=" + "a" * 129]])
-def test_versions_that_cannot_be_are_refused(arguments):
+def test_an_invalid_version_is_rejected(arguments):
     with pytest.raises(InputError, match="--version"):
         read("web", *arguments)
 
@@ -146,7 +146,7 @@ def test_versions_that_cannot_be_are_refused(arguments):
         "--aggregate-arg=--debug",
     ],
 )
-def test_what_cannot_be_is_refused_by_its_flag(argument):
+def test_an_invalid_value_is_reported_with_its_flag(argument):
     with pytest.raises(InputError, match=argument.partition("=")[0]):
         read("web", argument)
 
@@ -157,17 +157,17 @@ def test_what_cannot_be_is_refused_by_its_flag(argument):
     + [f"--aggregate-arg={flag}" for flag in ("--auth=none", "--data-dir=/x", "--http-port=1", "--tls-key-file=/x")]
     + [f"--fetch-arg={flag}" for flag in ("--metrics-endpoint=x:1", "--metrics-token-file")],
 )
-def test_what_cannot_be_of_an_aggregator_is_refused_by_its_flag(argument):
+def test_an_invalid_value_of_the_aggregator_is_reported_with_its_flag(argument):
     with pytest.raises(InputError, match=argument.partition("=")[0]):
         read("web", "--collect-metrics", argument)
 
 
 @pytest.mark.parametrize("argument", ["--fetch-arg=--metrics-endpoint=x:1", "--secret=", "--persist=", "--expose="])
-def test_what_is_not_set_by_us_or_is_empty_is_no_problem(argument):
+def test_empty_values_and_an_endpoint_without_an_aggregator_are_accepted(argument):
     read("web", argument)
 
 
-def test_integrations_are_known_in_any_case_and_not_together_with_paths():
+def test_clouds_are_accepted_in_any_case_but_not_together_with_paths():
     assert read("web", "--use-kubelet-image-credential-integration=gke").credentials
     with pytest.raises(InputError, match="cannot be combined"):
         read("web", "--use-kubelet-image-credential-integration=GKE", "--image-credential-provider-config=/a")
@@ -176,13 +176,13 @@ def test_integrations_are_known_in_any_case_and_not_together_with_paths():
 @pytest.mark.parametrize(
     "argument", ["--image-credential-provider-config=/a", "--image-credential-provider-bin-dir=/a"]
 )
-def test_a_configuration_and_its_programs_are_needed_together(argument):
+def test_configuration_and_binaries_of_providers_must_be_given_together(argument):
     with pytest.raises(InputError, match="must be given together"):
         read("web", argument)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("25%", "25%"), ("100%", "100%"), ("007", None)])
-def test_how_many_pods_are_replaced_is_a_number_or_a_percentage(text, value):
+def test_max_unavailable_is_a_number_or_a_percentage(text, value):
     if value is None:
         with pytest.raises(InputError):
             checks.max_unavailable(text)
@@ -191,7 +191,7 @@ def test_how_many_pods_are_replaced_is_a_number_or_a_percentage(text, value):
 
 
 @pytest.mark.parametrize("size", ["1", "1.5Gi", "500M", "1e9", "0.1Ti"])
-def test_sizes_are_taken_as_kubernetes_writes_them(size):
+def test_sizes_in_the_notation_of_kubernetes_are_accepted(size):
     assert size == checks.quantity(size)
 
 
@@ -201,7 +201,7 @@ def test_only_nodes_with_linux_can_be_selected():
         read("web", "--node-selector=kubernetes.io/os=windows")
 
 
-def test_a_second_list_is_not_left_out_without_a_word(tmp_path):
+def test_a_second_list_is_rejected(tmp_path):
     (tmp_path / "a").write_text("nginx\n")
 
     with pytest.raises(InputError, match="must be given only once, got 2"):
@@ -213,7 +213,7 @@ def test_a_node_cannot_have_two_values_of_a_label():
         read("web", "--node-selector=pool=a", "--node-selector=pool=b")
 
 
-def test_what_is_given_twice_is_there_once():
+def test_repeated_values_are_kept_once():
     options = read("web", "--secret=a", "--secret=b", "--secret=a", "--node-selector=a=b", "--node-selector=a=b")
 
     assert ("a", "b") == options.secrets
@@ -241,7 +241,7 @@ def test_durations_are_those_of_fetch(text):
 
 
 @pytest.mark.parametrize("text", ["1m30s", "1.5h", "300ms", "0", "0s", "45s"])
-def test_usual_durations_are_taken(text):
+def test_usual_durations_are_accepted(text):
     assert parse_duration(text) <= checks.duration(text)
 
 
@@ -278,7 +278,7 @@ def test_the_list_is_read_from_a_file_or_from_standard_input(tmp_path, monkeypat
         (b"a" * (LIST_LIMIT + 1), "must not be longer"),
     ],
 )
-def test_what_is_no_list_is_refused(content, problem, tmp_path):
+def test_an_invalid_list_is_rejected(content, problem, tmp_path):
     (tmp_path / "list").write_bytes(content)
     with pytest.raises(InputError, match=re.escape(problem)):
         read("web", f"--images={tmp_path}/list")

@@ -1,4 +1,4 @@
-"""What the YAML writer writes is read as what it was."""
+"""Values survive a round trip through the YAML writer and a parser."""
 
 import json
 
@@ -38,7 +38,7 @@ def test_any_value_is_read_as_it_was_written(value):
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t", "a ", *WORDS, *(f"{word}:" for word in WORDS)])
-def test_what_a_version_of_yaml_could_take_for_something_else_stays_a_text(text):
+def test_a_text_that_looks_like_another_type_stays_a_text(text):
     """PyYAML is of version 1.1. What 1.2 takes for a number does not begin with a letter, and is quoted."""
     written = to_yaml({text: text})
 
@@ -58,12 +58,12 @@ def test_a_list_of_images_stays_readable():
 
 
 @pytest.mark.parametrize("value", [1.5, {1: "a"}, {"a": {b"b"}}])
-def test_other_types_are_refused(value):
+def test_other_types_are_rejected(value):
     with pytest.raises(TypeError):
         to_yaml(value)
 
 
-def test_a_key_that_parsers_would_not_find_the_end_of_is_refused():
+def test_a_key_longer_than_parsers_look_ahead_is_rejected():
     longest = "é" * 255  # of four characters each, and two quotes
 
     assert {longest: 1} == yaml.safe_load(to_yaml({longest: 1}))

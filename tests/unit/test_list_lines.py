@@ -1,4 +1,4 @@
-"""Formats of image lists: what is read, what is named and converted. Each command here is run by a shell."""
+"""Formats of image lists: names, and other formats with their commands, which a shell runs here."""
 
 import shutil
 import subprocess
@@ -129,13 +129,13 @@ def test_both_programs_have_the_same_rules() -> None:
         '"a/b:1",\r',
     ],
 )
-def test_what_unmistakably_stands_around_a_name_is_taken_off(line: str) -> None:
+def test_quotes_list_markers_and_punctuation_around_a_name_are_removed(line: str) -> None:
     assert [(2, "a/b:1")] == [
         (image.line, image.ref.text) for image in parse_image_list(f"\n{line}", origin="l").images
     ]
 
 
-def test_what_may_be_part_of_a_name_is_not_taken_off() -> None:
+def test_what_may_be_part_of_a_name_is_kept() -> None:
     """The first is an image called `image`; the others are no names."""
     images = parse_image_list("image:1\n'a:1\"\na:1,,\n-a:1", origin="l")
 
@@ -148,7 +148,7 @@ def test_an_empty_name_in_quotes_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_in_another_format_is_named_once_with_the_command_that_converts_it(name: str, tmp_path: Path) -> None:
+def test_another_format_is_reported_once_with_the_command_that_converts_it(name: str, tmp_path: Path) -> None:
     text, what, wanted = LISTS[name]
     file = tmp_path / "my list.txt"
     file.write_text(text)
@@ -195,7 +195,7 @@ def converted(command: str, text: str = "") -> str:
         ("nginx:", list_lines.YAML.what),
     ],
 )
-def test_what_no_command_can_convert_is_named(line: str, what: str) -> None:
+def test_a_format_that_no_command_can_convert_is_reported(line: str, what: str) -> None:
     assert what in read_lines(line, origin="l").problems[0][1]
 
 
@@ -210,7 +210,7 @@ def test_lines_of_one_shape_are_one_problem_and_all_problems_are_in_order() -> N
     ] == [problem.partition(": ")[0] for problem in images.problems]
 
 
-def test_of_names_that_are_none_fifty_are_shown(tmp_path: Path) -> None:
+def test_fifty_problems_of_a_list_are_reported(tmp_path: Path) -> None:
     (tmp_path / "l").write_text("// x\n" + "A\n" * 60 + "// y\n")
 
     with pytest.raises(UsageError) as caught:
@@ -220,7 +220,7 @@ def test_of_names_that_are_none_fifty_are_shown(tmp_path: Path) -> None:
     assert "… and 11 more" == caught.value.problems[-1]
 
 
-def test_an_image_id_is_refused_as_an_argument_too() -> None:
+def test_an_image_id_is_rejected_as_an_argument_too() -> None:
     assert f'argument 1: "{DIGEST}": {list_lines.IMAGE_ID.what}' == parse_image_arguments([DIGEST]).problems[0]
 
 
@@ -233,7 +233,7 @@ references = st.builds(
 
 
 @given(references)
-def test_no_name_of_an_image_is_taken_for_another_format(name: str) -> None:
+def test_a_valid_image_name_never_looks_like_another_format(name: str) -> None:
     assert ImageRef.parse(name).text == name
     assert shape_of(name) is None
     assert ((1, name),) == read_lines(name, origin="l").names
@@ -248,7 +248,7 @@ def test_any_text_is_read_and_each_problem_is_one_printable_line(text: str) -> N
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_the_generator_refuses_the_same_lists(name: str, tmp_path: Path) -> None:
+def test_the_generator_rejects_the_same_lists(name: str, tmp_path: Path) -> None:
     file = tmp_path / "l"
     file.write_text(LISTS[name][0])
 
@@ -261,7 +261,7 @@ def test_the_generator_refuses_the_same_lists(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name", ["quay.io/A", "nginx:", "a:-t", "a@sha256:12", "a..b", "https://q.io/x", "a_b.example:5/x"]
 )
-def test_the_generator_refuses_a_name_that_fetch_refuses(name: str, tmp_path: Path) -> None:
+def test_the_generator_rejects_a_name_that_fetch_rejects(name: str, tmp_path: Path) -> None:
     (tmp_path / "l").write_text(f"# {name}\n\n{name}\nnginx\n")
 
     with pytest.raises(InputError) as caught:
@@ -271,7 +271,7 @@ def test_the_generator_refuses_a_name_that_fetch_refuses(name: str, tmp_path: Pa
     assert caught.value.problems[0].startswith(f"{tmp_path}/l:3: ")
 
 
-def test_the_generator_names_fifty_lines_in_their_order(tmp_path: Path) -> None:
+def test_the_generator_reports_fifty_lines_in_order(tmp_path: Path) -> None:
     (tmp_path / "l").write_text("A\n" * 30 + "// x\n" + "A\n" * 30)
 
     with pytest.raises(InputError) as caught:
@@ -293,7 +293,7 @@ pieces = st.lists(
 
 
 @given(references | pieces)
-def test_the_generator_takes_the_names_that_fetch_takes(name: str) -> None:
+def test_the_generator_accepts_the_names_that_fetch_accepts(name: str) -> None:
     try:
         taken = bool(ImageRef.parse(name))
     except UsageError:
