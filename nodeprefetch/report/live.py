@@ -95,7 +95,7 @@ class _Shown:
         for text in texts:
             self._console.print(Text(text))
         if dropped:
-            self._console.print(Text(f"{dropped} messages dropped: the terminal did not take them in time"))
+            self._console.print(Text(f"{dropped} messages dropped: the terminal is too slow"))
 
 
 class _Screen:

@@ -83,19 +83,19 @@ def log_line(event: Event) -> Line:
                 "left": float(missing // event.rate) if event.rate and missing > 0 else 0,
             }
         case CredentialsMatched():
-            level, message = INFO, "credentials that match"
+            level, message = INFO, "matching credentials"
             known = {
                 "image": event.image,
                 "credentials": event.credentials or ("none",),
                 "complete": "yes" if event.complete else "no",
             }
         case RetryPlanned():
-            level, message = INFO, "waiting before the next attempt"
+            level, message = INFO, "retrying after delay"
             known = {"image": event.image, "delay": float(event.delay)}
         case RuntimeLost():
-            level, message, known = WARNING, "the runtime is gone, pulls wait for it", {"error": event.error}
+            level, message, known = WARNING, "container runtime unavailable, pulls paused", {"error": event.error}
         case RuntimeReturned():
-            level, message, known = INFO, "the runtime answers again", {"after": float(event.after)}
+            level, message, known = INFO, "container runtime available again", {"after": float(event.after)}
         case ImageFinished():
             failed = event.outcome is Outcome.FAILED
             level, message = (ERROR if failed else INFO), f"image {event.outcome}"
@@ -110,12 +110,12 @@ def log_line(event: Event) -> Line:
                 "reason": event.reason,
             }
         case ImagesListed():
-            level, message = (WARNING if event.error else INFO), f"images the runtime holds {event.when} the pulls"
+            level, message = (WARNING if event.error else INFO), f"images present {event.when} the pulls"
             known = {"count": len(event.images), "images": event.images, "error": event.error}
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
         case NodeLabelled():
-            done = "node labelled" if event.value else "stale node label taken away"
+            done = "node labelled" if event.value else "removed stale node label"
             level, message = (WARNING, "node not labelled") if event.error else (INFO, done)
             known = {"key": event.key, "value": event.value, "error": event.error}
         case RunFinished():

@@ -112,12 +112,12 @@ class RunTable:
                 row.outcome, row.attempt, row.lasted = event.outcome, event.attempts, event.elapsed
                 row.size, row.reason, row.error = event.size, event.reason, event.error
             case RuntimeLost():
-                return f"the runtime is gone, pulls wait for it: {printable(event.error)}"
+                return f"container runtime unavailable, pulls paused: {printable(event.error)}"
             case RuntimeReturned():
-                return f"the runtime answers again after {format_duration(round(event.after, 1))}"
+                return f"container runtime available again after {format_duration(round(event.after, 1))}"
             case ImagesListed():
                 names = "".join(f"\n  {printable(image)}" for image in event.images)
-                return f"{len(event.images)} names held {event.when} the pulls{names}{printable(event.error)}"
+                return f"{len(event.images)} image names present {event.when} the pulls{names}{printable(event.error)}"
             case Notice():
                 return printable(event.message) if event.is_warning else None
             case RunFinished():

@@ -103,14 +103,14 @@ def parse_address(address: str) -> Target:
         parts = urlsplit("")
     if parts.scheme != "http" or not host or not port or parts.path.strip("/") or "@" in parts.netloc:
         raise UsageError(
-            [f"{address!r} is no address of a gRPC server: expected unix:///PATH, /PATH, HOST:PORT or http://HOST:PORT"]
+            [f"invalid gRPC address {address!r}: expected unix:///PATH, /PATH, HOST:PORT or http://HOST:PORT"]
         )
     return TcpTarget(host=host, port=port)
 
 
 def _unix(address: str, path: str) -> UnixTarget:
     if not path.strip("/") or "\0" in path:
-        raise UsageError([f"{address!r} names no socket: expected unix:///PATH"])
+        raise UsageError([f"invalid socket address {address!r}: expected unix:///PATH"])
     if len(path.encode(errors="surrogateescape")) > _LONGEST_PATH:
-        raise UsageError([f"{address!r} is longer than the {_LONGEST_PATH} bytes a socket's path can have"])
+        raise UsageError([f"socket path {address!r} is longer than {_LONGEST_PATH} bytes"])
     return UnixTarget(path=path)

@@ -57,8 +57,8 @@ class Connection:
                     await self._write()
                     tasks.cancel_scope.cancel()
         finally:
-            end = "broke" if self._broken else "was closed"
-            self.session.fail(ConnectionLostError, f"the connection to {self._peer} {end}", self._broken)
+            end = "lost" if self._broken else "closed"
+            self.session.fail(ConnectionLostError, f"connection to {self._peer} {end}", self._broken)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._transport)
             self.finished.set()
@@ -107,7 +107,7 @@ class Connection:
             try:
                 data = await self._transport.receive_some(_READ_SIZE)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                self.session.fail(ConnectionLostError, f"the connection to {self._peer} broke", exc)
+                self.session.fail(ConnectionLostError, f"connection to {self._peer} lost", exc)
                 break
             if not data:
                 self.session.fail(ConnectionLostError, f"{self._peer} closed the connection")

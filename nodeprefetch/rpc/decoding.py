@@ -35,7 +35,7 @@ def decode(reply_type: type[Reply], message: bytes) -> Reply:
         return reply_type.FromString(message)
     except Exception as exc:
         name = reply_type.__name__
-        raise ProtocolViolationError(f"{len(message)} bytes came that are no {name}") from exc
+        raise ProtocolViolationError(f"invalid {name} message of {len(message)} bytes") from exc
 
 
 class _Dropped:

@@ -48,11 +48,11 @@ class FrameParser:
         flags, size = _PREFIX.unpack_from(self._buffer)
         if flags:
             raise CompressedMessageError(
-                f"a message came with the flags {flags:#04x}, though no compression was agreed on"
+                f"received a message with flags {flags:#04x}, although compression was not negotiated"
             )
         if size > self._max_message:
             raise ProtocolViolationError(
-                f"a message of {size} bytes came, more than the {self._max_message} accepted here"
+                f"received a message of {size} bytes, larger than the limit of {self._max_message}"
             )
         end = _PREFIX.size + size
         if len(self._buffer) < end:

@@ -38,13 +38,13 @@ def encode_metadata(metadata: MetadataLike | None) -> list[tuple[str, str]]:
 
 def _encode(name: str, value: str | bytes) -> tuple[str, str]:
     if not _NAME.fullmatch(name) or name.startswith("grpc-") or name in _OURS:
-        raise ValueError(f"{name!r} cannot be the name of metadata")
+        raise ValueError(f"invalid metadata name {name!r}")
     if name.endswith("-bin"):
         if isinstance(value, str):
-            raise ValueError(f"metadata {name!r} holds bytes, not text")
+            raise ValueError(f"metadata {name!r} must be bytes, not text")
         return name, b64encode(value).rstrip(b"=").decode()
     if isinstance(value, bytes) or not _TEXT.fullmatch(value):
-        raise ValueError(f"metadata {name!r} holds printable ASCII only; bytes belong under a name ending in -bin")
+        raise ValueError(f"metadata {name!r} must be printable ASCII (use a name ending in -bin for bytes)")
     return name, value.strip(" ")
 
 

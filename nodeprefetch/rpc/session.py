@@ -167,7 +167,7 @@ class Session:
             for event in self._http2.receive_data(data):
                 self._handle(event)
         except H2Error as exc:
-            text = f"{self._peer} does not speak HTTP/2 as it should: {exc}"
+            text = f"{self._peer} violated HTTP/2: {exc}"
             self.fail(ProtocolViolationError, text, exc)
             raise ProtocolViolationError(text) from exc
         self._wake_writer()
@@ -179,7 +179,7 @@ class Session:
             self._preface += data[: _FRAME_HEADER - len(self._preface)]
             if len(self._preface) == _FRAME_HEADER and not _SETTINGS_HEADER.fullmatch(self._preface):
                 self._http2.close_connection(ErrorCodes.PROTOCOL_ERROR)
-                raise ProtocolError(f"it began with {bytes(self._preface)!r}")
+                raise ProtocolError(f"started with {bytes(self._preface)!r}")
 
     def _handle(self, event: events.Event) -> None:
         match event:
@@ -192,7 +192,7 @@ class Session:
                 last = event.last_stream_id or 0
                 for stream in self.streams.values():
                     if stream.stream_id > last:
-                        stream.fail(ConnectionLostError(f"{self._peer} is going away and did not take the call"))
+                        stream.fail(ConnectionLostError(f"{self._peer} is shutting down and did not accept the call"))
                 self.retire()
             case events.DataReceived():
                 # As it arrives, not as it is consumed: one slow reader must not stop the others.
@@ -223,7 +223,7 @@ class Session:
                 if event.remote_reset:
                     stream.fail(StreamResetError(f"{self._peer} reset the call: {name}", code=int(known)))
                 else:
-                    stream.fail(ProtocolViolationError(f"{self._peer} broke the rules of HTTP/2: {name}"))
+                    stream.fail(ProtocolViolationError(f"{self._peer} violated HTTP/2: {name}"))
                 self._wake_callers()
 
     def _wake_callers(self) -> None:

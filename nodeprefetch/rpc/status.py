@@ -39,7 +39,7 @@ def response_problem(headers: Headers) -> GRPCError | ProtocolViolationError | N
     kind = headers.get(b"content-type", b"")
     if kind != b"application/grpc" and not kind.startswith((b"application/grpc+", b"application/grpc;")):
         shown = kind.decode("ascii", "replace")
-        return ProtocolViolationError(f"the answer is not gRPC: its content type is {shown!r}")
+        return ProtocolViolationError(f"the response is not gRPC: content type {shown!r}")
     return None
 
 
@@ -47,11 +47,11 @@ def trailers_problem(trailers: Headers) -> GRPCError | ProtocolViolationError | 
     """The error that trailers tell of; None for status OK."""
     raw = trailers.get(b"grpc-status")
     if raw is None:
-        return ProtocolViolationError("the answer ended without a status")
+        return ProtocolViolationError("the response ended without a status")
     message = decode_message(trailers.get(b"grpc-message", b""))
     if not (raw.isdigit() and len(raw) <= 9):  # noqa: PLR2004 (what fits into 32 bits)
         return ProtocolViolationError(
-            f"the answer ended with the status {raw.decode('ascii', 'replace')!r}, not a number"
+            f"the response ended with the status {raw.decode('ascii', 'replace')!r}, not a number"
         )
     try:
         status = Status(int(raw))

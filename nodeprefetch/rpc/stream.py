@@ -150,9 +150,9 @@ class Stream(Generic[Reply]):
         """The one message of a unary answer, with the errors of `recv_message`."""
         message = await self._next()
         if message is None:
-            raise ProtocolViolationError("the server said OK without sending a message")
+            raise ProtocolViolationError("the server returned OK without a message")
         if await self._next() is not None:
-            raise ProtocolViolationError("the server sent more than the one message of a unary answer")
+            raise ProtocolViolationError("the server sent more than one message in a unary response")
         self._given = True
         return message
 
@@ -182,7 +182,7 @@ class Stream(Generic[Reply]):
             elif self.end_received:
                 problem = trailers_problem(self._trailers)
                 if problem is None and self._parser.in_message:
-                    problem = ProtocolViolationError("the answer ended within a message")
+                    problem = ProtocolViolationError("the response ended inside a message")
                 if problem is not None:
                     raise problem
                 return None

@@ -16,6 +16,7 @@ from nodeprefetch.runtime.api import ContainerdApi, ImageService, RuntimeVersion
 from nodeprefetch.runtime.containerd import find_containerd_api
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import RuntimeFaultError, RuntimeTimeoutError, answered_within
+from nodeprefetch.values.duration import format_duration
 
 ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
 """Where other CRI tools look (crictl)."""
@@ -148,7 +149,7 @@ def _look_at(path: str) -> _Problem | None:
     except FileNotFoundError:
         return _Problem(text="does not exist", is_absent=True)
     except PermissionError:
-        return _Problem(text=f"no permission to look at it: {_AS_ROOT}")
+        return _Problem(text=f"permission denied: {_AS_ROOT}")
     except OSError as error:
         return _Problem(text=error.strerror or str(error))
     if stat.S_ISDIR(kind):
@@ -165,25 +166,22 @@ def _explain(error: RuntimeFaultError) -> str:
     if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):
         match error.__cause__.__cause__.errno:
             case errno.ECONNREFUSED:
-                return "is a socket, but nobody listens there: is the runtime running?"
+                return "nothing is listening on this socket (is the runtime running?)"
             case errno.EACCES | errno.EPERM:
-                return f"no permission to connect: {_AS_ROOT}"
+                return f"permission denied: {_AS_ROOT}"
             case _:
                 pass
     if error.code == "UNIMPLEMENTED":
-        return f"something answers, but it does not serve CRI (is its CRI plugin disabled?): {error}"
+        return f"does not serve CRI (is its CRI plugin disabled?): {error}"
     return str(error)
 
 
 def _report(problems: Mapping[str, _Problem], wait: float) -> str:
-    waited = f" in {wait:g} s" if wait and math.isfinite(wait) else ""
+    waited = f" in {format_duration(wait)}" if wait and math.isfinite(wait) else ""
     if len(problems) == 1:
         ((path, problem),) = problems.items()
         return f"no container runtime answered{waited}: {path}: {problem.text}"
     there = {path: problem for path, problem in problems.items() if not problem.is_absent}
     if not there:
-        return (
-            f"no container runtime found{waited}: none of these sockets exists: {', '.join(problems)}; "
-            "say where it is by --cri-socket"
-        )
+        return f"no container runtime found{waited}: no socket at {', '.join(problems)}; set --cri-socket"
     return f"no container runtime answered{waited}: " + "; ".join(f"{path}: {why.text}" for path, why in there.items())

@@ -134,7 +134,7 @@ class ContainerdClient:
             return found is not None
         target = found.image.target if found.image else None
         if target is None or not target.digest:
-            raise RuntimeFaultError.protocol(f"containerd has a record of the image {name!r} that stands for nothing")
+            raise RuntimeFaultError.protocol(f"containerd's record of image {name!r} has no target")
         return await self._update_labels(name, target, labels)
 
     async def _update_labels(self, name: str, target: "rpc.types.Target", labels: Mapping[str, str | None]) -> bool:

@@ -96,7 +96,7 @@ class RuntimeFaultError(NodeprefetchError):
     def __init__(self, text: str, *, fault: Fault, code: str = "", image: str = "") -> None:
         from nodeprefetch.text.scrub import scrub  # noqa: PLC0415 - as above
 
-        super().__init__(scrub(text) or "the runtime gave no reason")
+        super().__init__(scrub(text) or "the runtime returned an empty error")
         self.fault = fault
         self.code = code
         self.image = image

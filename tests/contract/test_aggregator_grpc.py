@@ -209,7 +209,7 @@ def test_a_wrong_message_is_answered_while_the_client_still_sends(aggregator):
 
     trailers = call.trailers()
 
-    assert ("3", "invalid message: 2 bytes came that are no Result") == (
+    assert ("3", "invalid message: invalid Result message of 2 bytes") == (
         trailers["grpc-status"],
         trailers["grpc-message"],
     )

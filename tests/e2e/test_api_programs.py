@@ -107,7 +107,7 @@ def test_a_stale_label_is_taken_away_while_an_image_is_missing(
     shared.server.kubectl.run("label", "node", shared.node, f"{LABEL}=succeeded", "--overwrite")
 
     run = start(shared, HANGING)
-    run.wait_for("stale node label taken away")
+    run.wait_for("removed stale node label")
     during = shared.metadata(shared.node, "labels")
     run.send(signal.SIGTERM)
     ended = run.end()

@@ -120,7 +120,7 @@ def test_a_remembered_answer_that_is_refused_is_asked_for_again_at_once(
 
     assert 0 == ended.code
     assert ["stalled", "unauthorized"] == [line["reason"] for line in ended.lines("attempt failed")]
-    assert 1 == len(ended.lines("waiting before the next attempt"))
+    assert 1 == len(ended.lines("retrying after delay"))
     assert 2 == len(programs.starts("ecr"))
 
 

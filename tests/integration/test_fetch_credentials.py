@@ -89,7 +89,7 @@ def test_a_refused_credential_fails_its_image_without_waiting(
     result = ended.result(private)
     assert 1 == ended.code
     assert ("image failed", 1, "refused") == (result["msg"], result["attempts"], result["class"])
-    assert [] == ended.lines("waiting before the next attempt")
+    assert [] == ended.lines("retrying after delay")
     no_secret_in(ended)
 
 
@@ -97,7 +97,7 @@ def test_without_a_credential_nobody_is_let_in(containerd: Containerd, private: 
     ended = run_fetch(containerd, private, **SLOW)
 
     assert (1, "refused") == (ended.code, ended.result(private)["class"])
-    assert [] == ended.lines("waiting before the next attempt")
+    assert [] == ended.lines("retrying after delay")
 
 
 def test_a_wrong_credential_is_followed_by_the_right_one_at_once(
@@ -115,7 +115,7 @@ def test_a_wrong_credential_is_followed_by_the_right_one_at_once(
         f"docker-config {config.parent.name} {address}",
     ] == used(ended, "pulling")
     assert ["refused"] == [line["class"] for line in ended.lines("attempt failed")]
-    assert [] == ended.lines("waiting before the next attempt")
+    assert [] == ended.lines("retrying after delay")
     no_secret_in(ended)
 
 

@@ -197,8 +197,8 @@ def test_debug_lists_images_before_and_after(
 
     ended = run_fetch(containerd, name, debug=True)
 
-    (before,) = ended.lines("images the runtime holds before the pulls")
-    (after,) = ended.lines("images the runtime holds after the pulls")
+    (before,) = ended.lines("images present before the pulls")
+    (after,) = ended.lines("images present after the pulls")
     assert 0 == ended.code
     assert name not in before.get("images", [])
     assert name in after["images"]

@@ -112,7 +112,7 @@ def test_a_missing_image_fails_at_once_and_the_others_arrive(
         line = ended.result(name)
         assert (1, "permanent", "not_found") == (line["attempts"], line["class"], line["reason"])
         assert name in line["error"]
-    assert [] == ended.lines("waiting before the next attempt")
+    assert [] == ended.lines("retrying after delay")
     assert ("run finished", 3, 2) == tuple(ended.summary[key] for key in ("msg", "succeeded", "failed"))
 
 
@@ -218,14 +218,14 @@ def test_a_runtime_that_goes_in_mid_pull_is_waited_for(
     )
 
     own_containerd.kill() if how == "killed" else own_containerd.stop()
-    fetch.wait_for("the runtime is gone, pulls wait for it")
+    fetch.wait_for("container runtime unavailable, pulls paused")
     fake_registry.heal()
     own_containerd.start()
 
     ended = fetch.end()
     assert 0 == ended.code
     assert {name: image.id for name, image in images.items()} == image_ids(own_containerd, images)
-    assert 1 == len(ended.lines("the runtime answers again"))
+    assert 1 == len(ended.lines("container runtime available again"))
     assert "runtime-gone" in {line["class"] for line in ended.lines("attempt failed", image=stalled)}
     assert {30.0} == {line["limit"] for line in ended.lines("pulling")}
 

@@ -42,7 +42,7 @@ def test_a_signal_in_mid_pull_ends_the_run_in_order(
         containerd, there, slow, waiting, initial_pull_attempt_delay="40s", max_pull_attempt_delay="40s", debug=True
     )
     fetch.wait_for("image succeeded", image=there)
-    fetch.wait_for("waiting before the next attempt", image=waiting)
+    fetch.wait_for("retrying after delay", image=waiting)
     fake_registry.requests.wait_until(
         lambda seen: any(each.stage == "layer" and each.repository == "signal/slow" for each in seen)
     )
@@ -86,7 +86,7 @@ def test_a_signal_ends_the_wait_for_a_runtime_that_is_gone(
     fetch = start_fetch(own_containerd, name)
     fake_registry.requests.wait_until(lambda seen: any(each.stage == "layer" for each in seen))
     own_containerd.kill()
-    fetch.wait_for("the runtime is gone, pulls wait for it")
+    fetch.wait_for("container runtime unavailable, pulls paused")
 
     seconds, ended = seconds_to_end(fetch, signal.SIGTERM)
 

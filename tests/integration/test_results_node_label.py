@@ -115,7 +115,7 @@ def test_a_promise_that_no_longer_holds_is_taken_back_at_once(
     node.promise()
     fake_registry.fail("layer", Fault.stall(), forever=True)
     fetch = node.start(image)
-    fetch.wait_for("stale node label taken away")
+    fetch.wait_for("removed stale node label")
 
     meanwhile = node.label
     fake_registry.heal()

@@ -88,7 +88,7 @@ async def test_an_image_without_a_target_is_never_updated(image):
         lambda api: api.label_image("x", {"a": "b"}), rpc.images.GetImageResponse(image=image)
     )
 
-    assert "containerd has a record of the image 'x' that stands for nothing" == str(error)
+    assert "containerd's record of image 'x' has no target" == str(error)
     assert ["/containerd.services.images.v1.Images/Get"] == [path for path, _, _ in requests]
 
 

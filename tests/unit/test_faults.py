@@ -346,7 +346,7 @@ def test_an_error_carries_class_code_and_image_and_hides_secrets() -> None:
 
 
 def test_an_error_without_text_says_so() -> None:
-    assert "the runtime gave no reason" == str(RuntimeFaultError.from_status("UNKNOWN", ""))
+    assert "the runtime returned an empty error" == str(RuntimeFaultError.from_status("UNKNOWN", ""))
 
 
 @pytest.mark.parametrize(

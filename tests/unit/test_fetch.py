@@ -743,7 +743,7 @@ async def test_a_run_without_a_runtime_tells_that_every_image_has_failed(autojum
     class NoRuntime(FakeRun):
         async def _connect(self, _nursery):
             await trio.sleep(10)
-            raise RuntimeUnavailableError("no container runtime answered in 10 s")
+            raise RuntimeUnavailableError("no container runtime answered in 10s")
 
     run = NoRuntime(service=FakeImageService())
 
@@ -752,7 +752,7 @@ async def test_a_run_without_a_runtime_tells_that_every_image_has_failed(autojum
 
     assert caught.group_contains(RuntimeUnavailableError)
     assert ["a:1", "b:1"] == [event.image for event in run.told(ImageFinished)]
-    assert ("no container runtime answered in 10 s", "no_runtime") == (
+    assert ("no container runtime answered in 10s", "no_runtime") == (
         run.result("a:1").error,
         run.result("a:1").reason,
     )

@@ -93,21 +93,21 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         ),
         (
             CredentialsMatched(image="a:1", credentials=("x quay.io (password)",), complete=False, at=AT),
-            'level=INFO msg="credentials that match" image=a:1 credentials="x quay.io (password)" complete=no',
+            'level=INFO msg="matching credentials" image=a:1 credentials="x quay.io (password)" complete=no',
         ),
         (
             CredentialsMatched(image="a:1", credentials=(), complete=True, at=AT),
-            'level=INFO msg="credentials that match" image=a:1 credentials=none complete=yes',
+            'level=INFO msg="matching credentials" image=a:1 credentials=none complete=yes',
         ),
         (
             RetryPlanned(image="a:1", delay=0.5, at=AT),
-            'level=INFO msg="waiting before the next attempt" image=a:1 delay=500ms',
+            'level=INFO msg="retrying after delay" image=a:1 delay=500ms',
         ),
         (
             RuntimeLost(error="gone", at=AT),
-            'level=WARN msg="the runtime is gone, pulls wait for it" error=gone',
+            'level=WARN msg="container runtime unavailable, pulls paused" error=gone',
         ),
-        (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="the runtime answers again" after=3s'),
+        (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="container runtime available again" after=3s'),
         (
             ImageFinished(**OUTCOME, outcome=Outcome.SUCCEEDED, at=AT),
             'level=INFO msg="image succeeded" image=a:1 attempts=2 elapsed=1m31.5s',
@@ -118,11 +118,11 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         ),
         (
             ImagesListed(when="before", images=("a", "b"), at=AT),
-            'level=INFO msg="images the runtime holds before the pulls" count=2 images=a,b',
+            'level=INFO msg="images present before the pulls" count=2 images=a,b',
         ),
         (
             ImagesListed(when="after", images=(), error="gone", at=AT),
-            'level=WARN msg="images the runtime holds after the pulls" error=gone',
+            'level=WARN msg="images present after the pulls" error=gone',
         ),
         (Notice(message="take care", at=AT), 'level=WARN msg="take care"'),
         (Notice(message="by the way", is_warning=False, at=AT), 'level=INFO msg="by the way"'),
@@ -130,7 +130,7 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             NodeLabelled(key="x.io/a", value="failed", at=AT),
             'level=INFO msg="node labelled" key=x.io/a value=failed',
         ),
-        (NodeLabelled(key="x.io/a", at=AT), 'level=INFO msg="stale node label taken away" key=x.io/a'),
+        (NodeLabelled(key="x.io/a", at=AT), 'level=INFO msg="removed stale node label" key=x.io/a'),
         (
             NodeLabelled(key="x.io/a", value="failed", error="no", at=AT),
             'level=WARN msg="node not labelled" key=x.io/a value=failed error=no',

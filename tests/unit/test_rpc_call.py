@@ -265,9 +265,9 @@ async def test_an_http_error_is_an_answer() -> None:
         ([], "ended without a status"),
         ([b"\0\0\0\0\1x"], "ended without a status"),
         ([b"\0\0\0\0\1x", ("grpc-status", "bad")], "not a number"),
-        ([("grpc-status", "0")], "OK without sending a message"),
-        ([b"\0\0\0\0\1x\0\0\0\0\1x", ("grpc-status", "0")], "more than the one message"),
-        ([b"\0\0\0\0\2x", ("grpc-status", "0")], "within a message"),
+        ([("grpc-status", "0")], "OK without a message"),
+        ([b"\0\0\0\0\1x\0\0\0\0\1x", ("grpc-status", "0")], "more than one message"),
+        ([b"\0\0\0\0\2x", ("grpc-status", "0")], "inside a message"),
         ([b"\1\0\0\0\1x", ("grpc-status", "0")], "compression"),
         ([b"\0\xff\0\0\0"], "4278190080 bytes"),
     ],
@@ -311,7 +311,7 @@ async def test_a_message_that_cannot_be_decoded_is_a_violation() -> None:
             await connection.answer(await connection.request(), b"xyz")
 
         nursery.start_soon(serve)
-        with pytest.raises(ProtocolViolationError, match="3 bytes came that are no Picky"):
+        with pytest.raises(ProtocolViolationError, match="invalid Picky message of 3 bytes"):
             await ServiceStub(channel)._unary_unary("/t.T/Call", A, Picky)
 
 
@@ -328,7 +328,7 @@ async def test_a_message_over_the_limit_is_refused_and_the_call_cancelled() -> N
 
         seen: list[object] = []
         nursery.start_soon(serve)
-        with pytest.raises(ProtocolViolationError, match="4 bytes came, more than the 3"):
+        with pytest.raises(ProtocolViolationError, match="4 bytes, larger than the limit of 3"):
             await unary(channel)
     assert [ErrorCodes.CANCEL] == seen
 

@@ -327,7 +327,7 @@ async def test_something_that_is_not_http2_is_told_so_with_a_goaway() -> None:
         connection = await server.accept()
         await connection.transport.send_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
         await connection.expect(events.ConnectionTerminated)
-    assert "it began with b'HTTP/1.1 '" in str(outcomes[0])
+    assert "started with b'HTTP/1.1 '" in str(outcomes[0])
     assert [ProtocolViolationError] == list(map(type, outcomes))
 
 

@@ -57,7 +57,7 @@ def test_a_larger_message_is_refused_by_its_length_alone_and_stays_refused():
     parser.feed(b"\0\0\0\0\5")
 
     for _ in range(2):
-        with pytest.raises(ProtocolViolationError, match="5 bytes came, more than the 4"):
+        with pytest.raises(ProtocolViolationError, match="5 bytes, larger than the limit of 4"):
             parser.next_message()
 
 

@@ -40,8 +40,8 @@ def test_unknown_fields_are_ignored(unknown):
         (b"\x08\x07", "field attempt_id of Result has the wrong type"),
         (b"\x0b", "field attempt_id of Result has the wrong type"),
         (b"\x12\x01x", "field started_at of Result has the wrong type"),
-        (b"\x0a\x01\xff", "3 bytes came that are no Result"),
-        (b"\x10" + b"\xff" * 11, "12 bytes came that are no Result"),
+        (b"\x0a\x01\xff", "invalid Result message of 3 bytes"),
+        (b"\x10" + b"\xff" * 11, "invalid Result message of 12 bytes"),
     ],
 )
 def test_wrong_types_and_nonsense_are_refused(data, what):

@@ -166,11 +166,11 @@ def test_the_least_interesting_rows_give_way_on_a_low_terminal():
 @pytest.mark.parametrize(
     ("event", "text"),
     [
-        (RuntimeLost(error="no answer"), "the runtime is gone, pulls wait for it: no answer"),
-        (RuntimeReturned(after=2.04), "the runtime answers again after 2s"),
+        (RuntimeLost(error="no answer"), "container runtime unavailable, pulls paused: no answer"),
+        (RuntimeReturned(after=2.04), "container runtime available again after 2s"),
         (Notice(message="take care"), "take care"),
         (Notice(message="by the way", is_warning=False), None),
-        (ImagesListed(when="after", images=("a", "b")), "2 names held after the pulls\n  a\n  b"),
+        (ImagesListed(when="after", images=("a", "b")), "2 image names present after the pulls\n  a\n  b"),
     ],
 )
 def test_what_belongs_to_no_image_is_said_above_the_table(event, text):
