@@ -1,4 +1,4 @@
-"""The older tool's `Metrics/Submit`, by grpcio and by bare HTTP/2 frames: clients that are not ours."""
+"""image-prefetcher's `Metrics/Submit`, with grpcio and with bare HTTP/2 frames: other clients than ours."""
 
 import json
 import re

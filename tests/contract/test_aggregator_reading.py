@@ -1,4 +1,4 @@
-"""What is read: the older tool's JSON, the exposition, the status, the live stream."""
+"""Queries: image-prefetcher's JSON, the Prometheus metrics, the status, the live stream."""
 
 import http.client
 import json
@@ -36,7 +36,7 @@ def status(running, query="", **headers):
     return answer.status, answer.headers.get("etag"), json.loads(answer.body) if answer.body else None
 
 
-# The older tool's JSON
+# image-prefetcher's JSON
 
 
 def test_without_results_the_json_is_an_empty_list(aggregator):

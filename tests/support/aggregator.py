@@ -36,7 +36,7 @@ trio.run(main)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What came back over HTTP."""
+    """An HTTP response."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunningAggregator:
-    """Where it is."""
+    """Its ports."""
 
     http_port: int
     grpc_port: int
@@ -61,7 +61,7 @@ class RunningAggregator:
         *,
         port: int | None = None,
     ) -> Answer:
-        """One request over a connection of its own, by Python's own client."""
+        """Send one request over a new connection, with Python's own client."""
         connection = http.client.HTTPConnection("127.0.0.1", port or self.http_port, timeout=300)
         try:
             connection.request(method, path, body, headers or {})
@@ -76,7 +76,7 @@ class RunningAggregator:
 def running_aggregator(
     settings: AggregatorSettings, reviewer: TokenReviewer | None = None
 ) -> Iterator[RunningAggregator]:
-    """An aggregator in a thread; stopped in order at the block's end.
+    """Run an aggregator in a thread; shuts it down at the end of the block.
 
     Args:
         settings: with 0 for ports.
@@ -112,7 +112,7 @@ def running_aggregator(
 
 @contextmanager
 def aggregator_process(data_dir: Path, log: Path, *, port: int = 0) -> Iterator[tuple[Daemon, RunningAggregator]]:
-    """An aggregator in a process of its own, killed at the block's end.
+    """Run an aggregator in a process of its own; kills it at the end of the block.
 
     Args:
         data_dir: where its database is.
@@ -136,6 +136,6 @@ def _port(line: str | BaseException) -> int:
 
 
 def on_any_port(**given: Any) -> AggregatorSettings:
-    """Settings for a test: only on this machine, on free ports unless others are given."""
+    """Return settings for a test: on 127.0.0.1, and on free ports unless others are given."""
     settings: dict[str, Any] = {"bind": "127.0.0.1", "http_port": 0, "grpc_port": 0}
     return AggregatorSettings(**(settings | given))

@@ -1,4 +1,4 @@
-"""The real `nodeprefetch aggregate` as a process of its own: started, killed, restarted at the same ports, read."""
+"""The real `nodeprefetch aggregate` in a process of its own: starts, kills, restarts and queries it."""
 
 import http.client
 import json
@@ -16,14 +16,14 @@ from tests.support.aggregator import Answer
 from tests.support.spawn import Daemon
 
 _PORTS = 2
-"""Lines it prints when it serves."""
+"""Lines that it prints when it listens."""
 
 _PATIENCE = 300.0
-"""Seconds without an answer after which there is none coming."""
+"""Timeout of a query in seconds."""
 
 
 class AggregatorProgram:
-    """The program in the background, on 127.0.0.1; up inside its block.
+    """The program in the background, on 127.0.0.1; runs inside its block.
 
     Args:
         directory: for its log and its database.
@@ -47,10 +47,10 @@ class AggregatorProgram:
         self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
         self._daemon: Daemon | None = None
         self.http_port = self.grpc_port = 0
-        """Known when it was up once, and the same from then on."""
+        """Known after the first start, and the same after restarts."""
 
     def up(self) -> None:
-        """Start it; returns when it serves."""
+        """Start it, and wait until it listens."""
         self._log.write_text("")
         ports = [f"--http-port={self.http_port}", f"--grpc-port={self.grpc_port}"]
         ours = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
@@ -63,47 +63,47 @@ class AggregatorProgram:
         self.http_port, self.grpc_port = (int(line.partition(" (")[0].rpartition(":")[2]) for line in self._addresses())
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
+        """Kill it with SIGKILL."""
         if self._daemon is not None:
             self._daemon.kill()
             self._daemon = None
 
     def stop(self) -> None:
-        """End it in order."""
+        """Shut it down."""
         if self._daemon is not None:
             self._daemon.stop()
             self._daemon = None
 
     @property
     def pid(self) -> int:
-        """Its process ID, while it is up."""
+        """Its process ID while it runs."""
         if self._daemon is None:
             raise RuntimeError("it is not up")
         return self._daemon.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Whether its process exists."""
         return self._daemon is not None and self._daemon.is_running
 
     @property
     def endpoint(self) -> str:
-        """What `--metrics-endpoint` is given: the port for submission, of either protocol."""
+        """The value for `--metrics-endpoint`: the port for submissions in both protocols."""
         return f"https://localhost:{self.grpc_port}" if self._tls else f"127.0.0.1:{self.grpc_port}"
 
     @property
     def log_text(self) -> str:
-        """All it has written since it was started."""
+        """Its output since the last start."""
         return self._log.read_text(errors="replace")
 
     def memory(self, which: str) -> int:
-        """Bytes of memory, by the kernel's name: `VmRSS`, `VmHWM`."""
+        """Return bytes of memory, by the kernel's name: `VmRSS`, `VmHWM`."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         (line,) = (line for line in status.splitlines() if line.startswith(f"{which}:"))
         return int(line.split()[1]) * 1024
 
     def ask(self, path: str, *, token: str = "", **headers: str) -> Answer:
-        """`GET` over a connection of its own, by Python's own client. `_` in a header's name stands for `-`."""
+        """Send a `GET` over a new connection, with Python's own client. `_` in a header's name stands for `-`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if token:
             named["Authorization"] = f"Bearer {token}"
@@ -114,7 +114,7 @@ class AggregatorProgram:
             return Answer(status=response.status, headers=found, body=response.read())
 
     def results(self) -> list[dict[str, Any]]:
-        """`GET /metrics` as the older tool's readers ask."""
+        """`GET /metrics` in image-prefetcher's format."""
         found: list[dict[str, Any]] = json.loads(self.ask("/metrics").body)
         return found
 
@@ -124,7 +124,7 @@ class AggregatorProgram:
         return found
 
     def states(self, instance: str, node: str) -> dict[str, str]:
-        """Image to state, from the status."""
+        """Return image to state, from the status."""
         return {
             image["image"]: image["state"]
             for found in self.status()["instances"]
@@ -147,7 +147,7 @@ class AggregatorProgram:
                 yield _messages(response)
 
     def connect(self) -> http.client.HTTPConnection:
-        """A connection to the port for reading and submission; opened by its first request."""
+        """Return a connection to the port for queries and submissions; the first request opens it."""
         if self._tls is not None:
             return http.client.HTTPSConnection("localhost", self.http_port, context=self._tls, timeout=_PATIENCE)
         return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=_PATIENCE)

@@ -1,4 +1,4 @@
-"""An aggregator that keeps what it is sent and misbehaves on command: HTTP/1.1 on 127.0.0.1, a thread a connection."""
+"""A fake aggregator that records requests and fails on command: HTTP/1.1 on 127.0.0.1, one thread per connection."""
 
 import gzip
 import socket
@@ -20,63 +20,63 @@ from tests.support.patience import wait_until
 
 ROUTE = "/v1/events"
 _POLL = 0.02
-"""Seconds until `down` is noticed by the listener."""
+"""Seconds until the listener notices `down`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reply:
-    """What it answers to a request. The batch is kept only where the status is 2xx."""
+    """The response to a request. The batch is kept only if the status is 2xx."""
 
     status: int = 204
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     after: float = 0
-    """Seconds to wait before answering; the end of `down` ends it early."""
+    """Delay of the response in seconds; `down` ends it early."""
 
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Close the connection without a word."""
+    """Close the connection without a response."""
 
     after: int = 0
-    """When so many bytes of the body have been read."""
+    """After this many bytes of the body."""
 
     keeps: bool = False
-    """Read the whole body and keep the batch first: an acknowledgement that gets lost."""
+    """Read the whole body and keep the batch first: the acknowledgement gets lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Answer these bytes, and close."""
+    """Respond with these bytes, and close."""
 
     data: bytes
 
 
 HTTP2_FRAMES = Garbage(bytes.fromhex("000006040000000000000500004000000000040800000000000000ffff"))
-"""SETTINGS and WINDOW_UPDATE: what a gRPC server says first, whatever it is told."""
+"""SETTINGS and WINDOW_UPDATE: what a gRPC server sends first."""
 
 Behaviour = Reply | HangUp | Garbage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """A request that arrived whole."""
+    """A complete request."""
 
     path: str
     headers: dict[str, str]
     """Names in lower case."""
 
     size: int
-    """Bytes of the body as it came, compressed or not."""
+    """Bytes of the body as received, compressed or not."""
 
     peer: tuple[str, int]
-    """Who sent it: the same for all requests of one connection."""
+    """The client: the same for all requests of one connection."""
 
     batch: Batch
 
 
 class FakeAggregator:
-    """Up inside its block, at the same port whenever it is up.
+    """Runs inside its block, always at the same port.
 
     Args:
         tls: speak TLS with this context.
@@ -87,19 +87,19 @@ class FakeAggregator:
         self._tls = tls
         self.max_body = max_body
         self.token: str | None = None
-        """Where set, who does not bring it gets 401."""
+        """If set, requests without it get 401."""
 
         self.always: Behaviour = Reply()
-        """What it does when nothing else is scripted."""
+        """Its behavior unless something else is scripted."""
 
         self.script: deque[Behaviour] = deque()
-        """What it does to the next requests, one each."""
+        """Its behavior for the next requests, one each."""
 
         self.requests: list[Request] = []
-        """All that arrived whole, whatever the answer."""
+        """All complete requests, whatever the response."""
 
         self.batches: list[Batch] = []
-        """All that were kept, in order, repetitions too."""
+        """All kept batches in order, with repetitions."""
 
         self._changed = threading.Condition()
         self._server: _Server | None = None
@@ -107,31 +107,31 @@ class FakeAggregator:
 
     @property
     def endpoint(self) -> str:
-        """What `--metrics-endpoint` is given."""
+        """The value for `--metrics-endpoint`."""
         return f"https://localhost:{self._port}" if self._tls else f"127.0.0.1:{self._port}"
 
     @property
     def events(self) -> list[AnyEvent]:
-        """All in `batches`."""
+        """All events in `batches`."""
         return [event for batch in self.batches for event in batch.events]
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """Number of open connections."""
         return len(self._server.connections) if self._server else 0
 
     def up(self) -> None:
-        """Listen; returns when it does."""
+        """Start listening."""
         self._server = _Server(self._port, self, self._tls)
 
     def down(self) -> None:
-        """Stop listening and cut all connections, as SIGKILL does."""
+        """Stop listening and reset all connections, as SIGKILL does."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     def wait_until(self, is_so: Callable[[Self], bool]) -> None:
-        """Block until something is true of it; under Trio, give this to `trio.to_thread.run_sync`.
+        """Block until a condition holds; under Trio, call this with `trio.to_thread.run_sync`.
 
         Raises:
             TimeoutError: it did not become true within five minutes.
@@ -139,7 +139,7 @@ class FakeAggregator:
         wait_until(self._changed, lambda: is_so(self), lambda: (len(self.requests), self.events[-5:]))
 
     def take(self, request: Request) -> Behaviour:
-        """What to do about a request; called by its connection's thread."""
+        """Return the behavior for a request; called by its connection's thread."""
         with self._changed:
             self.requests.append(request)
             if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
@@ -154,7 +154,7 @@ class FakeAggregator:
         return behaviour
 
     def hangs_up(self) -> HangUp | None:
-        """Whether the next request is not read to its end; called by its connection's thread."""
+        """Return whether to stop reading the next request early; called by its connection's thread."""
         with self._changed:
             coming = self.script[0] if self.script else self.always
             if isinstance(coming, HangUp) and not coming.keeps:
@@ -163,7 +163,7 @@ class FakeAggregator:
         return None
 
     def next_behaviour(self) -> Behaviour:
-        """The next of the script, else `always`."""
+        """The next behavior of the script, else `always`."""
         return self.script.popleft() if self.script else self.always
 
     def __enter__(self) -> Self:
@@ -265,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
                 pass
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-        """Say nothing."""
+        """Log nothing."""
 
 
 def reset(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""The older tool's aggregator as far as fetchers see it: `/Metrics/Submit`, in a process of its own."""
+"""A stand-in for image-prefetcher's aggregator in a process of its own: `/Metrics/Submit`."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ Fields = dict[str, str | int]
 
 
 class LegacyAggregator:
-    """That aggregator in the background; up inside its block.
+    """The aggregator in the background; runs inside its block.
 
     Args:
         directory: for its log.
@@ -25,24 +25,24 @@ class LegacyAggregator:
 
     @property
     def endpoint(self) -> str:
-        """What `--metrics-endpoint` is given."""
+        """The value for `--metrics-endpoint`."""
         return f"127.0.0.1:{self._port}"
 
     def up(self) -> None:
-        """Start, at the same port as before if there was one; returns when it listens."""
+        """Start it, at the same port as before, and wait until it listens."""
         self._log.write_text("")
         command = [sys.executable, "-m", "tests.support.grpc_metrics_grpcio", str(self._port)]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
         self._daemon.wait_until(self._listens)
 
     def down(self) -> None:
-        """End it by SIGKILL."""
+        """Kill it with SIGKILL."""
         if self._daemon is not None:
             self._daemon.kill()
             self._daemon = None
 
     def results(self) -> list[Fields]:
-        """What it has acknowledged since it was started, without the fields that are zero or empty."""
+        """The results acknowledged since its start, without fields that are zero or empty."""
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
 
     def _listens(self) -> bool:

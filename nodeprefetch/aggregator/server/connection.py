@@ -103,7 +103,7 @@ class _Http1(H11Protocol):
             await super()._check_protocol(event)
 
 
-class Connection:
+class HttpConnection:
     """One accepted connection.
 
     Args:

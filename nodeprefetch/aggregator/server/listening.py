@@ -16,7 +16,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from nodeprefetch.aggregator.counters import Counters
-from nodeprefetch.aggregator.server.connection import Connection, ServerContext
+from nodeprefetch.aggregator.server.connection import HttpConnection, ServerContext
 from nodeprefetch.aggregator.server.middleware import App, only_probes
 from nodeprefetch.aggregator.server.slots import ConnectionSlots
 from nodeprefetch.aggregator.settings import Bounds
@@ -66,7 +66,7 @@ class Server:
             _log.warning("the open file limit allows %d connections instead of %d", allowed, bounds.connections)
         self._slots = ConnectionSlots(min(bounds.connections, allowed))
         self._extra_slots = ConnectionSlots(_EXTRA_CONNECTIONS)
-        self._connections: set[Connection] = set()
+        self._connections: set[HttpConnection] = set()
 
     async def serve(self, listener: socket.socket, app: App) -> None:
         """Serve an application on a listening socket until cancelled or stopped; then finish pending requests.
@@ -113,7 +113,7 @@ class Server:
     async def _serve_connection(self, stream: trio.SocketStream, full: ASGIWrapper, limited: ASGIWrapper) -> None:
         counters, slots = self._context.counters, self._slots
         counters.connections += 1
-        connection = Connection(self._context, stream)
+        connection = HttpConnection(self._context, stream)
         self._connections.add(connection)
         try:
             address = str(stream.socket.getpeername()[0])
