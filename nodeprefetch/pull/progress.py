@@ -193,21 +193,27 @@ class ProgressWatch:
         else:
             manifests: dict[str, Layers | None] = {}
             for digest in sorted(held.id for held in resources if held.kind is ResourceKind.CONTENT):
-                if track.may_be_manifest(digest, manifests):
-                    manifests[digest] = await self._read_manifest(api, digest)
+                if track.may_be_manifest(digest, manifests) and await self._read(api, digest):
+                    manifests[digest] = self._blobs[digest]
             observation = replace(observation, resources=frozenset(resources), manifests=manifests)
         layers = {
             digest: await api.blob_size(digest) is not None for digest in track.learn(observation).unchecked(ingests)
         }
         return replace(observation, layers=layers)
 
-    async def _read_manifest(self, api: ContainerdApi, digest: str) -> Layers | None:
-        # The blobs of a resumed pull are layers too: reading a part of each would take seconds.
-        if digest not in self._blobs:
-            is_small = (await api.blob_size(digest) or 0) <= LARGEST_MANIFEST
-            blob = await api.read_blob(digest, most=LARGEST_MANIFEST) if is_small else None
-            self._blobs[digest] = read_layers(blob) if blob else None
-        return self._blobs[digest]
+    async def _read(self, api: ContainerdApi, digest: str) -> bool:
+        """Whether the blob was read, now or before. False: it was just deleted."""
+        if digest in self._blobs:
+            return True
+        size = await api.blob_size(digest)
+        if size is not None and size > LARGEST_MANIFEST:  # a layer of a resumed pull: reading it would take seconds
+            self._blobs[digest] = None
+            return True
+        blob = await api.read_blob(digest, most=LARGEST_MANIFEST)
+        if blob is None:
+            return False
+        self._blobs[digest] = read_layers(blob)
+        return True
 
     def _take(self, ingests: Mapping[str, Ingest], observed: Sequence[tuple[_Watched, Observation]]) -> None:
         before = self._offsets

@@ -164,7 +164,17 @@ class _Run:
     async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
         """Everything that the overall timeout and signals cancel."""
         runtime = self.runtime = await connect(nursery)
-        gate = RuntimeGate(runtime.service, self.emit)
+        self._emit_start(runtime)
+        context = await self._prepare(runtime, nursery)
+        queue = trio.Semaphore(LONGEST_QUEUE)
+        async with trio.open_nursery() as pulls:
+            for pull in self.pulls:
+                await queue.acquire()
+                pull.on_queue_left = queue.release
+                pulls.start_soon(self._pull, pull, context, name=f"pull {pull.image.text}")
+                await trio.lowlevel.checkpoint()  # images queue for slots in the order of the list
+
+    def _emit_start(self, runtime: Runtime) -> None:
         self.emit(
             RunStarted(
                 run_id=self.run_id,
@@ -176,6 +186,10 @@ class _Run:
                 images=tuple(image.text for image in self.images),
             )
         )
+
+    async def _prepare(self, runtime: Runtime, nursery: trio.Nursery) -> PullContext:
+        """Open what the pulls of the run share."""
+        gate = RuntimeGate(runtime.service, self.emit)
         if self.settings.pin:
             from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - loaded only with --pin
 
@@ -198,7 +212,7 @@ class _Run:
             shares_downloads=runtime.version.is_containerd_2,
         )
         await nursery.start(progress.run)
-        context = PullContext(
+        return PullContext(
             service=runtime.service,
             inventory=inventory,
             credentials=self.credentials,
@@ -212,13 +226,6 @@ class _Run:
             disk=disk,
             jitter=self.jitter,
         )
-        queue = trio.Semaphore(LONGEST_QUEUE)
-        async with trio.open_nursery() as pulls:
-            for pull in self.pulls:
-                await queue.acquire()
-                pull.on_queue_left = queue.release
-                pulls.start_soon(self._pull, pull, context, name=f"pull {pull.image.text}")
-                await trio.lowlevel.checkpoint()  # images queue for slots in the order of the list
 
     @property
     def has_unfinished_pulls(self) -> bool:

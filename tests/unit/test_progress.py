@@ -371,6 +371,21 @@ async def test_what_a_failed_look_saw_of_one_pull_counts_in_the_next(autojump_cl
     assert 1 == api.asked.count("read_blob")
 
 
+async def test_a_manifest_that_was_deleted_before_it_was_read_is_read_when_it_is_there_again(autojump_clock):
+    """Listed by the lease from the beginning; its blob comes at 3.5, and is read at 4."""
+    api = FakeContainerdApi()
+    run = Watched(api=api, pulls={"a:1": [Hang(10, then=IMAGE)]})
+
+    async def script() -> None:
+        api.hold("a:1", ResourceKind.CONTENT, "m")
+        await trio.sleep(3.5)
+        api.blobs["m"] = manifest(layer=30 * MIB)
+
+    await run.run(script)
+
+    assert (4, 0, 30 * MIB) == next(each for each in run.bytes_told() if each[2])
+
+
 async def test_one_slow_look_does_not_end_the_progress_of_a_pull(autojump_clock):
     """A byte each second for 200 s; the look of 4 takes longer than 10 s, the next ones do not."""
     api = Slow()
