@@ -263,9 +263,8 @@ class Track:
         layers = self.layers
         if layers is None:
             return ()
-        active = _digests(ingests)
-        checked = self.checked - active
-        return [each for each in layers.sizes if each not in self.committed | checked | active]
+        known = self.committed | self.checked | _digests(ingests)
+        return [each for each in layers.sizes if each not in known]
 
     @property
     def layers(self) -> Layers | None:

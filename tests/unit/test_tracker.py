@@ -165,6 +165,7 @@ def test_a_pull_waits_as_long_as_none_of_its_ingests_grows_in_this_attempt():
 
     assert waiting.is_waiting(ingests(b=100))
     assert not growing.is_waiting(ingests(b=200))
+    assert not seen(growing, b=200).is_waiting(ingests(b=200))
     assert growing.begin().is_waiting(ingests(b=200))
 
 
@@ -228,6 +229,30 @@ def test_of_two_manifests_with_layers_on_their_way_the_one_counts_whose_layer_gr
         track = seen(track, held, blobs if offset == 1 else {}, c=offset, z=40)
 
     assert TOTAL == track.sight.total
+
+
+def test_of_two_manifests_the_one_counts_that_came_in_this_attempt():
+    """Layers of the other one are being fetched, and grow, by a pull of another image."""
+    track = seen(seen(known(), c=1), c=2)
+    track = seen(track, content("sha256:m", "sha256:n"), {"sha256:n": OTHER}, c=3)
+
+    assert 50 == track.sight.total
+    assert 50 == seen(track, content("sha256:m", "sha256:n"), c=4).sight.total
+
+
+def test_of_two_manifests_without_layers_the_one_counts_that_was_read_last():
+    track = seen(Track(), content("sha256:m", "sha256:n"), {"sha256:n": OTHER, "sha256:m": MANIFEST})
+
+    assert TOTAL == track.sight.total
+
+
+def test_of_another_manifest_all_layers_are_checked_again():
+    """a was not there when the first manifest was known."""
+    shared = b'{"layers": [{"digest": "sha256:a", "size": 1000}, {"digest": "sha256:z", "size": 50}]}'
+    track = seen(known(), layers=dict.fromkeys(LAYERS, False))
+    track = seen(track, content("sha256:m", "sha256:n"), {"sha256:n": shared})
+
+    assert ["sha256:a", "sha256:z"] == track.unchecked({})
 
 
 offsets = st.dictionaries(st.sampled_from(["a", "b", "c", "d", "x"]), st.integers(0, 6_000_000))
