@@ -1,16 +1,16 @@
-# The image of nodeprefetch, from the sources: docs/image.md. Targets: `image` (the last), `distro`.
-# dev/image builds it where no registry is at hand.
+# Builds the nodeprefetch image from source; see docs/image.md. Targets: `image` (the default), `distro`.
+# dev/image builds it without access to a registry.
 
 # Base images are pinned by digest: dev/pin-images updates them.
-# The Python that goes into the image; with a compiler, for the platforms that have no wheels of all we need.
+# Provides the image's Python, and a compiler for platforms without wheels of some dependencies.
 ARG BUILDER=docker.io/library/python:3.13-trixie@sha256:82c46c08c991d3d3ff10476ac5e386c2c28f27bbd3985a02c5e39fe99ab272eb
-# Of the same release of Debian: its C library is not older than what the builder's programs need.
+# Must be the same Debian release: its C library must not be older than the builder's.
 ARG DISTRO=docker.io/library/debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f
 
 FROM ${DISTRO} AS distro-base
 
 FROM ${BUILDER} AS build
-# Of pip, for builds that bring their wheels along.
+# For pip, in builds that provide their own wheels.
 ARG PIP_NO_INDEX
 ARG PIP_FIND_LINKS
 ARG SOURCE_DATE_EPOCH=0
