@@ -1,9 +1,9 @@
-"""Sphinx's settings for the documentation site; `dev/docs` builds it, with the repository's root as source directory.
+"""Sphinx settings of the documentation site, which `dev/docs` builds with the repository's root as source directory.
 
-So README, guides and plugins' pages link to each other by the same paths here and on a code-hosting site.
+This way, links between README, guides and plugins' pages work here and on a code-hosting site.
 """
 
-# ruff: noqa: INP001 - a folder of pages is no package
+# ruff: noqa: INP001 - docs is not a package
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 project = "nodeprefetch"
-copyright = "the nodeprefetch authors"  # noqa: A001 - Sphinx's name for it
+copyright = "the nodeprefetch authors"  # noqa: A001 - Sphinx requires this name
 author = "the nodeprefetch authors"
 _OURS = (ROOT / "nodeprefetch" / "__init__.py").read_text("utf-8")
 release = re.findall(r'^__version__ = "([^"]+)"', _OURS, re.MULTILINE)[0]
@@ -30,7 +30,7 @@ include_patterns = [
 exclude_patterns = [".*", "build", "dist", "tests", "**/node_modules"]
 nitpicky = True
 
-myst_heading_anchors = 4  # as code-hosting sites make them: [text](page.md#a-heading)
+myst_heading_anchors = 4  # anchors like those of code-hosting sites: [text](page.md#a-heading)
 
 html_theme = "furo"
 html_title = f"nodeprefetch {release}"
