@@ -18,10 +18,13 @@ from nodeprefetch.aggregator.store.retention import _move_log, keep_in_bounds
 from nodeprefetch.aggregator.store.schema import FILE, open_database
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.store.writer import Writer
+from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.metrics import wants_exposition
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.aggregator.web.submit import read_body
 from nodeprefetch.rpc import Status
+from nodeprefetch.rpc.frames import frame_message
+from nodeprefetch.rpc.metrics import Result
 from tests.support.aggregator import on_any_port
 from tests.support.batches import attempt, batch_of
 
@@ -257,3 +260,38 @@ async def test_a_signals_number_ends_it_and_comes_back():
         "listening on http://127.0.0.1:* (queries and submissions)",
         "listening on http://127.0.0.1:* (submissions)",
     ] == [re.sub(r":\d+", ":*", line) for line in lines]
+
+
+async def submit_by_grpc(service, parts, ends):
+    """Call `Metrics/Submit` with a body in these parts, and record the time of its end."""
+    remaining = list(parts)
+
+    async def receive():
+        return {"type": "http.request", "body": remaining.pop(0), "more_body": bool(remaining)}
+
+    async def send(_):
+        await trio.lowlevel.checkpoint()
+
+    headers = [(b"content-type", b"application/grpc")]
+    await MetricsRoute(service)({"method": "POST", "http_version": "2", "headers": headers}, receive, send)
+    ends.append(trio.current_time())
+
+
+@pytest.mark.parametrize(("size", "part", "end"), [(100, 10_000, 0), (5000, 10_000, 10), (5000, 500, 10)])
+async def test_a_large_grpc_message_waits_for_the_lock_in_whatever_parts_it_arrives(
+    tmp_path, autojump_clock, size, part, end
+):
+    """Something else holds the lock until 10; a small message does not need it."""
+    body, ends = frame_message(bytes(Result(attempt_id="x", image="a:1", node="n", error="x" * size))), []
+    with open_database(tmp_path) as database:
+        service = make_service(AggregatorSettings(), Store(database, Bounds()), Anyone(), lambda _: None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(service.writer.run)
+            async with service.lock.hold("other"):
+                parts = [body[begin : begin + part] for begin in range(0, len(body), part)]
+                nursery.start_soon(submit_by_grpc, service, parts, ends)
+                await trio.sleep(10)
+            await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+
+    assert [end] == ends
