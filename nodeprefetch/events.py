@@ -1,7 +1,6 @@
-"""The events of a run: one tagged union, the same in the process and on the wire, and the readers that get them.
+"""The events of a run: one tagged union, the same in the process and on the wire, and how they reach their readers.
 
-Everything that tells somebody something (log, live table, later the submitter and the node label) is a reader of
-these events; nobody is told anything in another way.
+Everything that reports (log, live table, submitter, node label) is a reader of these events.
 """
 
 import time
@@ -14,7 +13,7 @@ from nodeprefetch.settings import PullPolicy
 
 
 class Outcome(StrEnum):
-    """What became of an image. The last three are final."""
+    """The state of an image. The last three are final."""
 
     WAITING = "waiting"
     PULLING = "pulling"
@@ -24,7 +23,7 @@ class Outcome(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Nothing changes it any more in this run."""
+        """Whether it no longer changes in this run."""
         return self not in {Outcome.WAITING, Outcome.PULLING}
 
 
@@ -32,74 +31,74 @@ class RunEnd(StrEnum):
     """Why a run ended."""
 
     FINISHED = "finished"
-    """Every image has its outcome."""
+    """Every image has its final state."""
 
     TIMED_OUT = "timed-out"
-    """The overall timeout cut it."""
+    """The overall timeout was exceeded."""
 
     STOPPED = "stopped"
-    """A signal cut it."""
+    """A signal stopped it."""
 
     NO_RUNTIME = "no-runtime"
-    """No container runtime answered, so that nothing could be pulled."""
+    """No container runtime answered, so nothing was pulled."""
 
 
 class Phase(StrEnum):
-    """What a pull is at, where it can be seen."""
+    """The step that a pull is in, where the runtime shows it."""
 
     RESOLVING = "resolving"
-    """The registry is asked what the name stands for."""
+    """The runtime asks the registry which image the name refers to."""
 
     DOWNLOADING = "downloading"
     UNPACKING = "unpacking"
-    """All bytes are there."""
+    """All bytes are on the node."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
-    """What all events have."""
+    """Fields of all events."""
 
     at: float = msgspec.field(default_factory=time.time)
-    """When it happened, Unix seconds. Durations are never computed from this: that clock may be set."""
+    """When it happened, Unix seconds. Never used to compute durations, as this clock may be set."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """The runtime answered, the images it holds are known, pulls begin."""
+    """The runtime answered, the run begins."""
 
     run_id: str
     node: str
-    """Name of the node (`NODE_NAME`), else the host's."""
+    """`NODE_NAME`, or the host name."""
 
     version: str
-    """Version of this program."""
+    """Version of nodeprefetch."""
 
     runtime: str
-    """Who serves the CRI socket, and its version: `containerd 1.6.20`."""
+    """Name and version of the container runtime: `containerd 1.6.20`."""
 
     socket: str
     images: tuple[str, ...]
-    """As the user wrote them, in the list's order, each once."""
+    """As written by the user, in order, without duplicates."""
 
     instance: str = ""
-    """Name of the installation (`INSTANCE_NAME`), empty when there is none."""
+    """Name of the installation (`INSTANCE_NAME`); may be empty."""
 
 
 class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
-    """One PullImage call begins, with one credential under one limit."""
+    """A PullImage call starts, with one credential and one timeout."""
 
     attempt_id: str
     image: str
     attempt: int
-    """1 for the image's first."""
+    """Counts from 1 for each image."""
 
     limit: float
-    """Seconds after which the attempt is cut; where its progress is seen: seconds without any movement."""
+    """Timeout in seconds: of the attempt or, where the runtime reports progress, without progress."""
 
     credential: str = ""
-    """Source and key of the credential, never a secret; empty when anonymous."""
+    """Source and key of the credential, never a secret; empty if anonymous."""
 
 
 class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
-    """That call ended."""
+    """A PullImage call ended."""
 
     attempt_id: str
     image: str
@@ -113,53 +112,51 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     limit: float
     credential: str = ""
     error: str = ""
-    """Empty when the image is there. Free of secrets, one line."""
+    """Empty on success. One line without secrets."""
 
     error_class: str = ""
-    """`passing`, `permanent`, `refused`, `no-space`, `runtime-gone`, `cancelled`; empty without an error."""
+    """`passing`, `permanent`, `refused`, `no-space`, `runtime-gone` or `cancelled`; empty on success."""
 
     reason: str = ""
-    """A word of few: `not_found`, `unauthorized`, `timeout` (cut by the clock on the wall), `stalled` (cut because
-    nothing moved), …"""
+    """`not_found`, `unauthorized`, `timeout` (elapsed time), `stalled` (no progress) …; empty on success."""
 
     image_id: str = ""
     size: int = 0
-    """Bytes, as the runtime says (see `ImageRecord.size`); 0 when not known."""
+    """Bytes as reported by the runtime (see `ImageRecord.size`); 0 if unknown."""
 
     digest: str = ""
-    """Digest of the manifest or index pulled; empty when not known."""
+    """Digest of the manifest or index; empty if unknown."""
 
 
 class Progress(Event, frozen=True, kw_only=True, tag="progress"):
-    """How far a pull is: at most one a second and image, when something changed, and one when it is complete."""
+    """Progress of a pull: at most once per second and image, only after changes, and once when complete."""
 
     attempt_id: str
     image: str
     phase: Phase
     done_bytes: int = 0
-    """Of layers, as they are transferred, with those that were there before. Never less than before, unless the name
-    has come to stand for another image."""
+    """Compressed bytes of layers on the node. Decreases only if the name now refers to another image."""
 
     total_bytes: int = 0
-    """Of all layers; 0: not known yet."""
+    """Compressed bytes of all layers; 0 if not known yet."""
 
     rate: int = 0
-    """Bytes a second, over the last ten seconds."""
+    """Bytes per second over the last ten seconds."""
 
 
 class CredentialsMatched(Event, frozen=True, kw_only=True, tag="credentials_matched"):
-    """Which credentials match an image, for `--debug`; told at the end of a round of attempts."""
+    """The credentials that match an image, for `--debug`, after each round of attempts."""
 
     image: str
     credentials: tuple[str, ...]
-    """Source, key and kind of each, in the order of sources. Never a secret, nor a user name."""
+    """Source, key and kind of each, in the order of the sources. Neither secrets nor user names."""
 
     complete: bool
-    """False: some source did not answer."""
+    """False if a source did not answer."""
 
 
 class RetryPlanned(Event, frozen=True, kw_only=True, tag="retry_planned"):
-    """The image waits before its next attempt."""
+    """The next attempt for an image starts after a delay."""
 
     image: str
     delay: float
@@ -167,27 +164,27 @@ class RetryPlanned(Event, frozen=True, kw_only=True, tag="retry_planned"):
 
 
 class RuntimeLost(Event, frozen=True, kw_only=True, tag="runtime_lost"):
-    """The runtime stopped answering; pulls wait for it."""
+    """The container runtime is unavailable, pulls are paused."""
 
     error: str
 
 
 class RuntimeReturned(Event, frozen=True, kw_only=True, tag="runtime_returned"):
-    """The runtime answers again; pulls go on."""
+    """The container runtime is available again, pulls continue."""
 
     after: float
-    """Seconds it was away."""
+    """Seconds without the runtime."""
 
 
 class ImageFinished(Event, frozen=True, kw_only=True, tag="image_finished"):
-    """An image has its final outcome."""
+    """An image has its final state."""
 
     image: str
     outcome: Outcome
     policy: PullPolicy
     attempts: int
     elapsed: float
-    """Seconds since the run began."""
+    """Seconds since the start of the run."""
 
     error: str = ""
     error_class: str = ""
@@ -198,7 +195,7 @@ class ImageFinished(Event, frozen=True, kw_only=True, tag="image_finished"):
 
 
 class ImagesListed(Event, frozen=True, kw_only=True, tag="images_listed"):
-    """What the runtime holds, for `--debug`."""
+    """The names of all images on the node, for `--debug`."""
 
     when: str
     """`before` or `after` the pulls."""
@@ -208,28 +205,28 @@ class ImagesListed(Event, frozen=True, kw_only=True, tag="images_listed"):
 
 
 class Notice(Event, frozen=True, kw_only=True, tag="notice"):
-    """Something people should know that belongs to no image: what did not work and is not needed."""
+    """A message that is not about one image, such as an optional feature that failed."""
 
     message: str
     is_warning: bool = True
-    """False: good to find in a log, and nothing to look into."""
+    """False if it requires no action."""
 
 
 class NodeLabelled(Event, frozen=True, kw_only=True, tag="node_labelled"):
-    """The node's label was written, or was to be. May come after `RunFinished`."""
+    """Labelling the node succeeded or failed. May follow `RunFinished`."""
 
     key: str
     """`prefix/name`."""
 
     value: str = ""
-    """`succeeded` or `failed`; empty when it was taken away, as what it said is no longer so."""
+    """`succeeded` or `failed`; empty if a stale label was removed."""
 
     error: str = ""
-    """Empty when it is written. Free of secrets, one line."""
+    """Empty on success. One line without secrets."""
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
-    """Every image has an outcome."""
+    """The run has ended, and every image has its final state."""
 
     run_id: str
     end: RunEnd
@@ -255,33 +252,32 @@ AnyEvent = (
     | NodeLabelled
     | RunFinished
 )
-"""Every event, told apart by its tag: what a decoder is made for."""
+"""Any event, for decoders; the tag tells them apart."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Events of one run on their way to an aggregator, as msgpack or JSON. A batch may arrive more than once."""
+    """Events of one run, sent to an aggregator as msgpack or JSON. A batch may arrive more than once."""
 
     run_id: str
     node: str
-    """The node's real name."""
+    """Name of the node."""
 
     version: str
-    """Of the program that ran."""
+    """Version of nodeprefetch."""
 
     events: tuple[AnyEvent, ...]
     instance: str = ""
 
 
 Reader = Callable[[Event], None]
-"""Who is told. Called in the order of events, from the one thread of Trio; must not block. `Emitter` isolates one that
-raises."""
+"""Receives events, in order and in Trio's thread. Must not block. `Emitter` isolates a reader that raises."""
 
 
 class Emitter:
-    """Tells every reader every event. One that raises harms neither the caller nor the others; a notice names it, once.
+    """Passes every event to all readers. A reader that raises is named in a notice, once, and affects nobody else.
 
     Args:
-        readers: told in this order.
+        readers: called in this order.
     """
 
     def __init__(self, *readers: Reader) -> None:
@@ -289,19 +285,19 @@ class Emitter:
         self._raised: list[Reader] = []
 
     def add(self, reader: Reader) -> None:
-        """Tell this one too, after the others."""
+        """Add a reader after the others."""
         self._readers.append(reader)
 
     def add_first(self, reader: Reader) -> None:
-        """Tell this one too, before the others."""
+        """Add a reader before the others."""
         self._readers.insert(0, reader)
 
     def __call__(self, event: Event) -> None:
-        """Tell it to all. Does not raise."""
+        """Pass an event to all readers. Does not raise."""
         for reader in self._readers:
             try:
                 reader(event)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with a reader, pulls go on
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with a reader, pulls continue
                 self._warn(reader, event, error)
 
     def _warn(self, reader: Reader, event: Event, error: Exception) -> None:
@@ -313,7 +309,7 @@ class Emitter:
 
 
 def where_raised(error: BaseException) -> str:
-    """The error's class, and the line that raised it. Not its text, which may be anything."""
+    """The class of an error, and the line that raised it. Not its text, which may contain anything."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -324,22 +320,22 @@ def where_raised(error: BaseException) -> str:
 
 
 class Notices:
-    """Takes what people should know, from any thread, and keeps it until there is a reader."""
+    """Collects notices until there is a reader."""
 
     def __init__(self) -> None:
         self._kept: list[Notice] = []
         self._emit: Reader | None = None
 
     def add(self, text: str) -> None:
-        """One more that people should look into."""
+        """Add a warning."""
         self._take(Notice(message=text))
 
     def info(self, text: str) -> None:
-        """One more for the record."""
+        """Add a message that requires no action."""
         self._take(Notice(message=text, is_warning=False))
 
     def pass_to(self, emit: Reader) -> None:
-        """From now on a reader hears them; what was kept, at once."""
+        """Pass all notices to a reader, those collected so far at once."""
         self._emit = emit
         for notice in self._kept:
             emit(notice)

@@ -169,7 +169,7 @@ class Attempt:
                 if lease and error.fault.reason == "lease_gone":  # the registry was not contacted yet
                     lease = await self.context.leases.obtain(self.image, lease)
                     continue
-                if error.fault.doubts_kept and await self.context.leases.discard(self.image):
+                if error.fault.discards_partial and await self.context.leases.discard(self.image):
                     text = f"{self.image.text}: discarded its partial download and started over: {error}"
                     self.context.emit(Notice(message=text, is_warning=False))
                     lease = await self.context.leases.obtain(self.image)

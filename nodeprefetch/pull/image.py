@@ -54,7 +54,7 @@ class Pull:
     @property
     def can_resume_later(self) -> bool:
         """Whether its partial download is useful to the next run."""
-        return not self.is_present and (self.outcome is not Outcome.FAILED or self._fault.may_continue_later)
+        return not self.is_present and (self.outcome is not Outcome.FAILED or self._fault.keeps_partial)
 
     def leave_queue(self) -> None:
         """Let the next image of the list begin: this one has its first slot, or its outcome."""
@@ -171,7 +171,7 @@ class Pull:
 
         After any error the next credential is tried at once, as the kubelet does: a registry may report a refusal in
         unknown words, or as "not found". Only errors that surely come from the network or the node end the round. A
-        refused credential is not used again. The most hopeful error (`Fault.hope`) decides about the next round.
+        refused credential is not used again. The most hopeful error (`Fault.retry_rank`) decides about the next round.
         Without any credential there is one anonymous attempt.
         """
         verdict: RuntimeFaultError | None = None
@@ -181,9 +181,9 @@ class Pull:
                 error = await self._try(credential, lookup, attempt_timeout, context, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
-                if error is not None and (verdict is None or error.fault.hope >= verdict.fault.hope):
+                if error is not None and (verdict is None or error.fault.retry_rank >= verdict.fault.retry_rank):
                     self.error = verdict = error
-                if credential is None or (error is not None and error.fault.spares_credentials):
+                if credential is None or (error is not None and error.fault.skips_credentials):
                     break
                 credential = await lookup.next()
             self._knows_all_credentials = lookup.is_complete

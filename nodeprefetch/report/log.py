@@ -115,8 +115,8 @@ def log_line(event: Event) -> Line:
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
         case NodeLabelled():
-            done = "node labelled" if event.value else "removed stale node label"
-            level, message = (WARNING, "node not labelled") if event.error else (INFO, done)
+            done = "node labeled" if event.value else "removed stale node label"
+            level, message = (WARNING, "node not labeled") if event.error else (INFO, done)
             known = {"key": event.key, "value": event.value, "error": event.error}
         case RunFinished():
             level, message = (ERROR if event.failed else INFO), f"run {event.end}"

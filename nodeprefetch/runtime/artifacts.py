@@ -16,7 +16,7 @@ LARGEST_CONFIG = 4 * 1024 * 1024
 _LOOK_LIMIT = 5.0
 """Seconds in which containerd has to hand out a config. After that an image is taken for one."""
 
-_FAULT = Fault(kind=FaultClass.PERMANENT, reason="artifact", spoils_kept=True)
+_FAULT = Fault(kind=FaultClass.PERMANENT, reason="artifact", useless_partial=True)
 _TEXT = (
     "not a container image but an OCI artifact: containerd does not unpack artifacts, and downloads only parts of some "
     "(remove it from the list)"

@@ -12,7 +12,7 @@ import trio
 from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
-from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, our_errors
+from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, mapped_errors
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 """Metadata of every call: where CRI keeps its images."""
@@ -71,7 +71,7 @@ class ContainerdClient:
 
     async def leases(self) -> Sequence[Lease]:
         """All leases in CRI's namespace, containerd's own too."""
-        with our_errors():
+        with mapped_errors():
             reply = await self._leases.list(rpc.leases.ListRequest())
         return tuple(_lease(one) for one in reply.leases)
 
@@ -89,7 +89,7 @@ class ContainerdClient:
 
     async def ingests(self) -> Sequence[Ingest]:
         """All blobs on their way in."""
-        with our_errors():
+        with mapped_errors():
             reply = await self._content.list_statuses(rpc.content.ListStatusesRequest())
         return tuple(Ingest(ref=one.ref, offset=one.offset, total=one.total) for one in reply.statuses)
 
@@ -117,7 +117,7 @@ class ContainerdClient:
 
     async def image_names(self) -> Sequence[ImageName]:
         """All records of images."""
-        with our_errors():
+        with mapped_errors():
             reply = await self._images.list(rpc.images.ListImagesRequest())
         return tuple(
             ImageName(name=one.name, digest=one.target.digest if one.target else "", labels=one.labels)
@@ -174,7 +174,7 @@ class ContainerdClient:
 
 async def _unless(statuses: Container[Status], call: Awaitable[Reply]) -> Reply | None:
     """The answer to a call; None where it is one of those. Does not load what reads the texts of errors for that."""
-    with our_errors():
+    with mapped_errors():
         try:
             return await call
         except GRPCError as error:

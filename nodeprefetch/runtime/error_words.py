@@ -11,8 +11,8 @@ QUOTED = r'"(?:[^"\\]|\\.)*+"'
 """Go's %q: a quote inside is escaped."""
 
 
-def _passing(reason: str, retries: int | None = None, *, doubts_kept: bool = False) -> Fault:
-    return Fault(kind=FaultClass.PASSING, reason=reason, retries=retries, doubts_kept=doubts_kept)
+def _passing(reason: str, retries: int | None = None, *, discards_partial: bool = False) -> Fault:
+    return Fault(kind=FaultClass.PASSING, reason=reason, retries=retries, discards_partial=discards_partial)
 
 
 def _permanent(reason: str, *, missing: bool = False) -> Fault:
@@ -38,13 +38,13 @@ UNAUTHORIZED, DENIED = _refused("unauthorized"), _refused("denied")
 CLIENT_ERROR = _permanent("client_error")
 RATE_LIMITED = _passing("rate_limited")
 SERVER_ERROR, TIMEOUT, CONNECTION = _passing("server_error"), _passing("timeout"), _passing("connection")
-BLOB_MISSING = _passing("blob_missing", 1, doubts_kept=True)
-BAD_RANGE = _passing("bad_range", 1, doubts_kept=True)
+BLOB_MISSING = _passing("blob_missing", 1, discards_partial=True)
+BAD_RANGE = _passing("bad_range", 1, discards_partial=True)
 _NO_SPACE = Fault(kind=FaultClass.NO_SPACE, reason="no_space")
 _BAD_MANIFEST, _BAD_LAYER = _permanent("bad_manifest"), _permanent("bad_layer")
-_BAD_DIGEST = _passing("bad_digest", 1, doubts_kept=True)
+_BAD_DIGEST = _passing("bad_digest", 1, discards_partial=True)
 _CONTENT_GONE = _passing("content_gone", _FEW)
-_STORE_DAMAGED = _passing("store_damaged", _FEW, doubts_kept=True)
+_STORE_DAMAGED = _passing("store_damaged", _FEW, discards_partial=True)
 _NOT_A_REGISTRY = _passing("not_a_registry", _FEW)
 _CLOCK = Fault(kind=FaultClass.PASSING, reason="clock", patience=_CLOCK_PATIENCE)
 

@@ -1,4 +1,4 @@
-"""Errors of the runtime: from a gRPC status to a class, and the exception that carries it."""
+"""Errors of the container runtime: the exceptions, and their classes by gRPC status and text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ _UNKNOWN = Fault(kind=FaultClass.PASSING, reason="unknown")
 _TIMEOUT = Fault(kind=FaultClass.PASSING, reason="timeout")
 
 _WHATEVER_THE_TEXT = {
-    # Ours are met where our own cancel scopes are; what gets here was the runtime's or the registry's.
+    # Our own cancellations never get here, so it was the runtime or the registry.
     "CANCELLED": Fault(kind=FaultClass.PASSING, reason="cancelled"),
     "DEADLINE_EXCEEDED": _TIMEOUT,
 }
@@ -33,7 +33,7 @@ _WITHOUT_A_KNOWN_TEXT = {
     "UNAUTHENTICATED": Fault(kind=FaultClass.REFUSED, reason="unauthorized"),
     "PERMISSION_DENIED": Fault(kind=FaultClass.REFUSED, reason="denied"),
     "INVALID_ARGUMENT": Fault(kind=FaultClass.PERMANENT, reason="invalid_argument"),
-    # No CRI at this socket, or one without this method.
+    # The socket does not serve CRI, or not this method.
     "UNIMPLEMENTED": Fault(kind=FaultClass.PERMANENT, reason="unimplemented"),
     "RESOURCE_EXHAUSTED": Fault(kind=FaultClass.PASSING, reason="resource_exhausted"),
     "INTERNAL": Fault(kind=FaultClass.PASSING, reason="runtime_error"),
@@ -43,22 +43,22 @@ _TOO_LARGE = "grpc: received message larger than max"
 
 
 def classify(code: str, text: str) -> Fault:
-    """Class an answer of the runtime that is an error.
+    """Classify an error of the runtime.
 
-    The text decides where it is one that we know, the code where it is not; what nothing is known of passes,
-    because an image that could have been there is worse than an attempt too many. Names and servers' messages
-    in the text decide nothing, see `pull_errors`. Time grows in proportion to the text.
+    A known text decides, else the status code. Unknown errors are retried: an attempt too many is better than a
+    missing image. Image names and server messages in the text decide nothing, see `pull_errors`. Takes time in
+    proportion to the length of the text.
 
     Args:
         code: name of the gRPC status: `UNKNOWN`, `NOT_FOUND` …
-        text: the status message, as it came.
+        text: the status message.
     """
     fault = _WHATEVER_THE_TEXT.get(code)
     if fault is not None:
         return fault
     if code == "RESOURCE_EXHAUSTED" and text.startswith(_TOO_LARGE):
         return Fault(kind=FaultClass.PERMANENT, reason="message_too_large")
-    # Loaded with the first fault, which most runs never see: compiling the patterns takes 10 ms of a start.
+    # Loaded with the first fault, which most runs never see: compiling the patterns takes 10 ms.
     from nodeprefetch.runtime.pull_errors import read_pull_error  # noqa: PLC0415
 
     fault = read_pull_error(text)
@@ -68,7 +68,7 @@ def classify(code: str, text: str) -> Fault:
 
 
 def advice(fault: Fault) -> str:
-    """What to do about a fault whose text does not show it; empty for most."""
+    """What to do about a fault whose text does not say so; empty for most."""
     match fault.reason:
         case "store_damaged":
             return (
@@ -84,13 +84,13 @@ def advice(fault: Fault) -> str:
 
 
 class RuntimeFaultError(NodeprefetchError):
-    """Raised when the runtime answers with an error, or not at all. Its text is one line without secrets.
+    """Raised when the runtime returns an error, or is unavailable. Its text is one line without secrets.
 
     Args:
-        text: what happened, as the runtime said it or as we do.
+        text: what happened.
         fault: its class.
-        code: name of the gRPC status; empty when there was no answer.
-        image: what the call was about; empty for calls about no image.
+        code: name of the gRPC status; empty if there was none.
+        image: the image of the call; may be empty.
     """
 
     def __init__(self, text: str, *, fault: Fault, code: str = "", image: str = "") -> None:
@@ -102,13 +102,13 @@ class RuntimeFaultError(NodeprefetchError):
         self.image = image
 
     def detached(self) -> Self:
-        """Without traceback and cause, which keep alive all that a call used. For an error that is kept."""
+        """Remove traceback and cause, which keep alive everything that the call used. For errors that are stored."""
         self.__cause__ = self.__context__ = None
         return self.with_traceback(None)
 
     @classmethod
     def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
-        """The runtime's answer is an error with this gRPC status name and message."""
+        """Create the error for a gRPC status name and message."""
         fault = classify(code, text)
         what_to_do = advice(fault)
         shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
@@ -116,22 +116,22 @@ class RuntimeFaultError(NodeprefetchError):
 
     @classmethod
     def gone(cls, text: str, *, image: str = "") -> Self:
-        """The runtime is not there, or the connection to it was lost."""
+        """Create the error for a runtime that is unavailable."""
         return cls(text, fault=_GONE, image=image)
 
     @classmethod
     def reset(cls, text: str, *, image: str = "") -> Self:
-        """The runtime gave up this one call: containerd 2 does when its deadline passed, and gives no status."""
+        """Create the error for a call that was reset without a status, as containerd 2 does after a deadline."""
         return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="stream_reset"), image=image)
 
     @classmethod
     def protocol(cls, text: str, *, image: str = "") -> Self:
-        """What came is not gRPC, or more than we take: seldom different the next time."""
+        """Create the error for an invalid or too large response. A retry seldom helps."""
         return cls(text, fault=Fault(kind=FaultClass.PASSING, reason="protocol", retries=3), image=image)
 
 
 class RuntimeTimeoutError(RuntimeFaultError):
-    """Raised by `answered_within` when the time is over."""
+    """Raised by `answered_within` after the time limit."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer in {format_duration(seconds)}", fault=_TIMEOUT)
@@ -139,7 +139,10 @@ class RuntimeTimeoutError(RuntimeFaultError):
 
 @contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
-    """Limit the time of the calls in the block.
+    """Limit the time of calls to the runtime.
+
+    Args:
+        seconds: for all calls in the block together.
 
     Raises:
         RuntimeTimeoutError: they took longer.
@@ -152,11 +155,11 @@ def answered_within(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def our_errors(image: str = "") -> Iterator[None]:
-    """What a call may end with, as a `RuntimeFaultError`; the cause stays chained.
+def mapped_errors(image: str = "") -> Iterator[None]:
+    """Turn errors of gRPC into `RuntimeFaultError`, chained to their cause.
 
     Args:
-        image: what the call is about.
+        image: the image of the call.
     """
     try:
         yield

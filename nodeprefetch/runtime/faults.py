@@ -1,26 +1,26 @@
-"""What can be wrong with a call to the runtime, and what to do about it: the classes of faults."""
+"""The classes of faults: what can go wrong with a call to the runtime, and whether a retry helps."""
 
 import enum
 from dataclasses import dataclass
 
 
 class FaultClass(enum.Enum):
-    """What trying again would bring. The values are what logs and reports say."""
+    """What a retry would bring. The values appear in logs and reports."""
 
     PASSING = "passing"
-    """Trouble on the way or at the registry: the same request may succeed later."""
+    """Temporary: the same request may succeed later."""
 
     PERMANENT = "permanent"
-    """The same request cannot succeed. It is not repeated; a credential that was not used yet may still be tried."""
+    """The same request cannot succeed. It is not retried, except with credentials that were not used yet."""
 
     REFUSED = "refused"
-    """Not with this credential; another one may be let in, at once."""
+    """Not with this credential; the next one may be accepted."""
 
     NO_SPACE = "no-space"
-    """The node's disk is full. It may be emptied, so this passes too, but it is the node that needs help."""
+    """The disk of the node is full. Retried as well, as space may be freed, but the node needs help."""
 
     RUNTIME_GONE = "runtime-gone"
-    """The runtime is not there, or not ready yet: nothing was said about the image."""
+    """The runtime is unavailable or not ready yet. Says nothing about the image."""
 
 
 _OF_NETWORK_OR_NODE = frozenset({
@@ -31,52 +31,52 @@ _OF_NETWORK_OR_NODE = frozenset({
     # the name that was asked for
     "bad_name",
 })  # fmt: skip
-"""Reasons that every credential would meet in the same way."""
+"""Reasons that do not depend on the credential."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One fault, classed."""
+    """A classified error."""
 
     kind: FaultClass
 
     reason: str
-    """One word of a small set, for statistics: `not_found`, `rate_limited`, `dns` …"""
+    """One word for statistics: `not_found`, `rate_limited`, `dns` …"""
 
     missing: bool = False
-    """The registry says that there is no such image. It may still be pushed, and some registries answer so to
-    those who may not see the image: worth the next credential."""
+    """The registry does not find the image. It may still be pushed, and some registries respond like this if the
+    credential lacks permission, so the next one is tried."""
 
     retries: int | None = None
-    """How often a passing fault of this reason may repeat before it counts as permanent. None: no end."""
+    """How often a passing fault is retried before it counts as permanent. None: no limit."""
 
     patience: float | None = None
-    """Seconds, from when an image first met this reason, for which a passing fault may repeat. None: no end."""
+    """Seconds for which a passing fault of this reason is retried, from its first time. None: no limit."""
 
-    doubts_kept: bool = False
-    """What earlier attempts left on the node, such as a partial download, may have caused it."""
+    discards_partial: bool = False
+    """A partial download of earlier attempts may be the cause, so it is discarded."""
 
-    spoils_kept: bool = False
-    """What attempts left on the node is of no use to a later run: this is no image, and will not be one."""
-
-    @property
-    def may_continue_later(self) -> bool:
-        """What attempts left is of use to a later run. On a full disk it only helps to fill it."""
-        return self.kind is not FaultClass.NO_SPACE and not self.spoils_kept
+    useless_partial: bool = False
+    """A partial download is useless to later runs: this is not an image, and will not become one."""
 
     @property
-    def spares_credentials(self) -> bool:
-        """Surely the network's or the node's: another credential would meet it too.
+    def keeps_partial(self) -> bool:
+        """Whether to keep the partial download for a later run. On a full disk it would only take space."""
+        return self.kind is not FaultClass.NO_SPACE and not self.useless_partial
 
-        The kubelet tries its credentials one after the other whatever the error says. So do we, except here.
+    @property
+    def skips_credentials(self) -> bool:
+        """Whether the cause is the network or the node, so that other credentials would fail as well.
+
+        The kubelet tries all its credentials whatever the error. So does nodeprefetch, with this exception.
         """
         return self.kind in {FaultClass.NO_SPACE, FaultClass.RUNTIME_GONE} or self.reason in _OF_NETWORK_OR_NODE
 
     @property
-    def hope(self) -> int:
-        """How much trying again promises: of the faults of several credentials the one with the most counts.
+    def retry_rank(self) -> int:
+        """How promising a retry is. Of the faults of several credentials, the highest rank counts.
 
-        What waits for the runtime or the disk comes first, since nothing was said about the image.
+        Waiting for the runtime or the disk ranks first, since these faults say nothing about the image.
         """
         match self.kind:
             case FaultClass.RUNTIME_GONE:

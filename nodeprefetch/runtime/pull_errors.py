@@ -138,7 +138,9 @@ def read_pull_error(text: str) -> Fault | None:
         return Fault(kind=FaultClass.PASSING, reason=fault.reason)
     if "blob" in passed and not passed & {"token", "network"}:
         # A cache in front of the registry may refuse to continue a download, with any status.
-        return replace(fault, doubts_kept=fault.doubts_kept or fault.kind in {FaultClass.REFUSED, FaultClass.PERMANENT})
+        return replace(
+            fault, discards_partial=fault.discards_partial or fault.kind in {FaultClass.REFUSED, FaultClass.PERMANENT}
+        )
     return fault
 
 

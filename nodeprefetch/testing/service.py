@@ -118,7 +118,7 @@ class FakeImageService:
     async def image_fs_info(self) -> Sequence[ImageFilesystem]:
         """One file system."""
         await self._enter("image_fs_info")
-        return (ImageFilesystem(mountpoint="/var/lib/fake", used_bytes=0, inodes_used=0),)
+        return (ImageFilesystem(mountpoint="/var/lib/fake"),)
 
     async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
         """What the script says."""

@@ -120,7 +120,7 @@ async def test_it_says_who_it_is(stage):
     async with stage.open() as service:
         version = await service.version()
 
-    assert (stage.name, "v1", True) == (version.name, version.api_version, bool(version.version))
+    assert (stage.name, True) == (version.name, bool(version.version))
 
 
 async def test_a_pull_brings_the_image_and_says_its_id(stage):
@@ -186,7 +186,6 @@ async def test_the_file_system_of_images_is_named(stage):
         (filesystem,) = await service.image_fs_info()
 
     assert filesystem.mountpoint.startswith("/")
-    assert filesystem.used_bytes >= 0
 
 
 async def test_an_image_that_does_not_exist_is_missing(stage):

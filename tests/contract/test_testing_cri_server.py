@@ -115,7 +115,7 @@ async def test_a_removed_image_is_gone_and_removing_it_again_is_no_error(short_p
     with FakeCriServer(short_path / "cri.sock", images=[record]) as server:
         async with connected(server) as service:
             assert (record,) == await service.list_images()
-            filesystem = ImageFilesystem(mountpoint=str(short_path), used_bytes=7, inodes_used=1)
+            filesystem = ImageFilesystem(mountpoint=str(short_path))
             assert (filesystem,) == await service.image_fs_info()
 
             await service.remove_image("quay.io/app:1")

@@ -41,7 +41,7 @@ def test_a_node_that_has_everything_succeeded(node: ReportingNode, image: str) -
     ended = node.run(image)
 
     assert (0, "succeeded", []) == (ended.code, node.label, warnings(ended))
-    assert [(LABEL, "succeeded")] == [(line["key"], line["value"]) for line in ended.lines("node labelled")]
+    assert [(LABEL, "succeeded")] == [(line["key"], line["value"]) for line in ended.lines("node labeled")]
     expected = {"result": "succeeded", "end": "finished", "images": 1, "succeeded": 1, "present": 0, "failed": 0}
     assert expected == counted(node)
 
@@ -166,7 +166,7 @@ def test_a_refusal_is_explained_once(
 
     assert (0, None) == (ended.code, node.label)
     *explained, told = warnings(ended)
-    assert "node not labelled" == told
+    assert "node not labeled" == told
     assert [1] * len(advice) == [sum(words in line for line in explained) for words in advice]
     assert len(advice) == len(explained)
     assert ["GET", "PATCH"] == node.kube.methods()
@@ -218,7 +218,7 @@ def test_an_api_server_that_says_nothing_costs_the_grace(node: ReportingNode, im
 
     assert time.monotonic() - then < 60
     assert (0, None) == (ended.code, node.label)
-    (told,) = ended.lines("node not labelled")
+    (told,) = ended.lines("node not labeled")
     assert (LABEL, "succeeded") == (told["key"], told["value"])
     assert "no time left" in told["error"]
 

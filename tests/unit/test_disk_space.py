@@ -28,7 +28,7 @@ class Keeping(FakeImageService):
 
     async def image_fs_info(self):
         await self._enter("image_fs_info")
-        return [ImageFilesystem(mountpoint=one, used_bytes=0, inodes_used=0) for one in self.mountpoints]
+        return [ImageFilesystem(mountpoint=one) for one in self.mountpoints]
 
 
 async def test_the_file_system_is_where_the_runtime_says(tmp_path):

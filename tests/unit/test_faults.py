@@ -106,7 +106,7 @@ def expected(row: dict[str, Any]) -> Fault:
         missing=row["missing"],
         retries=row["retries"],
         patience=row.get("patience"),
-        doubts_kept=row.get("doubts_kept", False),
+        discards_partial=row.get("discards_partial", False),
     )
 
 

@@ -128,12 +128,12 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         (Notice(message="by the way", is_warning=False, at=AT), 'level=INFO msg="by the way"'),
         (
             NodeLabelled(key="x.io/a", value="failed", at=AT),
-            'level=INFO msg="node labelled" key=x.io/a value=failed',
+            'level=INFO msg="node labeled" key=x.io/a value=failed',
         ),
         (NodeLabelled(key="x.io/a", at=AT), 'level=INFO msg="removed stale node label" key=x.io/a'),
         (
             NodeLabelled(key="x.io/a", value="failed", error="no", at=AT),
-            'level=WARN msg="node not labelled" key=x.io/a value=failed error=no',
+            'level=WARN msg="node not labeled" key=x.io/a value=failed error=no',
         ),
         (
             RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2, at=AT),
