@@ -81,6 +81,10 @@ class Lookup(Protocol):
         """Return the credential to try next; None if there are no more. Returns each one once."""
         ...
 
+    def is_outdated(self, credential: Credential) -> bool:
+        """Whether to look up again instead of using a credential whose attempt had to wait."""
+        ...
+
     def report(self, credential: Credential, verdict: Verdict) -> None:
         """Report what an attempt with a credential showed. Call it for each one, before calling `next` again."""
         ...

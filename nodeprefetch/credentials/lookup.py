@@ -156,6 +156,16 @@ class ChainLookup:
         self._given.add(best.auth)
         return best
 
+    def is_outdated(self, credential: Credential) -> bool:
+        """Whether a credential has expired, or was refused for another image while another one may work."""
+        if trio.current_time() >= credential.valid_until:
+            return True
+        refused = _RANKS[Verdict.REFUSED]
+        return self._rank(credential) == refused and any(
+            one.normal_key == credential.normal_key and one.auth not in self._given and self._rank(one) < refused
+            for one in self.matched
+        )
+
     def _rank(self, credential: Credential) -> int:
         return _RANKS[self._verdicts.get((self._image.registry, credential.auth), Verdict.UNDECIDED)]
 

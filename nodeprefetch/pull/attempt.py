@@ -62,15 +62,15 @@ class PullContext:
 
 
 class StaleCredentialError(Exception):
-    """Raised when a credential expired while its attempt waited for a slot. The slot stays held for the next one."""
+    """Raised when a credential became outdated while its attempt waited for a slot. The slot stays held."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Slot:
     """A pull's place among the parallel pulls.
 
-    Held during an attempt, and while a credential that expired in the queue is looked up again. Queueing again for
-    each answer of a provider with short-lived credentials could keep a pull from ever starting its attempt.
+    Held during an attempt, and while a credential that became outdated in the queue is looked up again. Queueing again
+    for each answer of a provider with short-lived credentials could keep a pull from ever starting its attempt.
     """
 
     limiter: trio.CapacityLimiter
@@ -102,6 +102,9 @@ class Attempt:
     """1 for the first attempt of the image."""
 
     credential: Credential | None
+    is_outdated: Callable[[Credential], bool]
+    """`Lookup.is_outdated` of the look-up that returned the credential."""
+
     timeout: float
     """Seconds since it got its slot; where progress is visible, seconds without movement."""
 
@@ -135,7 +138,7 @@ class Attempt:
         """
         has_queued = not self.slot.is_held
         await self.slot.take()
-        if has_queued and self.credential is not None and trio.current_time() >= self.credential.valid_until:
+        if has_queued and self.credential is not None and self.is_outdated(self.credential):
             raise StaleCredentialError
         try:
             self.context.disk.check()

@@ -162,7 +162,7 @@ class Pull:
                 try:
                     return await self._credentials_in_turn(attempt_timeout, context, slot)
                 except StaleCredentialError:
-                    continue  # expired in the queue: look up credentials again while holding the slot
+                    continue  # outdated in the queue: look up credentials again while holding the slot
         finally:
             slot.give_back()
 
@@ -208,7 +208,7 @@ class Pull:
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, attempt_timeout, context, slot)
+                await self._attempt(credential, lookup, attempt_timeout, context, slot)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -221,12 +221,13 @@ class Pull:
         return None
 
     async def _attempt(
-        self, credential: Credential | None, attempt_timeout: float, context: PullContext, slot: Slot
+        self, credential: Credential | None, lookup: Lookup, attempt_timeout: float, context: PullContext, slot: Slot
     ) -> None:
         attempt = Attempt(
             image=self.image,
             number=self.attempts + 1,
             credential=credential,
+            is_outdated=lookup.is_outdated,
             timeout=attempt_timeout,
             context=context,
             slot=slot,

@@ -24,6 +24,10 @@ class FakeLookup:
         await trio.lowlevel.checkpoint()
         return self.credentials.pop(0) if self.credentials else None
 
+    def is_outdated(self, credential: Credential) -> bool:
+        """Whether the credential has expired."""
+        return trio.current_time() >= credential.valid_until
+
     def report(self, credential: Credential, verdict: Verdict) -> None:
         """Record the verdict."""
         self.verdicts.append((credential.auth.username, verdict))

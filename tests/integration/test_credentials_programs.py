@@ -191,7 +191,11 @@ def test_a_program_and_a_pull_secret_are_used_in_turn(
         pytest.param("", "produced no output", id="nothing"),
         pytest.param("head -c 10485760 /dev/zero", "killed after writing more than 1048576 bytes", id="10 MiB"),
         pytest.param("yes", "killed after writing more than 1048576 bytes", id="for ever"),
-        pytest.param(f"""echo '{{"apiVersion":"v9","kind":"X","auth":{{"password":"{WRONG}"}}}}'""", "answer", id="v9"),
+        pytest.param(
+            f"""echo '{{"apiVersion":"v9","kind":"X","auth":{{"password":"{WRONG}"}}}}'""",
+            "invalid response: ",
+            id="v9",
+        ),
     ],
 )
 def test_a_program_that_fails_costs_only_its_answer(

@@ -156,10 +156,10 @@ def test_two_repositories_of_a_host_have_their_own_credentials(
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
-def test_fifty_images_with_a_stale_credential_cost_one_refused_login(
+def test_a_stale_credential_is_refused_only_for_the_images_pulled_first(
     containerd: Containerd, fake_registry: FakeRegistry, run_fetch: RunFetch, tmp_path: Path, scheme: str
 ) -> None:
-    """Both stand under equal keys, the stale one first."""
+    """Both have equal keys, the stale one first. Of 50 images, four are pulled at a time."""
     require = fake_registry.require_basic if scheme == "Basic" else fake_registry.require_bearer
     require({"good": RIGHT})
     image = make_image(seed=f"fifty {scheme}")
@@ -167,12 +167,12 @@ def test_fifty_images_with_a_stale_credential_cost_one_refused_login(
     stale = write_secret(tmp_path / "stale", {fake_registry.address: entry("stale", WRONG)})
     good = write_secret(tmp_path / "good", {f"https://{fake_registry.address}/": entry("good", RIGHT)})
 
-    ended = run_fetch(containerd, *names, docker_config=[stale, good], **SLOW)
+    ended = run_fetch(containerd, *names, docker_config=[stale, good], max_parallel_pulls=4, **SLOW)
 
     refused = [each for each in fake_registry.requests.of(user="stale") if each.status != 200]
     assert (0, 50) == (ended.code, ended.summary["succeeded"])
-    assert 1 == refusals(ended)
-    assert 1 == len({each.repository for each in refused})
+    assert 1 <= refusals(ended) <= 4
+    assert refusals(ended) == len({each.repository for each in refused})
     assert [] == list(fake_registry.requests.of(user="stale", status=200))
 
 

@@ -239,6 +239,31 @@ async def test_one_stale_credential_costs_a_refusal_only_for_the_images_already_
     assert 65.5 == trio.current_time()
 
 
+async def test_a_credential_refused_for_another_image_is_outdated_while_another_one_may_work(autojump_clock):
+    async with chain_of(plugin("a", Scripted(["stale", "good"]))) as chain:
+        with chain.look_up(IMAGE) as first, chain.look_up(ImageRef.parse("quay.io/team/other:1")) as second:
+            stale = await first.next()
+            queued = await second.next()
+            outdated = [second.is_outdated(queued)]
+            first.report(stale, Verdict.REFUSED)
+            outdated.append(second.is_outdated(queued))
+            first.report(await first.next(), Verdict.REFUSED)
+            outdated.append(second.is_outdated(queued))
+
+    assert [False, True, False] == outdated
+
+
+async def test_a_credential_is_outdated_when_it_expires(autojump_clock):
+    async with chain_of(plugin("a", Scripted(["one"], cache_duration=60))) as chain:
+        with chain.look_up(IMAGE) as lookup:
+            one = await lookup.next()
+            await trio.sleep(59)
+            before = lookup.is_outdated(one)
+            await trio.sleep(1)
+
+            assert (False, True) == (before, lookup.is_outdated(one))
+
+
 async def test_no_image_waits_for_another_ones_attempt(autojump_clock):
     async with chain_of(plugin("a", Scripted(["one", "two"]))) as chain:
         with chain.look_up(IMAGE) as first:
