@@ -47,7 +47,7 @@ class PreparedFetch:
     """Passes events to the reporters and to the reader given to `run`."""
 
     notices: Notices
-    """Warnings from before the run started."""
+    """Warnings. Kept until `run` has a reader for them."""
 
     async def run(self, reader: Reader, signals: AsyncIterable[int]) -> Report:
         """Pull the images and report the results.

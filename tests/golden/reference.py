@@ -44,6 +44,7 @@ NOTES = {
     "--image-fs-path": "Default: where the runtime keeps images, if the container mounts it, otherwise the file system"
     " of the container.",
     "--initial-pull-attempt-delay": "The actual delay is a random part of it.",
+    "--log-format": "Log lines go to standard error, one per event.",
     "--max-parallel-pulls": "See [Sizing](sizing.md#how-many-pulls-at-once).",
     "--min-free-disk": "They fail in the order of the list, before the disk is full. See [Pins and free"
     " disk](pins-and-disk.md).",
@@ -92,6 +93,9 @@ Every flag of `nodeprefetch` can also be set by an environment variable: `--cri-
 variables. Switches that make a command destructive have no variable.
 
 Durations are written as in Go: `1m30s`, `1.5h`, `300ms`.
+
+`nodeprefetch --help` lists the commands, `nodeprefetch COMMAND --help` the flags of a command. `nodeprefetch --version`
+prints the version, and `nodeprefetch --install-completion` installs completion for the current shell.
 """
 
 

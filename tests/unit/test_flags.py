@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from nodeprefetch.cli.environment import Environment
+from nodeprefetch.cli.containerd import OwnerFlags
+from nodeprefetch.cli.environment import Environment, read_environment
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings
 from nodeprefetch.errors import UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
@@ -92,3 +93,32 @@ def test_a_disk_that_cannot_be_is_refused(tmp_path):
 
 def test_without_node_name_the_host_is_the_node():
     assert socket.gethostname() == fetch_settings(FetchFlags(), Environment()).node
+
+
+def test_the_environment_names_node_and_instance_and_hides_secrets(monkeypatch):
+    monkeypatch.setenv("NODE_NAME", "n1")
+    monkeypatch.setenv("INSTANCE_NAME", "big-images")
+    monkeypatch.setenv("TOKEN", "hunter2")
+
+    environment = read_environment()
+
+    assert ("n1", "n1", "big-images") == (
+        environment.node_name,
+        environment.reporting_node,
+        environment.instance_name,
+    )
+    assert "hunter2" == environment.variables["TOKEN"]
+    assert "hunter2" not in repr(environment)
+
+
+@pytest.mark.parametrize(
+    ("flags", "owner"),
+    [
+        (OwnerFlags(), "big-images"),
+        (OwnerFlags(instance=""), ""),
+        (OwnerFlags(instance="other"), "other"),
+        (OwnerFlags(all=True), None),
+    ],
+)
+def test_commands_act_on_this_instance_unless_told_otherwise(flags, owner):
+    assert owner == flags.owner(ENVIRONMENT)
