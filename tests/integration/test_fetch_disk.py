@@ -124,7 +124,9 @@ def test_where_sizes_are_seen_what_fits_is_pulled_and_the_rest_refused_at_once(n
     error = pulls[1].error
     assert error is not None
     assert ("no_space", 0) == (error.fault.reason, error.fault.retries)
-    assert re.match(r"no space: needs about (7|8|9|10)\d\.\d MiB for the (2|3)\d\.\d MiB that are still", str(error))
+    assert re.match(
+        r"no space: needs about (7|8|9|10)\d\.\d MiB for the remaining download of (2|3)\d\.\d MiB: ", str(error)
+    )
     assert node.sent_of("large") < 25 * MB
     assert FLOOR < node.free
 

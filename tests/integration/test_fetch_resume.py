@@ -15,7 +15,6 @@ from nodeprefetch.pull.leases import Leases
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.runtime.lease_labels import pull_lease
 from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import FakeCredentialSource
 from nodeprefetch.testing.images import Image
@@ -285,7 +284,7 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
                 pulling.start_soon(pull.run, context)
                 while image.layers[0].digest not in {one.ref.partition("-")[2] for one in await api.ingests()}:  # noqa: ASYNC110
                     await trio.sleep(0.02)
-                used = {lease.id for lease in await api.leases() if pull_lease(lease)}
+                used = {lease.id for lease in await api.leases() if lease.id in leases._known}
                 await api.create_lease("something-that-goes", expires_at=time.time() + 60, labels={})
                 await api.delete_lease("something-that-goes")
                 behind = 0
