@@ -67,9 +67,9 @@ class Kube:
         return answer.node()
 
     async def review_token(self, token: str, audience: str) -> TokenReview:
-        """Ask whether a token is valid for an audience, and whose it is.
+        """Find out whether a token is valid for an audience, and to whom it belongs.
 
-        A server that does not answer for that audience has not checked it: the token then counts as not valid.
+        A server that does not name that audience in its answer has not checked it: the token then is not valid.
         """
         answer = await self._call(
             ReviewAnswer,
@@ -87,7 +87,7 @@ class Kube:
         return replace(review, error=one_line(review.error, (token,)))
 
     async def aclose(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         await self._client.aclose()
 
     async def _call(
@@ -101,7 +101,7 @@ class Kube:
         content_type: str = "application/json",
         secret: str = "",
     ) -> Kind:
-        """The object that the API server answers with."""
+        """Send a request, and decode the object in the answer."""
         answer = await self._client.request(what, method, path, body=body, content_type=content_type, secret=secret)
         try:
             return msgspec.json.decode(answer, type=kind)
@@ -120,8 +120,8 @@ async def connect(
 
     Args:
         kubeconfig: a file; None: the pod's service account.
-        kept_connections: how many stay open between calls; who keeps some must call `Kube.aclose` in the end.
-        environment: says where the API server of this cluster is, and names proxies.
+        kept_connections: number of connections to keep open between calls; if not 0, `Kube.aclose` must be called.
+        environment: the variables with the address of the API server and of proxies.
         mount: directory of the service account.
 
     Raises:

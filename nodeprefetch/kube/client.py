@@ -1,6 +1,6 @@
-"""Sends requests to the API server over httpcore on Trio, and turns what goes wrong into `KubeError`s.
+"""Sends requests to the API server over httpcore on Trio, and maps errors to `KubeError`s.
 
-It imports httpcore, which takes a while: it is imported when there is something to ask.
+Imports httpcore, which is slow, so import this module only when there is something to send.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,9 +49,9 @@ class KubeClient:
     """Sends requests to an API server. May be used by many tasks at once; a cancelled call closes its connection.
 
     Args:
-        server: where it is, and how to log in.
-        environment: may name a proxy.
-        kept_connections: how many stay open between calls, until `aclose`.
+        server: its address, and how to log in.
+        environment: the variables that name proxies.
+        kept_connections: number of connections to keep open between calls, until `aclose`.
 
     Raises:
         KubeError: the address of the server or the proxy is invalid.
@@ -78,7 +78,7 @@ class KubeClient:
         )
 
     async def aclose(self) -> None:
-        """Close the connections that were kept."""
+        """Close the kept connections."""
         await self._pool.aclose()
 
     async def request(
@@ -91,10 +91,10 @@ class KubeClient:
         content_type: str = "application/json",
         secret: str = "",
     ) -> bytes:
-        """Send a request. Returns the body of the answer, when its status is 2xx.
+        """Send a request, and return the body of the answer.
 
         Args:
-            what: is being done; errors begin with it.
+            what: begins the text of errors, such as `reading node n1`.
             method: of HTTP.
             path: with the query, quoted.
             body: sent as JSON; None: nothing.
@@ -102,7 +102,7 @@ class KubeClient:
             secret: masked in errors.
 
         Raises:
-            KubeError: the call failed; its class says how.
+            KubeError: the status is not 2xx, or there is no answer; the class says which.
         """
         secrets: tuple[str, ...] = (secret,)
         try:

@@ -1,14 +1,14 @@
-"""What goes wrong with the Kubernetes API: a tree of its own. One line each, no token in it."""
+"""Errors of the Kubernetes API. Their texts are one line and hold no token."""
 
 from nodeprefetch.errors import NodeprefetchError
 
 
 class KubeError(NodeprefetchError):
-    """Raised when something of the Kubernetes API did not work.
+    """Raised when a call of the Kubernetes API, or getting ready for one, failed.
 
     Args:
         text: what was tried, what came back.
-        retry_after: seconds the server asks to wait; None: it asks for nothing.
+        retry_after: seconds the server asks to wait; None: it does not ask.
     """
 
     def __init__(self, text: str, *, retry_after: float | None = None) -> None:
@@ -17,7 +17,7 @@ class KubeError(NodeprefetchError):
 
 
 class NotInClusterError(KubeError):
-    """Raised when this process is in no pod with a service account, and no kubeconfig was given."""
+    """Raised when this process is not in a pod with a service account, and no kubeconfig was given."""
 
 
 class KubeConfigError(KubeError):
@@ -25,32 +25,32 @@ class KubeConfigError(KubeError):
 
 
 class UnauthorizedError(KubeError):
-    """401: the API server does not know who we are."""
+    """401: authentication failed."""
 
 
 class ForbiddenError(KubeError):
-    """403: it knows, and we may not."""
+    """403: permission is missing."""
 
 
 class NotFoundError(KubeError):
-    """404: there is no such object."""
+    """404: the object does not exist."""
 
 
 class PassingKubeError(KubeError):
-    """What may work when it is tried again."""
+    """An error that may pass: a retry makes sense."""
 
 
 class ConflictError(PassingKubeError):
-    """409: the object has changed meanwhile."""
+    """409: the object has been changed meanwhile."""
 
 
 class TooManyRequestsError(PassingKubeError):
-    """429: the API server has too much to do."""
+    """429: the API server is overloaded."""
 
 
 class ServerFailedError(PassingKubeError):
-    """5xx: the API server, or something behind it, does not work."""
+    """5xx: the API server, or something that it depends on, failed."""
 
 
 class UnreachableError(PassingKubeError):
-    """No answer: no connection, a failed TLS handshake, a connection that was cut, silence."""
+    """No answer: no connection, a failed TLS handshake, a broken connection, a timeout."""

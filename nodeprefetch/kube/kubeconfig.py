@@ -52,7 +52,7 @@ def _tls(configuration: Any) -> TrustedTls | None:
 
 
 async def _authorization(configuration: Any) -> str:
-    """The header's value. The loader logs in again when the token has expired, by a program that may take its time."""
+    """The header's value. When the token has expired, the loader logs in again, which may run a program."""
     login = partial(configuration.get_api_key_with_prefix, "authorization")
     try:
         value = await trio.to_thread.run_sync(login, abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""The objects of the API server that we read, and how they come. One with other types than these is refused."""
+"""The objects of the Kubernetes API as they are decoded. Objects with other types are rejected."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,31 +11,31 @@ NODE_NAME_EXTRA = "authentication.kubernetes.io/node-name"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Node:
-    """What we read of a node."""
+    """A node, as far as it is read."""
 
     name: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
     resource_version: str
-    """Changes with the object; opaque."""
+    """Changes with every change of the object; opaque."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenReview:
-    """What the API server says about a token (authentication.k8s.io/v1)."""
+    """What the API server reports about a token (authentication.k8s.io/v1)."""
 
     authenticated: bool
-    """The token is valid, and for the audience asked for."""
+    """The token is valid for the requested audience."""
 
     username: str = ""
     """`system:serviceaccount:namespace:name` for a service account."""
 
     node_name: str = ""
-    """Node that the token is bound to; empty when it is bound to none."""
+    """Node that the token is bound to; empty: none."""
 
     audiences: tuple[str, ...] = ()
     error: str = ""
-    """Why not, when the server says it."""
+    """Why the token is not valid, if the server reports it."""
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
@@ -46,12 +46,12 @@ class _Metadata(msgspec.Struct, rename="camel"):
 
 
 class NodeAnswer(msgspec.Struct):
-    """A node as it comes; servers leave out what is empty."""
+    """A node in an answer; servers omit empty fields."""
 
     metadata: _Metadata
 
     def node(self) -> Node:
-        """What we read of it."""
+        """Convert to what callers use."""
         metadata = self.metadata
         return Node(
             name=metadata.name,
@@ -74,12 +74,12 @@ class _Status(msgspec.Struct):
 
 
 class ReviewAnswer(msgspec.Struct):
-    """A TokenReview as it comes."""
+    """A TokenReview in an answer."""
 
     status: _Status
 
     def for_audience(self, audience: str) -> TokenReview:
-        """What it says, when that audience was asked for. A token that was not checked for it is not authenticated."""
+        """The result for the requested audience. A token that was not checked for it is not authenticated."""
         status, user = self.status, self.status.user or _User()
         audiences = status.audiences or ()
         error = status.error

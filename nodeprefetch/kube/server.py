@@ -1,4 +1,4 @@
-"""The API server: its address, how to trust it, and how to log in; in a pod, the service account tells all of that."""
+"""Finds the API server from inside a pod: its address, its certificate authority, and the login."""
 
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +27,7 @@ class ApiServer:
     """`http://` or `https://`, with the path under which the API is served."""
 
     authorization: Callable[[], Awaitable[str]] = field(repr=False)
-    """Gives the value of the header `Authorization` for the next call; empty: there is none."""
+    """Returns the value of the header `Authorization` for the next call; empty: no header."""
 
     tls: ssl.SSLContext | None = None
     """For https."""
@@ -63,7 +63,7 @@ class TrustedTls(ssl.SSLContext):
         return tls
 
     def skip_verification(self) -> None:
-        """Trust any server, as a kubeconfig may want with `insecure-skip-tls-verify`."""
+        """Trust any server, as `insecure-skip-tls-verify` in a kubeconfig asks for."""
         self.check_hostname = False
         self.verify_mode = ssl.CERT_NONE
 
@@ -79,16 +79,16 @@ class TrustedTls(ssl.SSLContext):
 
 
 def api_server_of_pod(environment: Mapping[str, str], mount: Path) -> ApiServer:
-    """The API server of the cluster that this pod is in, with the login of its service account.
+    """The API server of this pod's cluster, with the pod's service account as login.
 
-    The kubelet renews tokens in place: the file is read for every call.
+    The kubelet renews tokens in place, so the file is read for every call.
 
     Args:
-        environment: `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT` say where the API server is.
+        environment: with `KUBERNETES_SERVICE_HOST` and `KUBERNETES_SERVICE_PORT`.
         mount: directory with `token` and `ca.crt`.
 
     Raises:
-        NotInClusterError: it says what is missing.
+        NotInClusterError: a variable or a file is missing.
     """
     host, port = (environment.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     if not (host and port):

@@ -1,7 +1,7 @@
-"""What is written onto a node: the label's key and value, the annotation's key and text. Pure functions.
+"""Keys and values of the node's label and annotation. Pure functions.
 
-A label key is `prefix/name`, as Kubernetes has it: the prefix a DNS subdomain of up to 253 characters, the name up to
-63 of `A-Z a-z 0-9 - _ .` that begins and ends with a letter or digit. Annotation keys have the same form.
+In Kubernetes a label key is `prefix/name`: the prefix a DNS subdomain of up to 253 characters, the name up to 63 of
+`A-Z a-z 0-9 - _ .`, beginning and ending with a letter or digit. Annotation keys have the same form.
 https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 """
 
@@ -23,10 +23,10 @@ NAME_LIMIT, PREFIX_LIMIT = 63, 253
 
 SUMMARY_SUFFIX = ".summary"
 NAMELESS = "prefetcher"
-"""What is readable of a name in which nothing is; the older tool's word."""
+"""Stands for a name without any valid character, as in image-prefetcher."""
 
 TEXT_LIMIT = 500
-"""Characters of an image's name and of its error in the annotation: all annotations of a node share 256 KiB."""
+"""Characters of the image's name and of its error in the annotation: all annotations of a node share 256 KiB."""
 
 _HASH_LENGTH = 10
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -35,15 +35,15 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix as given.
+    """Check the prefix, and return it.
 
     Raises:
-        UsageError: it is no DNS subdomain (RFC 1123, lower case), so that every label would be refused.
+        UsageError: it is not a DNS subdomain (RFC 1123, lowercase), so the API server would reject every label.
     """
     if len(prefix) > PREFIX_LIMIT or not all(_DNS_LABEL.match(part) for part in prefix.split(".")):
         problem = (
-            f"--node-label-prefix: {prefix!r} is no DNS subdomain: lower-case letters, digits, '-' and '.', "
-            f"at most {PREFIX_LIMIT} characters, such as {DEFAULT_PREFIX}"
+            f"--node-label-prefix: {prefix!r} must be a DNS subdomain: lowercase letters, digits, '-' and '.', "
+            f"at most {PREFIX_LIMIT} characters (e.g. {DEFAULT_PREFIX})"
         )
         raise UsageError([problem])
     return prefix
@@ -55,16 +55,16 @@ def label_key(prefix: str, instance: str) -> str:
 
 
 def summary_key(prefix: str, instance: str) -> str:
-    """Key of the annotation beside it. Different instances have different keys."""
+    """Key of the instance's annotation. Different instances have different keys."""
     return f"{prefix}/{fit(instance, NAME_LIMIT - len(SUMMARY_SUFFIX))}{SUMMARY_SUFFIX}"
 
 
 def fit(name: str, limit: int) -> str:
-    """The name itself where it fits; otherwise what is readable of it, `_`, and ten hexadecimal digits of its hash.
+    """The name itself if it is valid; otherwise its valid part, `_`, and ten hexadecimal digits of its hash.
 
-    What is readable is found as the older tool does it: each run of other characters becomes one `-`, the rest is cut
-    and loses `.`, `_` and `-` at its ends. That alone would give two names one key, so whatever it changes gets the
-    hash. A name that happens to end as if it had one gets one too: without it, it could be taken for another's.
+    The valid part is found as image-prefetcher does it: each run of other characters becomes one `-`, the rest is
+    shortened and loses `.`, `_` and `-` at its ends. That alone could give two names one key, so a name that changes
+    gets the hash. So does a name that ends as if it had one: otherwise it could equal the key of another name.
 
     Args:
         name: any text; that of an environment variable may hold lone surrogates.
@@ -78,8 +78,8 @@ def fit(name: str, limit: int) -> str:
     return f"{head}_{digest}"
 
 
-def label_value(finished: RunFinished | None) -> str:
-    """`succeeded` when the run came to its end and every image is present, else `failed`."""
+def result_of(finished: RunFinished | None) -> str:
+    """Value of the label: `succeeded` if the run finished and every image is present, otherwise `failed`."""
     return SUCCEEDED if finished is not None and not finished.failed else FAILED
 
 
@@ -91,13 +91,13 @@ class FirstFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The annotation's text, as JSON. New fields may come; these stay."""
+    """The annotation, as JSON. Fields may be added; these stay."""
 
     result: str
-    """As the label says."""
+    """Value of the label."""
 
     end: str
-    """`finished`, `timed-out`, `stopped`, `no-runtime`; `not-started` when the run told no end."""
+    """`finished`, `timed-out`, `stopped`, `no-runtime`; `not-started` if the run never began to pull."""
 
     images: int
     succeeded: int
@@ -113,11 +113,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a run's outcomes come to, image by image."""
+class Counts:
+    """Counts the outcomes of a run's images."""
 
     images: int = 0
-    """How many the list has."""
+    """Number of images in the list."""
 
     succeeded: int = 0
     present: int = 0
@@ -125,7 +125,7 @@ class Tally:
     first_failure: FirstFailure | None = None
 
     def add(self, image: ImageFinished) -> None:
-        """One more outcome."""
+        """Count an outcome."""
         match image.outcome:
             case Outcome.SUCCEEDED:
                 self.succeeded += 1
@@ -137,25 +137,25 @@ class Tally:
                     self.first_failure = FirstFailure(image=_bounded(image.image), error=_bounded(image.error))
 
 
-def summary_text(tally: Tally, finished: RunFinished | None, *, at: float, version: str) -> str:
+def summary_text(counts: Counts, finished: RunFinished | None, *, at: float, version: str) -> str:
     """The annotation: compact JSON of a `Summary`, at most a few kilobytes.
 
     Args:
-        tally: the outcomes there are.
+        counts: the outcomes so far.
         finished: how the run ended; None: it never began to pull.
         at: Unix seconds.
         version: of this program.
     """
     summary = Summary(
-        result=label_value(finished),
+        result=result_of(finished),
         end=finished.end if finished else "not-started",
-        images=tally.images,
-        succeeded=tally.succeeded,
-        present=tally.present,
-        failed=tally.failed,
+        images=counts.images,
+        succeeded=counts.succeeded,
+        present=counts.present,
+        failed=counts.failed,
         time=datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         version=version,
-        first_failure=tally.first_failure,
+        first_failure=counts.first_failure,
     )
     return msgspec.json.encode(summary).decode()
 

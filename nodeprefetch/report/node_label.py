@@ -1,4 +1,4 @@
-"""Labels the node with how the run ended, and takes away a label of an earlier run that is no longer true."""
+"""Labels the node with the result of the run, and removes the label of an earlier run once it is no longer true."""
 
 import random
 import re
@@ -32,26 +32,26 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     UnreachableError,
 )
-from nodeprefetch.report.label_key import SUCCEEDED, Tally, label_key, label_value, summary_key, summary_text
+from nodeprefetch.report.label_key import SUCCEEDED, Counts, label_key, result_of, summary_key, summary_text
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.retry import RetryPolicy, full_jitter
 
 RETRY = RetryPolicy(initial_timeout=5, max_timeout=10, initial_delay=0.25, max_delay=4)
-"""Limits of calls to the API server and pauses after them, in seconds: one that hangs leaves time for another."""
+"""Timeouts of calls to the API server and delays after them, in seconds: a call that hangs leaves time for another."""
 
 BACKGROUND_RETRY = RetryPolicy(initial_timeout=10, max_timeout=10, initial_delay=0.5, max_delay=30)
-"""The same while pulls run: nobody waits for it, and an API server that is down has a cluster full of nodes calling."""
+"""The same while pulls run: nobody waits for it, and all nodes of a cluster call an API server that is down."""
 
 STARTING = 10.0
-"""Seconds after an API server gave no answer in which its refusals are not believed. One that has just started knows
-neither all rights nor all accounts: it says 403 or 401 to what it allows a moment later."""
+"""Seconds after an API server gave no answer in which its 401 and 403 are retried. One that has just started does not
+know all permissions and accounts yet: it refuses what it allows a moment later."""
 
 _USER = re.compile(r'User "([^"]+)"')
-"""In the API server's text when it refuses; without the quotation marks of JSON."""
+"""In the API server's message for a 403, with the JSON unescaped."""
 
 
 class Nodes(Protocol):
-    """What is needed of the Kubernetes API; `nodeprefetch.kube.Kube` is one. Raises `KubeError`s."""
+    """The calls of the Kubernetes API that the label needs, as in `nodeprefetch.kube.Kube`. They raise `KubeError`s."""
 
     async def get_node(self, name: str) -> Node:
         """Read a node."""
@@ -70,21 +70,21 @@ class Nodes(Protocol):
 
 
 Connect = Callable[[], Awaitable[Nodes]]
-"""Loads the client. Raises `KubeError`s; may be called more than once."""
+"""Loads the client. Raises `KubeError`s; is called again after an error."""
 
 
 class NodeLabel:
-    """A `Reporter` that writes `succeeded` or `failed` onto the node, and a summary beside it.
+    """A `Reporter` that sets a label on the node, `succeeded` or `failed`, and an annotation with a summary.
 
-    Whatever goes wrong with it is told by a `NodeLabelled` event and complained about once; it changes nothing else.
+    An error is reported by a `NodeLabelled` event and explained to people once; it changes nothing else.
 
     Args:
-        node: name of the node; empty: there is no label.
-        instance: name of the installation; empty: there is no label.
+        node: name of the node; empty: no label is set.
+        instance: name of the installation; empty: no label is set.
         prefix: of the keys, see `label_key.check_prefix`.
-        connect: leads to the Kubernetes API.
-        warn: takes sentences for people.
-        emit: hears the `NodeLabelled` events.
+        connect: loads the client of the Kubernetes API.
+        warn: takes messages for people.
+        emit: takes the `NodeLabelled` events.
         jitter: random numbers from 0 to 1.
         clock: Unix seconds, for the summary.
     """
@@ -110,30 +110,30 @@ class NodeLabel:
         self._jitter = jitter
         self._clock = clock
         self._nodes: Nodes | None = None
-        self._tally = Tally()
+        self._counts = Counts()
         self._finished: RunFinished | None = None
         self._missing = trio.Event()
-        """Set once something is known to be missing."""
+        """Set once an image is known to be missing."""
 
         self._is_ending = False
         self._problem = ""
-        """Why the last call did not work; it is being tried again."""
+        """Why the last call failed; it is being retried."""
 
         self._explained: set[tuple[type[KubeError], str]] = set()
         self._is_off = not (node and instance)
         if self._is_off:
             unset = [name for name, value in (("NODE_NAME", node), ("INSTANCE_NAME", instance)) if not value]
-            warn(f"the node is not labelled: {' and '.join(unset)} not set")
+            warn(f"node labeling disabled: {' and '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set")
 
     def emit(self, event: Event) -> None:
-        """Learn what happened."""
+        """Take an event of the run."""
         match event:
             case RunStarted():
-                self._tally.images = len(event.images)
+                self._counts.images = len(event.images)
             case AttemptStarted():
                 self._missing.set()
             case ImageFinished():
-                self._tally.add(event)
+                self._counts.add(event)
                 if event.outcome is Outcome.FAILED:
                     self._missing.set()
             case RunFinished():
@@ -143,23 +143,23 @@ class NodeLabel:
                 pass
 
     async def run(self) -> None:
-        """While pulls run: load the client, and take a label `succeeded` away once something turns out to be missing.
+        """While pulls run: load the client, and remove a label `succeeded` once an image turns out to be missing.
 
-        The label goes with one request that holds only for the very node that was read. So where this is cancelled
-        while its request is under way, that request cannot overtake the label of `finish`.
+        The request is valid only for the version of the node that was read. So if this is cancelled while the request
+        is under way, that request cannot remove the label of `finish`.
         """
         if self._is_off:
             return
-        with suppress(KubeError):  # it has been explained
-            await self._take_stale_away()
+        with suppress(KubeError):  # already explained
+            await self._remove_stale_label()
 
     async def finish(self) -> None:
-        """Write the label. Tries again until it is written, refused for good, or cancelled."""
+        """Set the label. Retries until it is set, refused for good, or cancelled."""
         self._is_ending = True
         if self._is_off:
             return
-        value = label_value(self._finished)
-        summary = summary_text(self._tally, self._finished, at=self._clock(), version=__version__)
+        value = result_of(self._finished)
+        summary = summary_text(self._counts, self._finished, at=self._clock(), version=__version__)
         labels, annotations = {self._key: value}, {self._summary_key: summary}
 
         async def write(nodes: Nodes) -> Node:
@@ -174,25 +174,25 @@ class NodeLabel:
             error = str(problem)
         except trio.Cancelled:
             error = f"no time left: {self._problem or 'no answer yet'}"
-            self._warn(f"the node is not labelled {value}: {error}")
+            self._warn(f"cannot label node as {value}: {error}")
             self._emit(NodeLabelled(key=self._key, value=value, error=error))
             raise
         else:
             error = ""
         self._emit(NodeLabelled(key=self._key, value=value, error=error))
 
-    async def _take_stale_away(self) -> None:
+    async def _remove_stale_label(self) -> None:
         node = await self._read()
         await self._missing.wait()
         while not self._is_ending and node.labels.get(self._key) == SUCCEEDED:
             version = node.resource_version
 
-            async def take_away(nodes: Nodes, version: str = version) -> Node:
+            async def remove(nodes: Nodes, version: str = version) -> Node:
                 return await nodes.patch_node(self._node, labels={self._key: None}, resource_version=version)
 
             try:
-                await self._call("patch", BACKGROUND_RETRY, take_away, conflict_passes=False)
-            except ConflictError:  # the kubelet has written to the node, or `finish` has
+                await self._call("patch", BACKGROUND_RETRY, remove, conflict_passes=False)
+            except ConflictError:  # the kubelet has changed the node, or `finish` has
                 await trio.sleep(full_jitter(BACKGROUND_RETRY.initial_delay, self._jitter))
                 node = await self._read()
             else:
@@ -210,11 +210,11 @@ class NodeLabel:
         *,
         conflict_passes: bool = True,
     ) -> Node:
-        """The answer, however many calls that takes. Explains and raises what does not pass."""
+        """Call until there is an answer. Explains and raises errors that do not pass."""
         try:
             if self._nodes is None:
                 self._nodes = await self._connect()
-            believed_from = trio.current_time()
+            trusted_from = trio.current_time()
             for limit, longest_pause in retry.rounds():
                 problem: KubeError
                 try:
@@ -223,7 +223,7 @@ class NodeLabel:
                 except trio.TooSlowError:
                     problem = UnreachableError(f"no answer in {format_duration(limit)}")
                 except (ForbiddenError, UnauthorizedError) as refusal:
-                    if trio.current_time() >= believed_from:
+                    if trio.current_time() >= trusted_from:
                         raise
                     problem = refusal
                 except PassingKubeError as error:
@@ -232,7 +232,7 @@ class NodeLabel:
                     problem = error
                 self._problem = str(problem)
                 if isinstance(problem, UnreachableError | ServerFailedError):
-                    believed_from = trio.current_time() + STARTING
+                    trusted_from = trio.current_time() + STARTING
                 await trio.sleep((problem.retry_after or 0) + full_jitter(longest_pause, self._jitter))
         except ConflictError:
             raise
@@ -247,19 +247,19 @@ class NodeLabel:
         subject = (type(error), verb if isinstance(error, ForbiddenError) else "")
         if subject not in self._explained:
             self._explained.add(subject)
-            self._warn(f"the node is not labelled: {error}{advice(error, verb, self._node)}")
+            self._warn(f"cannot label node: {error}{advice(error, verb, self._node)}")
 
 
 def advice(error: KubeError, verb: str, node: str) -> str:
-    """What to look at when the API server refuses for good: begins with `; `, or is empty."""
+    """What to do when the API server refuses for good, in parentheses after a blank; or empty."""
     match error:
         case ForbiddenError():
             user = _USER.search(str(error))
             account = user.group(1) if user else "system:serviceaccount:NAMESPACE:NAME"
-            return f"; the right to {verb} nodes is missing: kubectl auth can-i {verb} nodes --as={account}"
+            return f" (missing permission to {verb} nodes; check: kubectl auth can-i {verb} nodes --as={account})"
         case NotFoundError():
-            return f"; NODE_NAME has to be the pod's spec.nodeName: kubectl get node {node}"
+            return f" (NODE_NAME must be the pod's spec.nodeName; check: kubectl get node {node})"
         case UnauthorizedError():
-            return "; the login is not accepted, is the service account still there? kubectl get serviceaccounts"
+            return " (authentication failed; does the service account still exist? check: kubectl get serviceaccounts)"
         case _:
             return ""

@@ -110,7 +110,7 @@ async def test_a_node_that_does_not_exist_is_named(api, tmp_path):
     await labelling.label.finish()
 
     (complaint,) = labelling.complaints
-    assert 'patching node n2: 404: nodes "n2" not found; NODE_NAME has to be' in complaint
+    assert 'patching node n2: 404: nodes "n2" not found (NODE_NAME must be' in complaint
 
 
 async def test_a_server_that_says_nothing_costs_the_grace_and_no_more(api, tmp_path):

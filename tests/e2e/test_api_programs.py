@@ -138,7 +138,7 @@ def test_without_the_right_the_log_has_the_command_that_shows_it(
 
     ended = fetch(installation, image)
 
-    (said,) = [warning for warning in _warnings(ended) if "patch nodes is missing" in warning]
+    (said,) = [warning for warning in _warnings(ended) if "missing permission to patch nodes" in warning]
     assert 0 == ended.code
     assert f"kubectl auth can-i patch nodes --as={installation.user}" in said
     assert not installation.server.kubectl.may("patch", "nodes", installation.user)

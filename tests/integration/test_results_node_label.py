@@ -33,7 +33,7 @@ def counted(node: ReportingNode) -> dict[str, object]:
 
 def warnings(ended: Ended) -> list[str]:
     """What the log says of the label as something to look into, one line for each message."""
-    return [line["msg"] for line in ended.log if line["level"] == "WARN" and "not labelled" in line["msg"]]
+    return [line["msg"] for line in ended.log if line["level"] == "WARN" and "label" in line["msg"]]
 
 
 @pytest.mark.containerd
@@ -159,7 +159,7 @@ def test_a_refusal_is_explained_once(
     node.kube.fail(*[Failure(status=status)] * 20)
     fake_registry.fail("layer", Fault.stall(), forever=True)
     fetch = node.start(image)
-    fetch.wait_until(lambda log: any("not labelled" in line["msg"] for line in log), "the first refusal")
+    fetch.wait_until(lambda log: any("cannot label node" in line["msg"] for line in log), "the first refusal")
 
     fake_registry.heal()
     ended = fetch.end()
@@ -231,7 +231,7 @@ def test_without_a_name_there_is_no_label_and_one_line(node: ReportingNode, imag
     ended = node.run(image, how={"environment": environment})
 
     assert (0, None, []) == (ended.code, node.label, node.kube.requests)
-    assert 1 == sum("labelled" in line["msg"] and missing in line["msg"] for line in ended.log)
+    assert 1 == sum("label" in line["msg"] and missing in line["msg"] for line in ended.log)
 
 
 @pytest.mark.containerd

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import ImageFinished, Outcome, RunEnd, RunFinished
-from nodeprefetch.report.label_key import Tally, check_prefix, fit, label_key, label_value, summary_key, summary_text
+from nodeprefetch.report.label_key import Counts, check_prefix, fit, label_key, result_of, summary_key, summary_text
 from nodeprefetch.settings import PullPolicy
 
 VALID_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]")
@@ -25,7 +25,7 @@ names = st.one_of(
 
 
 @pytest.mark.parametrize("name", ["my-images", "Team.A_b", "a", "7", "prefetcher", "v1_abc", 63 * "a"])
-def test_a_name_that_needs_no_change_is_the_key_as_with_the_older_tool(name):
+def test_a_name_that_needs_no_change_is_the_key_as_with_image_prefetcher(name):
     assert f"image-prefetcher.stackrox.io/{name}" == label_key("image-prefetcher.stackrox.io", name)
 
 
@@ -45,7 +45,7 @@ def test_a_name_that_needs_no_change_is_the_key_as_with_the_older_tool(name):
         ("a\ud800", "a"),
     ],
 )
-def test_a_name_that_needs_a_change_begins_as_the_older_tools_key_and_ends_with_a_hash(name, older):
+def test_a_name_that_needs_a_change_begins_as_image_prefetchers_key_and_ends_with_a_hash(name, older):
     assert re.fullmatch(re.escape(older) + "_[0-9a-f]{10}", fit(name, 63))
 
 
@@ -107,7 +107,7 @@ def test_a_dns_subdomain_is_a_prefix(prefix):
     ],
 )
 def test_anything_else_is_a_usage_error(prefix):
-    with pytest.raises(UsageError, match=r"--node-label-prefix: .* is no DNS subdomain"):
+    with pytest.raises(UsageError, match=r"--node-label-prefix: .* must be a DNS subdomain"):
         check_prefix(prefix)
 
 
@@ -132,20 +132,20 @@ def image(name: str, outcome: Outcome, error: str = "") -> ImageFinished:
     ],
 )
 def test_the_value_says_whether_every_image_is_present(run, value):
-    assert value == label_value(run)
+    assert value == result_of(run)
 
 
 def test_the_summary_tells_counts_and_the_image_that_failed_first():
-    tally = Tally(images=4)
+    counts = Counts(images=4)
     for each in (
         image("a:1", Outcome.SUCCEEDED),
         image("b:1", Outcome.PRESENT),
         image("c:1", Outcome.FAILED, "no\nway"),
         image("d:1", Outcome.FAILED, "cut"),
     ):
-        tally.add(each)
+        counts.add(each)
 
-    text = summary_text(tally, finished(RunEnd.TIMED_OUT, failed=2), at=1_700_000_000.75, version="1.2")
+    text = summary_text(counts, finished(RunEnd.TIMED_OUT, failed=2), at=1_700_000_000.75, version="1.2")
 
     assert (
         '{"result":"failed","end":"timed-out","images":4,"succeeded":1,"present":1,"failed":2,'
@@ -154,7 +154,7 @@ def test_the_summary_tells_counts_and_the_image_that_failed_first():
 
 
 def test_the_summary_of_a_run_that_never_pulled_says_so():
-    text = summary_text(Tally(), None, at=0, version="1")
+    text = summary_text(Counts(), None, at=0, version="1")
 
     assert ("failed", "not-started") == (json.loads(text)["result"], json.loads(text)["end"])
     assert "first_failure" not in text
@@ -163,7 +163,7 @@ def test_the_summary_of_a_run_that_never_pulled_says_so():
 @given(st.text(), st.text())
 @example("a" * 5000, "\ud800")
 def test_the_summary_is_bounded_whatever_failed(name, error):
-    tally = Tally()
-    tally.add(image(name, Outcome.FAILED, error))
+    counts = Counts()
+    counts.add(image(name, Outcome.FAILED, error))
 
-    assert 8000 > len(summary_text(tally, None, at=0, version="1").encode())
+    assert 8000 > len(summary_text(counts, None, at=0, version="1").encode())

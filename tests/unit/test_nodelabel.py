@@ -380,7 +380,7 @@ async def test_when_the_grace_is_over_the_label_that_is_missing_is_told(autojump
 
     assert 5.1 == pytest.approx(trio.current_time() - nodes.calls[0][0])
     assert [("failed", f"no time left: {reason}")] == labelling.said()
-    assert [f"the node is not labelled failed: no time left: {reason}"] == labelling.complaints
+    assert [f"cannot label node as failed: no time left: {reason}"] == labelling.complaints
 
 
 async def test_a_grace_too_short_for_any_answer_is_told(autojump_clock):
@@ -392,7 +392,7 @@ async def test_a_grace_too_short_for_any_answer_is_told(autojump_clock):
     assert [("failed", "no time left: no answer yet")] == labelling.said()
 
 
-MISSING_RIGHT = "the right to patch nodes is missing: kubectl auth can-i patch nodes"
+MISSING_RIGHT = "missing permission to patch nodes; check: kubectl auth can-i patch nodes"
 REFUSED = 'patching node n1: 403: nodes "n1" is forbidden: User "system:serviceaccount:p:web" cannot patch'
 
 
@@ -407,10 +407,10 @@ REFUSED = 'patching node n1: 403: nodes "n1" is forbidden: User "system:servicea
             ForbiddenError("403"),
             f"{MISSING_RIGHT} --as=system:serviceaccount:NAMESPACE:NAME",
         ),
-        (NotFoundError("404"), "NODE_NAME has to be the pod's spec.nodeName: kubectl get node n1"),
+        (NotFoundError("404"), "NODE_NAME must be the pod's spec.nodeName; check: kubectl get node n1"),
         (
             UnauthorizedError("401"),
-            "the login is not accepted, is the service account still there? kubectl get serviceaccounts",
+            "authentication failed; does the service account still exist? check: kubectl get serviceaccounts",
         ),
     ],
 )
@@ -420,7 +420,7 @@ async def test_what_is_refused_is_said_once_with_what_to_do_and_not_tried_again(
 
     await labelling.label.finish()
 
-    assert [f"the node is not labelled: {error}; {advice}"] == labelling.complaints
+    assert [f"cannot label node: {error} ({advice})"] == labelling.complaints
     assert [("failed", str(error))] == labelling.said()
     assert [0] == nodes.times("patch")
 
@@ -454,7 +454,7 @@ async def test_an_error_nobody_expects_is_told_without_advice(autojump_clock):
 
     await labelling.label.finish()
 
-    assert ["the node is not labelled: patching node n1: 422: invalid"] == labelling.complaints
+    assert ["cannot label node: patching node n1: 422: invalid"] == labelling.complaints
 
 
 async def test_a_missing_right_to_read_does_not_keep_the_label_from_being_written(autojump_clock):
@@ -466,7 +466,7 @@ async def test_a_missing_right_to_read_does_not_keep_the_label_from_being_writte
     await labelling.label.finish()
 
     assert {KEY: "failed"} == nodes.labels
-    assert ["get"] == [text.split("right to ")[1].split()[0] for text in labelling.complaints]
+    assert ["get"] == [text.split("permission to ")[1].split()[0] for text in labelling.complaints]
 
 
 async def test_the_same_refusal_at_both_ends_of_the_run_is_said_once(autojump_clock):
@@ -483,7 +483,7 @@ async def test_the_same_refusal_at_both_ends_of_the_run_is_said_once(autojump_cl
 
 @pytest.mark.parametrize(
     ("node", "instance", "unset"),
-    [("", "web", "NODE_NAME"), ("n1", "", "INSTANCE_NAME"), ("", "", "NODE_NAME and INSTANCE_NAME")],
+    [("", "web", "NODE_NAME is"), ("n1", "", "INSTANCE_NAME is"), ("", "", "NODE_NAME and INSTANCE_NAME are")],
 )
 async def test_without_a_name_there_is_one_line_and_nothing_is_asked(autojump_clock, node, instance, unset):
     nodes = FakeNodes()
@@ -492,26 +492,26 @@ async def test_without_a_name_there_is_one_line_and_nothing_is_asked(autojump_cl
     await labelling.label.run()
     await labelling.label.finish()
 
-    assert [f"the node is not labelled: {unset} not set"] == labelling.complaints
+    assert [f"node labeling disabled: {unset} not set"] == labelling.complaints
     assert ([], []) == (nodes.calls, labelling.told)
 
 
 async def test_outside_a_cluster_there_is_one_line(autojump_clock):
-    labelling = Labelling(FakeNodes(on_connect=9 * [NotInClusterError("this is not a pod")]))
+    labelling = Labelling(FakeNodes(on_connect=9 * [NotInClusterError("not running in a cluster")]))
 
     await labelling.label.run()
     await labelling.label.finish()
 
-    assert ["the node is not labelled: this is not a pod"] == labelling.complaints
+    assert ["cannot label node: not running in a cluster"] == labelling.complaints
     assert ([], [0]) == (labelling.told, labelling.nodes.times("connect"))
 
 
 async def test_outside_a_cluster_finish_alone_says_it_too(autojump_clock):
-    labelling = Labelling(FakeNodes(on_connect=[NotInClusterError("this is not a pod")]))
+    labelling = Labelling(FakeNodes(on_connect=[NotInClusterError("not running in a cluster")]))
 
     await labelling.label.finish()
 
-    assert (["the node is not labelled: this is not a pod"], []) == (labelling.complaints, labelling.told)
+    assert (["cannot label node: not running in a cluster"], []) == (labelling.complaints, labelling.told)
 
 
 async def test_a_kubeconfig_that_cannot_be_used_is_said_once_and_told(autojump_clock):
@@ -520,7 +520,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_said_once_and_told(autojump_c
     await labelling.label.run()
     await labelling.label.finish()
 
-    assert (["the node is not labelled: bad file"], [("failed", "bad file")]) == (
+    assert (["cannot label node: bad file"], [("failed", "bad file")]) == (
         labelling.complaints,
         labelling.said(),
     )
