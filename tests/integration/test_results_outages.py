@@ -55,7 +55,7 @@ def test_an_aggregator_that_comes_in_mid_run_gets_everything(
         pass  # so that it has its ports
     fetch = node.start(quick, slow, metrics_endpoint=aggregator.endpoint)
     fetch.wait_for("image succeeded", image=quick)
-    fetch.wait_until(lambda log: any("trying again" in line["msg"] for line in log), "a complaint")
+    fetch.wait_until(lambda log: any("is unavailable, retrying" in line["msg"] for line in log), "a complaint")
 
     with aggregator:
         with aggregator.following() as messages:
@@ -181,7 +181,7 @@ def test_a_dead_aggregator_costs_the_grace_and_a_word(
     assert ("failed" if code else "succeeded") == node.label
     *before, lost = complaints(ended)
     assert len(before) <= 1
-    assert "did not take " in lost
+    assert "did not acknowledge " in lost
     assert " results in time: " in lost
     for complaint in (*before, lost):
         assert dead_endpoint in complaint
