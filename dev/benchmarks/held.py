@@ -30,7 +30,7 @@ _READ = (
 
 
 def held(around: Surroundings) -> Iterator[Figure]:
-    """500,000 states of 10,000 nodes, of which each reading asks anew."""
+    """500,000 states of 10,000 nodes; every request reads fresh data."""
     with aggregator(around, "held", filled=_fill) as server:
         for name, path, accept in _READ:
             took, silent = [], []

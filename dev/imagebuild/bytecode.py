@@ -12,7 +12,7 @@ from pathlib import Path
 def compile_all(roots: Iterable[Path], *, described: Collection[str]) -> None:
     """Compile every module below these directories and remove its source.
 
-    To be run with `-X no_debug_ranges`: columns mark places in a source that is not there, and are a fifth of it all.
+    Run with `-X no_debug_ranges`: columns refer to removed sources, and are a fifth of the bytecode.
     Assertions stay: libraries say by them what must not happen. Docstrings are memory that no run looks at, except
     where they are the help.
 

@@ -87,7 +87,7 @@ def strip(root: Path, pattern: str = "*.so*") -> None:
         pattern: names of the files.
 
     Raises:
-        FileNotFoundError: there is no `strip` (binutils).
+        FileNotFoundError: `strip` (binutils) is missing.
     """
     files = [path for path in sorted(root.rglob(pattern)) if path.is_file() and _is_elf(path)]
     if files:

@@ -1,4 +1,4 @@
-"""The submitter against the older tool's aggregator: a gRPC server on grpcio, in a process of its own."""
+"""The submitter against image-prefetcher's aggregator: a gRPC server on grpcio, in a process of its own."""
 
 import pytest
 import trio

@@ -34,7 +34,7 @@ class ApiServer:
         program: the API server, in place of the one `dev/cluster build` made.
 
     Raises:
-        DaemonError: a program is not there.
+        DaemonError: a program is missing.
     """
 
     def __init__(self, directory: Path, *, version: str = "", program: Path | None = None) -> None:
@@ -42,7 +42,7 @@ class ApiServer:
         self._program = program or api_server_program(version)
         etcd = find_program("etcd")
         if etcd is None or not self._program.exists():
-            raise DaemonError(f"There is no etcd or no {self._program}: `dev/cluster build` makes them.")
+            raise DaemonError(f"etcd or {self._program} not found (run dev/cluster build)")
         self._etcd = etcd
         self._port = 0
         self._daemons = ExitStack()

@@ -46,7 +46,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         if not SCRIPT.exists():
-            raise DaemonError(f"There is no {SCRIPT}: a cluster is brought up from a checkout.")
+            raise DaemonError(f"{SCRIPT} not found: clusters need a checkout")
         self._directory.mkdir(parents=True, exist_ok=True)
         # It takes the cluster down when this process closes the pipe, or ends in whatever way.
         self._keeper = subprocess.Popen(

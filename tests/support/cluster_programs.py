@@ -1,4 +1,4 @@
-"""Where the programs of a Kubernetes cluster are, and which of them are not: `dev/cluster build` makes them."""
+"""Find the programs of a Kubernetes cluster, which `dev/cluster build` compiles, and the missing ones."""
 
 import os
 from os import geteuid
@@ -9,7 +9,6 @@ from tests.support.spawn import find_program
 OLDEST = "1.30"
 """The oldest minor version of Kubernetes that the manifests support."""
 
-_HOW = "`dev/cluster build` makes them"
 _COMPILED = (
     "kube-apiserver",
     "kube-controller-manager",
@@ -25,7 +24,7 @@ _CONTAINERD_2 = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 
 def programs_directory() -> Path:
-    """Where `dev/cluster build` puts what it compiles."""
+    """Return the directory where `dev/cluster build` puts compiled programs."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("NODEPREFETCH_CACHE") or Path(caches) / "nodeprefetch") / "programs"
 
@@ -40,23 +39,23 @@ def api_server_program(version: str = "") -> Path:
 
 
 def why_no_api_server(version: str = "") -> str | None:
-    """Why no `ApiServer` can run here, for a person; None when one can."""
+    """Return why `ApiServer` cannot run here; None if it can."""
     compiled = [api_server_program(version), programs_directory() / "kubectl"]
     return _missing([path.name for path in compiled if not path.exists()], ["etcd"])
 
 
 def why_no_cluster(containerd: str = "2") -> str | None:
-    """Why no `Cluster` can run here, for a person; None when one can.
+    """Return why `Cluster` cannot run here; None if it can.
 
     Args:
-        containerd: `2` or `debian`, as `dev/cluster up` takes it.
+        containerd: `2` or `debian`, as for `dev/cluster up`.
     """
     names = (*_COMPILED, *_CONTAINERD_2) if containerd == "2" else _COMPILED
     missing = [name for name in names if not (programs_directory() / name).exists()]
     installed = [*_INSTALLED, *(["containerd"] if containerd == "debian" else [])]
-    return _missing(missing, installed) or ("a cluster needs root" if geteuid() else None)
+    return _missing(missing, installed) or ("clusters need root" if geteuid() else None)
 
 
 def _missing(missing: list[str], installed: list[str]) -> str | None:
     missing += [name for name in installed if find_program(name) is None]
-    return f"not there: {', '.join(missing)}; {_HOW}" if missing else None
+    return f"missing {', '.join(missing)} (run dev/cluster build)" if missing else None

@@ -72,7 +72,7 @@ class Containerd:
         environment: for the daemon, in place of ours.
 
     Raises:
-        DaemonError: the program is not there, or the directory's path is too long.
+        DaemonError: the program is missing, or the directory's path is too long.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Containerd:
     ) -> None:
         program = str(binary) if binary else find_program("containerd")
         if program is None:
-            raise DaemonError("There is no containerd; the Debian package is containerd.")
+            raise DaemonError("containerd not found (Debian package: containerd)")
         self._program = program
         self._directory = directory.absolute()
         self._root = (root or self._directory / "root").absolute()

@@ -36,13 +36,13 @@ class DockerRegistry:
         htpasswd: the text of a password file with bcrypt hashes; without it, no login is wanted.
 
     Raises:
-        DaemonError: the program is not there.
+        DaemonError: the program is missing.
     """
 
     def __init__(self, directory: Path, *, htpasswd: str | None = None) -> None:
         program = find_program("docker-registry")
         if program is None:
-            raise DaemonError("There is no docker-registry; the Debian package is docker-registry.")
+            raise DaemonError("docker-registry not found (Debian package: docker-registry)")
         self._program = program
         self._directory = directory.absolute()
         self._htpasswd = htpasswd

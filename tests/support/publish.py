@@ -35,7 +35,7 @@ def push(image: Image | Index, name: str, *, username: str = "", password: str =
     host, _, path = name.partition("/")
     repository, _, tag = path.rpartition(":")
     if not repository:
-        raise PushError(f"{name!r} is no HOST:PORT/NAME:TAG to push to.")
+        raise PushError(f"invalid push target {name!r} (expected HOST:PORT/NAME:TAG)")
     upload = _Upload(host, repository, username, password)
     try:
         for blob in image.blobs:
@@ -53,7 +53,7 @@ def write_oci_layout(image: Image | Index, directory: Path, *, tag: str = "lates
 
     Args:
         image: what to write, with all its platforms.
-        directory: made when it is not there.
+        directory: created if missing.
         tag: the name under which the layout holds it.
     """
     blobs = directory / "blobs" / "sha256"

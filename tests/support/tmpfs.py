@@ -13,7 +13,7 @@ def mounted_tmpfs(directory: Path, *, size: int) -> Iterator[Path]:
     """Mount a tmpfs for the block.
 
     Args:
-        directory: where; made when it is not there.
+        directory: mount point; created if missing.
         size: bytes that fit in.
 
     Raises:
