@@ -86,9 +86,9 @@ async def list_leases(connect: "Connect", instance: str | None, *, delete: bool 
 
 
 async def _list(api: "ContainerdApi", instance: str | None, *, delete: bool) -> list[ListedLease]:
-    from nodeprefetch.runtime.lease_labels import label_value, pull_lease  # noqa: PLC0415
+    from nodeprefetch.runtime.lease_labels import encode_name, pull_lease  # noqa: PLC0415
 
-    mine = None if instance is None else label_value(instance)
+    mine = None if instance is None else encode_name(instance)
     ours = [lease for each in await api.leases() if (lease := pull_lease(each)) and mine in {None, lease.instance}]
     offsets = {ingest.ref: ingest.offset for ingest in await api.ingests()}
     listed = []

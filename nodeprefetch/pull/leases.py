@@ -15,7 +15,7 @@ import trio
 from nodeprefetch.events import Notice, Reader
 from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
-from nodeprefetch.runtime.lease_labels import PullLease, label_value, new_lease, pull_lease
+from nodeprefetch.runtime.lease_labels import PullLease, encode_name, new_lease, pull_lease
 from nodeprefetch.values.image_ref import ImageRef
 
 KEEP_AFTER_RUN = 60 * 60.0
@@ -190,7 +190,7 @@ class Leases:
         Args:
             missing: listed images that are missing. Their partial downloads stay, for the next run.
         """
-        wanted = {label_value(image.pull_ref) for image in missing}
+        wanted = {encode_name(image.pull_ref) for image in missing}
         try:
             with answered_within(RELEASE_TIMEOUT):
                 await self._list()
@@ -208,7 +208,7 @@ class Leases:
                 return
             for found in await self._api.leases():
                 lease = pull_lease(found)
-                if lease is None or lease.instance != label_value(self._instance) or lease.created_at > self._began:
+                if lease is None or lease.instance != encode_name(self._instance) or lease.created_at > self._began:
                     continue
                 self._known[lease.id] = lease
             self._is_listed = True
@@ -227,7 +227,7 @@ class Leases:
             self._known.pop(lease.id, None)
 
     def _of(self, image: ImageRef) -> list[PullLease]:
-        name = label_value(image.pull_ref)
+        name = encode_name(image.pull_ref)
         return [lease for lease in self._known.values() if lease.image == name]
 
     def _lasting(self, image: ImageRef) -> PullLease | None:

@@ -1,4 +1,4 @@
-"""Shows the table of a run on a terminal, from a thread of its own: a terminal that takes nothing holds nothing up."""
+"""Shows the table of a run on a terminal, from its own thread, so that a blocked terminal delays nothing."""
 
 import threading
 from collections import deque
@@ -19,16 +19,16 @@ REFRESH_INTERVAL = 0.25
 """Seconds."""
 
 MOST_TEXTS = 1000
-"""Texts that wait to be printed above the table; then the oldest are dropped."""
+"""Texts waiting to be printed above the table; beyond that, the oldest are dropped."""
 
 
 @contextmanager
 def live_table(console: Console, *, grace: float = GRACE) -> Iterator[Reader]:
-    """A reader that keeps a table on the console up to date, and leaves its last state there.
+    """Return a reader that keeps a table on the console up to date. Its last state stays there.
 
     Args:
-        console: where to. Nothing else may write to it meanwhile.
-        grace: seconds that its last state may take.
+        console: nothing else may write to it meanwhile.
+        grace: seconds for drawing the last state.
     """
     shown = _Shown(console)
     shown.thread.start()
@@ -39,7 +39,7 @@ def live_table(console: Console, *, grace: float = GRACE) -> Iterator[Reader]:
 
 
 class _Shown:
-    """What both threads know: the state, under a lock, and texts to print."""
+    """Shared by both threads: the state and the texts to print, under a lock."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -52,7 +52,7 @@ class _Shown:
         self.thread = threading.Thread(target=self._show, name="table", daemon=True)
 
     def take(self, event: Event) -> None:
-        """Learn what happened. Called from another thread; waits for no terminal."""
+        """Take an event. Called from the thread of the run; never waits for the terminal."""
         with self._lock:
             text = self._state.take(event)
             if text:
@@ -62,7 +62,7 @@ class _Shown:
                 self._dropped += 1
 
     def end(self, grace: float) -> None:
-        """Wait for the last state to be drawn, for so many seconds."""
+        """Wait until the last state is drawn, at most `grace` seconds."""
         self._ending.set()
         self.thread.join(grace)
 
@@ -99,7 +99,7 @@ class _Shown:
 
 
 class _Screen:
-    """The console's file, written past its buffer, as long as somebody is at its other end."""
+    """The file of the console, written without a buffer, until its other end is closed."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -109,12 +109,12 @@ class _Screen:
         try:
             if self._is_there:
                 write(cast("Any", self._file), text)
-        except (OSError, ValueError):  # a terminal that was closed does not end the run
+        except (OSError, ValueError):  # closing the terminal does not end the run
             self._is_there = False
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: nothing is buffered."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)

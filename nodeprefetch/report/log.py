@@ -1,4 +1,4 @@
-"""Tells a run line by line: one line an event, logfmt or JSON."""
+"""Logs a run: one line per event, in logfmt or JSON."""
 
 import time
 from collections.abc import Callable
@@ -32,11 +32,11 @@ INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 
 Value = str | int | float | tuple[str, ...]
 Line = tuple[str, str, dict[str, Value]]
-"""Level, message, and what else is known. A float is a duration in seconds."""
+"""Level, message and fields. A float is a duration in seconds."""
 
 
 def log_line(event: Event) -> Line:
-    """The line for an event. What is empty or zero and says nothing is left out."""
+    """Return the line for an event. Omits empty and zero fields, except for the totals of a run."""
     match event:
         case RunStarted():
             level, message = INFO, "run started"
@@ -134,7 +134,7 @@ def log_line(event: Event) -> Line:
 
 
 def to_logfmt(at: float, line: Line) -> str:
-    """`time=… level=… msg=… key=value …`; durations in Go's style, lists with commas between."""
+    """Format a line as `time=… level=… msg=… key=value …`, with durations as in Go and comma-separated lists."""
     level, message, known = line
     pairs: list[tuple[str, str]] = [("time", _time(at)), ("level", level), ("msg", message)]
     for key, value in known.items():
@@ -150,7 +150,7 @@ def to_logfmt(at: float, line: Line) -> str:
 
 
 def to_json(at: float, line: Line) -> str:
-    """The same as a JSON object; durations are numbers, seconds."""
+    """Format a line as a JSON object, with durations in seconds."""
     level, message, known = line
     return json_text({"time": _time(at), "level": level, "msg": message, **known})
 
@@ -162,12 +162,12 @@ def log_to(
     progress_interval: float = 10,
     clock: Callable[[], float] = time.monotonic,
 ) -> Reader:
-    """A reader that makes a line of each event.
+    """Return a reader that logs each event.
 
     Args:
-        put: takes the line: an outlet's, made with `lost`.
-        style: how.
-        progress_interval: seconds between two lines that tell how far an attempt is; 0: none.
+        put: receives each line, such as an outlet created with `lost`.
+        style: format of the lines.
+        progress_interval: seconds between progress lines of an attempt; 0: none.
         clock: seconds, monotonic.
     """
     pace = ProgressPace(progress_interval, clock, at_once=False)
@@ -180,18 +180,18 @@ def log_to(
 
 
 def lost(style: LogFormat) -> Callable[[int], str]:
-    """For an outlet: the line that says how many lines were dropped."""
+    """Return a function, for an outlet, that formats the line about dropped lines."""
     return lambda count: text_of(Notice(message=lines_dropped(count)), style)
 
 
 def text_of(event: Event, style: LogFormat) -> str:
-    """The event's line."""
+    """Format the line of an event."""
     write_line = to_json if style is LogFormat.JSON else to_logfmt
     return write_line(event.at, log_line(event))
 
 
 def importance(event: Event) -> Importance:
-    """How much its line matters where not all can be written: what became of images, warnings and errors most."""
+    """Return which lines to keep if not all can be written: results, warnings and errors first."""
     match event:
         case Progress():
             return Importance.PROGRESS
@@ -208,7 +208,7 @@ def _time(at: float) -> str:
 
 
 def _quote(text: str) -> str:
-    """As the text is where that is unambiguous, else as a JSON string: one line in any case."""
+    """Return the text unchanged if it is unambiguous, else as a JSON string: always one line."""
     if text and text.isascii() and text.isprintable() and not any(mark in text for mark in ' "='):
         return text
     return json_text(text)

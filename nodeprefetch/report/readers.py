@@ -1,4 +1,4 @@
-"""Reporters: readers of events that need time. They run in the background, and get some time after the run."""
+"""Runs reporters: readers of events that need time. They work in the background, and finish after the run."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,40 +10,8 @@ from nodeprefetch.errors import leaves
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Progress, where_raised
 
 
-class ProgressPace:
-    """At most one `Progress` an attempt in so many seconds; all other events pass.
-
-    Args:
-        interval: seconds; 0: no progress at all.
-        clock: seconds, monotonic.
-        at_once: the first one passes too, not only what comes an interval after the attempt's start.
-    """
-
-    def __init__(self, interval: float, clock: Callable[[], float], *, at_once: bool) -> None:
-        self._interval = interval
-        self._clock = clock
-        self._at_once = at_once
-        self._due: dict[str, float] = {}
-
-    def passes(self, event: Event) -> bool:
-        """Whether this one is for the reader."""
-        match event:
-            case AttemptStarted() if not self._at_once:
-                self._due[event.attempt_id] = self._clock() + self._interval
-            case AttemptFinished():
-                self._due.pop(event.attempt_id, None)
-            case Progress():
-                now = self._clock()
-                if not self._interval or now < self._due.get(event.attempt_id, now):
-                    return False
-                self._due[event.attempt_id] = now + self._interval
-            case _:
-                pass
-        return True
-
-
 class Reporter(Protocol):
-    """Delivers a run's events. One that cannot changes nothing: not a pull, not the exit code, not another reporter."""
+    """Delivers the events of a run. A failure affects neither pulls, nor the exit code, nor other reporters."""
 
     def emit(self, event: Event) -> None:
         """Take an event. Must not wait and must not raise."""
@@ -54,12 +22,12 @@ class Reporter(Protocol):
         ...
 
     async def finish(self) -> None:
-        """Deliver what is left, after the last event; returns when that is done. The caller limits the time."""
+        """Deliver the rest, after the last event. The caller limits the time."""
         ...
 
 
 LAST_WORD = 1.0
-"""Seconds of the grace, a third of it at most, in which what speakers said at last is delivered."""
+"""Seconds of the grace, at most a third of it, for delivering the last events of speakers."""
 
 
 @asynccontextmanager
@@ -70,23 +38,23 @@ async def reporting(
     speakers: Sequence[Reporter] = (),
     warn: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[None]:
-    """Let reporters work while the block runs, and finish when it is left, however it is left.
+    """Run reporters during the block, and let them finish after it, however it ends.
 
-    Neither the overall timeout nor a signal nor an error of the block cancels that: only its own grace does. One that
-    raises harms neither the block nor the others.
+    Only the grace limits the time for finishing: neither the overall timeout, nor a signal, nor an error of the block
+    cancels it. A reporter that raises affects neither the block nor the others.
 
     Args:
-        reporters: what works.
-        grace: seconds for finishing, all together.
-        speakers: what works too, and has something to say at its end. They finish first, while the others go on
-            delivering, and so early that the others can deliver that too.
-        warn: told of a reporter that raised.
+        reporters: deliver events.
+        grace: seconds for finishing, for all together.
+        speakers: also emit events when they finish. They finish first, while the others go on, so that the others can
+            deliver these events as well.
+        warn: called if a reporter raised.
     """
 
     async def isolated(reporter: Reporter, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a reporter, pulls go on
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a reporter, pulls continue
             warn(f"{type(reporter).__name__} failed, the run continues: {where_raised(next(leaves(error)))}")
 
     async def finish(group: Sequence[Reporter]) -> None:
@@ -107,3 +75,35 @@ async def reporting(
                         await finish(speakers)
                     await finish(reporters)
             background.cancel_scope.cancel()
+
+
+class ProgressPace:
+    """Limits `Progress` events to one per attempt and interval; all other events pass.
+
+    Args:
+        interval: seconds; 0: no progress at all.
+        clock: seconds, monotonic.
+        at_once: whether the first one passes at once, or only an interval after the start of the attempt.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float], *, at_once: bool) -> None:
+        self._interval = interval
+        self._clock = clock
+        self._at_once = at_once
+        self._due: dict[str, float] = {}
+
+    def passes(self, event: Event) -> bool:
+        """Whether to pass on the event."""
+        match event:
+            case AttemptStarted() if not self._at_once:
+                self._due[event.attempt_id] = self._clock() + self._interval
+            case AttemptFinished():
+                self._due.pop(event.attempt_id, None)
+            case Progress():
+                now = self._clock()
+                if not self._interval or now < self._due.get(event.attempt_id, now):
+                    return False
+                self._due[event.attempt_id] = now + self._interval
+            case _:
+                pass
+        return True

@@ -1,4 +1,4 @@
-"""The state of a run as a table: learns from events, and is drawn when asked."""
+"""The state of a run as a table, updated by events."""
 
 import time
 from collections.abc import Callable
@@ -29,11 +29,11 @@ from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_share, format_size
 
 RESERVED_LINES = 6
-"""Of the terminal, for what is not a row: title, header, totals, what was printed above."""
+"""Lines of the terminal for everything but rows: title, header, totals, texts above the table."""
 
 BAR_WIDTH = 10
 WIDE = 120
-"""Columns of a terminal on which everything has a place."""
+"""Width of a terminal that has room for all columns."""
 
 COLOURS = {
     Outcome.WAITING: "yellow",
@@ -53,30 +53,30 @@ MOST_INTERESTING_FIRST = (
 
 @dataclass(slots=True)
 class Row:
-    """What is known of one image."""
+    """The state of one image."""
 
     image: str
     outcome: Outcome = Outcome.WAITING
     attempt: int = 0
     since: float = 0
-    """When this state began, on the clock of the table."""
+    """Start of this state, on the clock of the table."""
 
     lasted: float | None = None
-    """Seconds until it was final."""
+    """Seconds until the state was final."""
 
     size: int = 0
     reason: str = ""
-    """The last error in one word."""
+    """Reason of the last error."""
 
     error: str = ""
-    """The last error in full."""
+    """Text of the last error."""
 
     progress: Progress | None = None
-    """How far its pull is, while it is under way and that can be seen."""
+    """Progress of the current pull, where the runtime reports it."""
 
 
 class RunTable:
-    """The state of a run, drawn when asked.
+    """The state of a run.
 
     Args:
         clock: seconds, monotonic.
@@ -90,7 +90,7 @@ class RunTable:
         self.ended: RunFinished | None = None
 
     def take(self, event: Event) -> str | None:
-        """Learn what happened. Returns what should be printed above the table, if anything."""
+        """Take an event. Returns a text to print above the table, or None."""
         now = self._clock()
         match event:
             case RunStarted():
@@ -127,14 +127,14 @@ class RunTable:
         return None
 
     def snapshot(self) -> "RunTable":
-        """The same, as it is now: what happens later does not change it."""
+        """Return a copy that later events do not change."""
         copy = RunTable(self._clock)
         copy._rows = {image: replace(row) for image, row in self._rows.items()}
         copy._title, copy._began, copy.ended = self._title, self._began, self.ended
         return copy
 
     def draw(self, height: int, width: int = WIDE) -> RenderableType:
-        """The table in as many lines; the least interesting rows give way, and on a narrow terminal some columns."""
+        """Draw the table in that many lines. Omits the least interesting rows, and columns on a narrow terminal."""
         rows = sorted(self._rows.values(), key=lambda row: MOST_INTERESTING_FIRST.index(row.outcome))
         shown = rows[: max(height - RESERVED_LINES, 1)]
         title = Text(printable(self._title)) if self._title else None
@@ -172,7 +172,7 @@ class RunTable:
         return [*self._attempt_cells(row), *how_far, Text(printable(row.reason))]
 
     def _narrow_cells(self, row: Row) -> list[RenderableType]:
-        """Without attempt and time; rate and the time left stand in the place of the last error."""
+        """Return cells without attempt and time; rate and time left replace the last error."""
         if row.progress is None:
             return [format_size(row.size), "", Text(printable(row.reason))]
         parts = [format_rate(row.progress.rate), _time_left(row.progress)]
@@ -185,7 +185,7 @@ class RunTable:
         return [str(row.attempt or ""), format_duration(round(seconds, 1))]
 
     def totals(self) -> str:
-        """One line: how many images are how."""
+        """Return one line with the number of images by state."""
         counts = dict.fromkeys(Outcome, 0)
         for row in self._rows.values():
             counts[row.outcome] += 1
@@ -194,7 +194,7 @@ class RunTable:
         return f"{', '.join(parts) or 'no images yet'} ({format_duration(round(seconds, 1))})"
 
     def failed(self) -> list[Row]:
-        """The images that have failed, in the list's order."""
+        """Return the images that have failed, in the order of the list."""
         return [row for row in self._rows.values() if row.outcome is Outcome.FAILED]
 
     def _row(self, image: str) -> Row:

@@ -1,11 +1,11 @@
-"""Asks people to report errors that `runtime.faults` does not recognize: once for each shape of text."""
+"""Asks users to report errors that `runtime.pull_errors` does not recognize, once for each shape of text."""
 
 import re
 
 from nodeprefetch.events import AttemptFinished, Event, Notice, Reader
 
 MOST_SHAPES = 20
-"""How many are reported in a run. A text whose variable parts are not recognized as such must not fill the log."""
+"""Notices per run, so that texts with unrecognized variable parts cannot fill the log."""
 
 _SECTION = 'docs/troubleshooting.md, section "Report an unrecognized error"'
 
@@ -26,11 +26,11 @@ _VARIABLE = re.compile(
 
 
 def shape_of(text: str, image: str) -> str:
-    """The text with `<kind>` in place of whatever differs from one image, node or moment to the next.
+    """Replace everything that depends on image, node or time by `<kind>`.
 
     Args:
-        text: a runtime's error.
-        image: the name of the image that it is about.
+        text: error of a runtime.
+        image: name of the image.
     """
     repository = re.split(r"[@:]", image.rpartition("/")[2])[0]
     shape = text.replace(image, "<image>")
@@ -39,10 +39,10 @@ def shape_of(text: str, image: str) -> str:
 
 
 class UnrecognizedErrors:
-    """A reader of events.
+    """A reader of events that emits notices about unknown errors.
 
     Args:
-        emit: hears the notices.
+        emit: receives the notices.
     """
 
     def __init__(self, emit: Reader) -> None:
@@ -50,7 +50,7 @@ class UnrecognizedErrors:
         self._shapes: set[str] = set()
 
     def hear(self, event: Event) -> None:
-        """Take note of an attempt that ended with an unknown error."""
+        """Emit a notice for an attempt that ended with an unknown error."""
         if not isinstance(event, AttemptFinished) or event.reason != "unknown" or len(self._shapes) >= MOST_SHAPES:
             return
         shape = shape_of(event.error, event.image)

@@ -1,6 +1,6 @@
-"""Whether what containerd holds is a container image.
+"""Tells container images from other OCI artifacts, which containerd does not.
 
-Version 2 takes any OCI artifact for one. Version 1 fails its pull, and lists it as an image from then on.
+containerd 2 pulls any artifact like an image. Version 1 fails the pull, but lists the artifact as an image afterwards.
 """
 
 from contextlib import suppress
@@ -11,10 +11,10 @@ from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError, answered_within
 
 LARGEST_CONFIG = 4 * 1024 * 1024
-"""Bytes of a config that is read. Larger ones are an image's, with a long history."""
+"""Bytes of a config to read. Larger ones belong to images with a long history."""
 
 _LOOK_LIMIT = 5.0
-"""Seconds in which containerd has to hand out a config. After that an image is taken for one."""
+"""Seconds for reading a config. After that the image passes."""
 
 _FAULT = Fault(kind=FaultClass.PERMANENT, reason="artifact", useless_partial=True)
 _TEXT = (
@@ -24,7 +24,7 @@ _TEXT = (
 
 
 class _Config(msgspec.Struct):
-    """What every image's config has; https://github.com/opencontainers/image-spec/blob/main/config.md."""
+    """Fields of every image config; https://github.com/opencontainers/image-spec/blob/main/config.md."""
 
     os: object = None
     rootfs: object = None
@@ -34,7 +34,7 @@ _decode = msgspec.json.Decoder(_Config).decode
 
 
 def is_image_config(blob: bytes) -> bool:
-    """Whether a config is that of an image. WebAssembly modules, which name a system too, count as images."""
+    """Whether a config belongs to an image. WebAssembly modules, which also name an OS, count as images."""
     try:
         config = _decode(blob)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -43,21 +43,21 @@ def is_image_config(blob: bytes) -> bool:
 
 
 class ArtifactCheck:
-    """Looks at the config of what is there.
+    """Checks the configs of images.
 
     Args:
-        api: where to look; None: the runtime itself distinguishes images from artifacts.
+        api: where to read them; None if the runtime itself rejects artifacts.
     """
 
     def __init__(self, api: ContainerdApi | None = None) -> None:
         self._api = api
 
     async def pass_image(self, image: str, image_id: str) -> None:
-        """Return if that is an image, or nobody can say.
+        """Return if it is an image, or if its config cannot be read.
 
         Args:
-            image: its name.
-            image_id: digest of its config, as containerd names images.
+            image: name of the image.
+            image_id: digest of its config, which is its ID on containerd.
 
         Raises:
             RuntimeFaultError: it is an artifact, reason `artifact`.

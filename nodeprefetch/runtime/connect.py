@@ -1,4 +1,4 @@
-"""Which socket: finds the container runtime of this node, and says plainly why when there is none."""
+"""Finds the container runtime of the node, or explains why there is none."""
 
 import errno
 import math
@@ -19,7 +19,7 @@ from nodeprefetch.runtime.errors import RuntimeFaultError, RuntimeTimeoutError, 
 from nodeprefetch.values.duration import format_duration
 
 ENDPOINT_VARIABLE = "CONTAINER_RUNTIME_ENDPOINT"
-"""Where other CRI tools look (crictl)."""
+"""Also used by crictl."""
 
 USUAL_SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -31,38 +31,38 @@ USUAL_SOCKETS = (
 )
 
 ANSWER_LIMIT = 5.0
-"""Seconds in which one runtime has to answer Version."""
+"""Seconds for a runtime to answer Version."""
 
 _AS_ROOT = "run as root (in a pod: securityContext.runAsUser: 0), or as a member of the socket's group"
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
-"""Seconds between two looks at the sockets."""
+"""Seconds between two searches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Problem:
-    """Why there is no runtime at a path."""
+    """Why a path leads to no runtime."""
 
     text: str
     is_absent: bool = False
-    """Nothing is there."""
+    """The path does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime:
-    """A container runtime that answered."""
+    """A connected container runtime."""
 
     service: ImageService
     version: RuntimeVersion
     socket: str
     containerd: ContainerdApi | None = None
-    """containerd's own API; None where the runtime is another one, does not serve it, or nobody wants it."""
+    """None if the runtime is not containerd, does not serve its own API, or nobody asked for it."""
 
 
 Connect = Callable[[trio.Nursery], Awaitable[Runtime]]
-"""Finds the runtime. The connection lives as long as the nursery given.
+"""Finds the runtime. The connection lives as long as the nursery.
 
-Raises `RuntimeUnavailableError` when none answers in the time it allows.
+Raises `RuntimeUnavailableError` if none answers in time.
 """
 
 
@@ -74,15 +74,15 @@ def connect_to(
     usual: tuple[str, ...] = USUAL_SOCKETS,
     warn: Callable[[str], None] | None = None,
 ) -> Connect:
-    """A way to the runtime at a socket, or to the first that answers at the places where runtimes have theirs.
+    """Return a function that connects to the runtime at a socket, or to the first that answers at the usual ones.
 
     Args:
-        path: the socket, with or without `unix://`; None: look.
-        wait: seconds to go on trying for; 0: try once.
-        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`, which decides as `path` does: another
-            runtime may hold images that no pod of this node is started from.
-        usual: where to look otherwise, in order.
-        warn: hears why a containerd's own API cannot be used; None: it is not wanted, and not looked for.
+        path: the socket, with or without `unix://`; None: search.
+        wait: seconds to keep trying; 0: try once.
+        environment: may name the socket in `CONTAINER_RUNTIME_ENDPOINT`. Like `path`, that rules out all others:
+            another runtime may have images that no pod of this node uses.
+        usual: the sockets to search otherwise, in order.
+        warn: called if containerd's own API is unavailable; None: do not look for that API.
     """
     if path is not None:
         sockets: tuple[str, ...] = (path,)
@@ -110,12 +110,12 @@ def connect_to(
 
 
 def socket_path(endpoint: str) -> str:
-    """`unix:///run/x.sock`, `unix:/run/x.sock` and `/run/x.sock` are one."""
+    """Return `/run/x.sock` for `unix:///run/x.sock`, `unix:/run/x.sock` and `/run/x.sock`."""
     return endpoint.removeprefix("unix://").removeprefix("unix:")
 
 
 async def _try(path: str, nursery: trio.Nursery, warn: Callable[[str], None] | None) -> Runtime | _Problem:
-    """The runtime, or why there is none at that path."""
+    """Connect to a socket. Returns the runtime, or the reason why there is none."""
     found = _look_at(path)
     if found is not None:
         return found
@@ -141,7 +141,7 @@ async def _keep_open(
 
 
 def _look_at(path: str) -> _Problem | None:
-    """What is wrong with a path before anything is sent there; None when it is a socket."""
+    """Check that a path is a socket, before anything is sent there. Returns the problem, or None."""
     if not os.path.isabs(path):  # noqa: PTH117 - a text, as the user gave it
         return _Problem(text="is not an absolute path")
     try:
@@ -160,7 +160,7 @@ def _look_at(path: str) -> _Problem | None:
 
 
 def _explain(error: RuntimeFaultError) -> str:
-    """Why a socket did not bring us to a runtime, in words that say what to do."""
+    """Explain a failed Version call, and what to do."""
     if isinstance(error, RuntimeTimeoutError):
         return f"accepts connections, but {error} (is the runtime overloaded or stopped?)"
     if isinstance(error.__cause__, NotConnectedError) and isinstance(error.__cause__.__cause__, OSError):

@@ -1,4 +1,4 @@
-"""containerd's own API over gRPC, on the channel of CRI."""
+"""`ContainerdApi` over gRPC, on the channel of CRI."""
 
 import math
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
@@ -15,16 +15,16 @@ from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Re
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, mapped_errors
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
-"""Metadata of every call: where CRI keeps its images."""
+"""Metadata of every call: the namespace of CRI."""
 
 EXPIRES: Final = "containerd.io/gc.expire"
-"""Label of a lease: when it ends, RFC 3339."""
+"""Label of a lease with its expiry, RFC 3339."""
 
 ANSWER_LIMIT = 5.0
 """Seconds in which containerd has to answer the first call."""
 
 _ABORT_PAUSES = (0.05, 0.2, 1.0)
-"""Seconds before an abort is tried again: a pull that was just cut may still write, which hinders its removal."""
+"""Seconds before an abort is retried. It fails while the pull that was just cancelled is still writing."""
 
 _KINDS = {kind.value: kind for kind in ResourceKind}
 
@@ -34,12 +34,12 @@ Reply = TypeVar("Reply")
 async def find_containerd_api(
     version: RuntimeVersion, channel: Channel, warn: Callable[[str], None]
 ) -> ContainerdApi | None:
-    """What serves containerd's own API there; None where the runtime is another one, or does not serve it.
+    """Return containerd's own API; None if the runtime is not containerd, or does not serve it.
 
     Args:
-        version: what the runtime said of itself.
-        channel: the way to its CRI.
-        warn: hears why the API of a containerd cannot be used.
+        version: of the runtime.
+        channel: connection to the runtime.
+        warn: called if containerd does not serve the API.
     """
     if version.name != "containerd":
         return None
@@ -54,29 +54,29 @@ async def find_containerd_api(
 
 
 class ContainerdClient:
-    """`ContainerdApi` at the other end of a channel."""
+    """Calls containerd over a channel."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
-        """Make a lease that lives until then (Unix seconds). False where one of that ID is there already."""
+        """Create a lease that expires at that time (Unix seconds). False if the ID exists already."""
         request = rpc.leases.CreateRequest(id=lease_id, labels={**labels, EXPIRES: _rfc3339(expires_at)})
         return await _unless({Status.ALREADY_EXISTS}, self._leases.create(request)) is not None
 
     async def delete_lease(self, lease_id: str) -> bool:
-        """Delete it, and collect what nothing else holds, before this returns. False where there is none."""
+        """Delete a lease, and wait for the garbage collection. False if it does not exist."""
         request = rpc.leases.DeleteRequest(id=lease_id, sync=True)
         return await _unless({Status.NOT_FOUND}, self._leases.delete(request)) is not None
 
     async def leases(self) -> Sequence[Lease]:
-        """All leases in CRI's namespace, containerd's own too."""
+        """List all leases in the namespace of CRI, also those of containerd itself."""
         with mapped_errors():
             reply = await self._leases.list(rpc.leases.ListRequest())
         return tuple(_lease(one) for one in reply.leases)
 
     async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
-        """What a lease holds; None where there is no such lease. Kinds that we do not know are left out."""
+        """List what a lease holds, without unknown kinds; None if it does not exist."""
         request = rpc.leases.ListResourcesRequest(id=lease_id)
         reply = await _unless({Status.NOT_FOUND}, self._leases.list_resources(request))
         if reply is None:
@@ -88,13 +88,13 @@ class ContainerdClient:
         )
 
     async def ingests(self) -> Sequence[Ingest]:
-        """All blobs on their way in."""
+        """List all blobs that are being downloaded."""
         with mapped_errors():
             reply = await self._content.list_statuses(rpc.content.ListStatusesRequest())
         return tuple(Ingest(ref=one.ref, offset=one.offset, total=one.total) for one in reply.statuses)
 
     async def abort_ingest(self, ref: str) -> bool:
-        """Drop a blob on its way, whoever holds it. False where there is none."""
+        """Abort the download of a blob, whoever holds it. False if it does not exist."""
         for pause in _ABORT_PAUSES:
             with suppress(RuntimeFaultError):
                 return await self._abort(ref)
@@ -105,18 +105,18 @@ class ContainerdClient:
         return await _unless({Status.NOT_FOUND}, self._content.abort(rpc.content.AbortRequest(ref=ref))) is not None
 
     async def blob_size(self, digest: str) -> int | None:
-        """Bytes of a complete blob; None where it is not there, or not complete."""
+        """Return the size of a complete blob; None if it does not exist or is incomplete."""
         call = self._content.info(rpc.content.InfoRequest(digest=digest))
-        # Digests come out of manifests: what is none is not there.
+        # Digests come from manifests, and invalid ones count as missing.
         reply = await _unless({Status.NOT_FOUND, Status.INVALID_ARGUMENT}, call)
         return None if reply is None or reply.info is None else reply.info.size
 
     async def read_blob(self, digest: str, *, most: int) -> bytes | None:
-        """A complete blob, such as a manifest; None where it is not there, or is larger than so many bytes."""
+        """Return a complete blob, such as a manifest; None if it does not exist or has more than `most` bytes."""
         return await _unless({Status.NOT_FOUND}, self._read(digest, most))
 
     async def image_names(self) -> Sequence[ImageName]:
-        """All records of images."""
+        """List all records of images."""
         with mapped_errors():
             reply = await self._images.list(rpc.images.ListImagesRequest())
         return tuple(
@@ -125,9 +125,9 @@ class ContainerdClient:
         )
 
     async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
-        """Set labels of one record of an image, or take them away (None), others stay. False where it is not there.
+        """Set labels of a record, or remove them (None); others stay. False if the record does not exist.
 
-        An empty text takes a label away too: containerd keeps none.
+        An empty value also removes a label: containerd does not store it.
         """
         found = await _unless({Status.NOT_FOUND}, self._images.get(rpc.images.GetImageRequest(name=name)))
         if found is None or not labels:
@@ -138,9 +138,9 @@ class ContainerdClient:
         return await self._update_labels(name, target, labels)
 
     async def _update_labels(self, name: str, target: "rpc.types.Target", labels: Mapping[str, str | None]) -> bool:
-        """The one place that sends an Update: with its target (without one containerd crashes), and with a mask.
+        """Send an Update, with a target (without it, containerd crashes) and a mask.
 
-        Without a mask all labels and the target would be replaced.
+        Without a mask, all labels and the target would be replaced.
         """
         request = rpc.images.UpdateImageRequest(
             image=rpc.images.Image(
@@ -173,7 +173,7 @@ class ContainerdClient:
 
 
 async def _unless(statuses: Container[Status], call: Awaitable[Reply]) -> Reply | None:
-    """The answer to a call; None where it is one of those. Does not load what reads the texts of errors for that."""
+    """Return the response to a call; None for these statuses, which need no classification."""
     with mapped_errors():
         try:
             return await call
@@ -198,13 +198,13 @@ def _lease(lease: "rpc.leases.Lease") -> Lease:
 
 
 def _rfc3339(seconds: float) -> str:
-    """In UTC; a part of a second is rounded up to the next millisecond."""
+    """Format a time in UTC, rounded up to milliseconds."""
     whole = math.ceil(seconds * 1000) / 1000
     return datetime.fromtimestamp(whole, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _unix_seconds(text: str) -> float | None:
-    """None where it is no time: containerd keeps such a lease until it is deleted."""
+    """Parse a time; None if it is invalid. containerd keeps such a lease until it is deleted."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The first and last words of pull errors, and what each of them means. Who may say which: see `pull_errors`."""
+"""The first and last words of pull errors, and their meaning. `pull_errors` decides where each may occur."""
 
 import re
 
@@ -28,10 +28,10 @@ def _table(*rows: tuple[str, Fault]) -> Words:
 
 
 _FEW = 3
-"""Retries of what seldom passes, and may while a node or a network starts."""
+"""Retries of faults that rarely pass, except while a node or a network starts."""
 
 _CLOCK_PATIENCE = 300.0
-"""Seconds in which a node sets its clock after it has booted."""
+"""Seconds for a node to set its clock after booting."""
 
 NOT_FOUND = _permanent("not_found", missing=True)
 UNAUTHORIZED, DENIED = _refused("unauthorized"), _refused("denied")
@@ -55,7 +55,7 @@ STREAM_WORDS = _table(
     (rf"{_GO_NETWORK}(?:read: )?i/o timeout", TIMEOUT),
     (rf"{_GO_NETWORK}|unexpected EOF|EOF|dial \w+ |stream error: |http2: ", CONNECTION),
 )
-"""Of a connection that broke while something was read."""
+"""A connection was lost while reading."""
 
 NAMED_ERRORS = _table(
     (r"(?:manifest unknown|name unknown|repository name not known to registry)(?=:|$)", NOT_FOUND),
@@ -71,13 +71,13 @@ NAMED_ERRORS = _table(
 REGISTRY_WORDS = (*NAMED_ERRORS, *_table((r"unknown: ", _passing("unknown"))))
 
 BLOB_WORDS = _table((r"(?:manifest|name|blob) unknown(?=:|$)|content at \S+ not found: ", BLOB_MISSING))
-"""Of a blob that is not there: what the manifest names was found, so the image itself is not missing."""
+"""A blob is missing. Its manifest was found, so the image itself exists."""
 
 DOCUMENT_WORDS = _table((r"invalid character '<'", _NOT_A_REGISTRY), (r"invalid character '", _BAD_MANIFEST))
-"""Of a JSON document that is none. A page in its place begins with `<`."""
+"""Invalid JSON. An HTML page instead begins with `<`."""
 
 TOKEN_WORDS = _table((r"invalid character '|authorization server did not include a token", _NOT_A_REGISTRY))
-"""Of a token endpoint's answer. It says nothing about the image."""
+"""Response of a token endpoint. It says nothing about the image."""
 
 RUNTIME_WORDS = _table(
     (
@@ -90,7 +90,7 @@ RUNTIME_WORDS = _table(
     ),
     (r"pull access denied(?: for \S+)?, |server message: insufficient_scope(?=:)", DENIED),
     (r"(?:manifest for|repository) \S+ not found", NOT_FOUND),
-    # The registry took the token for the manifest, and does not take it any more: the pull lasted longer than it.
+    # The registry accepted the token for the manifest, but it expired during the pull.
     (r"server message: invalid_token(?=:)", _passing("token_expired")),
     (r"authorization failed|no basic auth credentials|invalid username/password: |server message: ", UNAUTHORIZED),
     (r"too many requests to registry", RATE_LIMITED),
@@ -110,14 +110,14 @@ RUNTIME_WORDS = _table(
     (r"unsupported image-specific operation on artifact ", _BAD_MANIFEST),
     (r"failed to get stream processor for |layer \d+ \(blob \S+\) does not match |wrong diff id ", _BAD_LAYER),
     (rf"{_COMMIT}(?:{QUOTED} )?(?:unexpected commit (?:digest|size) |failed size validation: )", _BAD_DIGEST),
-    # The ingest was collected while it was written to: its lease expired, or was deleted.
+    # The ingest was garbage-collected while it was written: its lease expired or was deleted.
     (rf"{_COMMIT}(?:commit failed: )?rename \S+ \S+: no such file or directory\Z", _CONTENT_GONE),
     (rf"{_COMMIT}.*: not found\Z", _STORE_DAMAGED),
     (r"Digest did not match, expected ", _BAD_DIGEST),
     (r"(?:filesystem layer|image config|manifest) verification failed for digest ", _BAD_DIGEST),
     (r"ref \S+ locked", _passing("locked")),  # by another pull of the same blob
     (r"lease does not exist: ", _passing("lease_gone", _FEW)),
-    # The content of a pull under way was collected on the node; the registry was not asked.
+    # The content of this pull was garbage-collected on the node; the registry was not asked.
     (r"(?:content|snapshot|parent snapshot) .*: not found", _CONTENT_GONE),
     (r"(?:layer|image) not known|layer does not exist|layer not initialized", _STORE_DAMAGED),
     (r"server is not initialized yet", Fault(kind=FaultClass.RUNTIME_GONE, reason="runtime_starting")),
@@ -146,7 +146,7 @@ NETWORK_WORDS = _table(
 ANY_NETWORK = _table((r"", CONNECTION))
 
 _REST = r"(?:\n| \| )exhausting input failed \(error: (?:archive/tar: [a-z ]+|gzip: [a-z ]+|unexpected EOF|EOF)\)"
-"""What CRI-O adds where the rest of a layer cannot be read either."""
+"""Added by CRI-O if the rest of a layer cannot be read either."""
 
 _DISK_FULL = (rf": (?:no space left on device|disk quota exceeded)(?:: unknown|\)(?:{_REST})?)?\Z", _NO_SPACE)
 _NOT_A_LAYER = r": (?:archive/tar: invalid tar header|gzip: invalid (?:header|checksum)|unexpected EOF"
@@ -157,12 +157,12 @@ UNPACK_ENDINGS = _table(
     (_NOT_A_LAYER + r"|no processor for media-type)(?:: unknown)?\Z", _BAD_LAYER),
     (r": not found(?:: unknown)?\Z", _STORE_DAMAGED),
 )
-"""Of containerd, which has checked the digest before: the layer was made like that."""
+"""From containerd, which has verified the digest: the layer itself is bad."""
 
 UNTAR_ENDINGS = _table(_DISK_FULL, (_NOT_A_LAYER + rf")(?:\)(?:{_REST})?)?\Z", _passing("bad_layer", 1)))
-"""Of CRI-O and Docker, which unpack what they read before they know whether it came over unharmed."""
+"""From CRI-O and Docker, which unpack before they verify the digest."""
 
 NODE_ENDINGS = _table((r": not found\Z", _STORE_DAMAGED))
-"""Of containerd after it has resolved the name: what is missing then is missing in its own store."""
+"""From containerd after resolving the name: content is missing in its own store."""
 
 BLOB_ENDINGS = _table((r": not found\Z", BLOB_MISSING))

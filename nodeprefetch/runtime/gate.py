@@ -1,4 +1,4 @@
-"""Where pulls wait while the runtime is away: one asks for all of them."""
+"""Pauses pulls while the runtime is unavailable; one of them polls it for all."""
 
 import trio
 
@@ -9,15 +9,15 @@ from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 ANSWER_LIMIT = 5.0
-"""Seconds for one Version call: a runtime slower than that is not back yet."""
+"""Seconds for one Version call: a slower runtime counts as unavailable."""
 
 
 class RuntimeGate:
-    """Open while the runtime answers.
+    """Open while the runtime is available.
 
     Args:
         service: the runtime.
-        emit: who hears that it went away and came back.
+        emit: receives `RuntimeLost` and `RuntimeReturned`.
     """
 
     def __init__(self, service: ImageService, emit: Reader) -> None:
@@ -26,7 +26,7 @@ class RuntimeGate:
         self._asking = trio.Lock()
 
     async def wait(self) -> None:
-        """Return once the runtime answers Version. Asks for as long as it takes: the caller's scope is the limit."""
+        """Return once the runtime answers Version. Polls without end; the caller limits the time."""
         async with self._asking:
             error = await self._ask()
             if error is None:
@@ -41,7 +41,7 @@ class RuntimeGate:
             self._emit(RuntimeReturned(after=trio.current_time() - lost_at))
 
     async def _ask(self) -> str | None:
-        """None when the runtime answered, else what is wrong."""
+        """Call Version. Returns the error, or None."""
         try:
             with answered_within(ANSWER_LIMIT):
                 await self._service.version()

@@ -1,4 +1,4 @@
-"""The leases of our pulls on containerd: what they are called and labelled, so that later runs find them. No I/O."""
+"""IDs and labels of the leases of nodeprefetch on containerd, by which later runs find them. No I/O."""
 
 import hashlib
 import math
@@ -9,64 +9,65 @@ from typing import Final
 from nodeprefetch.runtime.api import Lease
 
 PREFIX: Final = "nodeprefetch-"
-"""How the IDs of all our leases begin."""
+"""Prefix of the ID of every lease."""
 
 _INSTANCE: Final = "nodeprefetch.io/instance"
 _IMAGE: Final = "nodeprefetch.io/image"
 _RUN: Final = "nodeprefetch.io/run"
 
 _LONGEST = 1000
-"""Bytes of a name in a label; containerd takes 4096 for key and value."""
+"""Bytes of a name in a label; containerd allows 4096 for key and value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PullLease:
-    """A lease that a run of ours has made for an image."""
+    """A lease that a run has created for an image."""
 
     id: str
     image: str
-    """As containerd normalises its name."""
+    """Name as normalized by containerd."""
 
     instance: str
     run: str
-    """ID of the run that made it."""
+    """ID of the run that created it."""
 
     expires_at: float
-    """Unix seconds after which containerd collects it with the next thing that goes; infinite where it stays."""
+    """Unix seconds after which containerd's next garbage collection removes it; infinite: never."""
 
     created_at: float = 0
 
     @property
     def labels(self) -> Mapping[str, str]:
-        """What says whose it is. An instance without a name has no label for it: containerd keeps no empty ones."""
+        """The labels that identify it. An empty instance has none, as containerd does not store empty labels."""
         labels = {_INSTANCE: self.instance, _IMAGE: self.image, _RUN: self.run}
         return {key: value for key, value in labels.items() if value}
 
 
 def new_lease(image: str, *, instance: str, run: str, expires_at: float) -> PullLease:
-    """One that is still to be made. Its ID comes from the instance, the image and the second in which it expires.
+    """Describe a lease that is still to be created.
 
-    So an image's leases of two generations have two IDs, and those of two instances as well.
+    The ID is derived from instance, image and expiry, so the leases of two instances have different IDs, and so have
+    an old and a new lease of one image.
 
     Args:
-        image: its normalised name.
-        instance: whose pulls.
+        image: normalized name.
+        instance: name of the installation.
         run: ID of the run.
-        expires_at: Unix seconds, rounded up to whole ones.
+        expires_at: Unix seconds, rounded up to whole seconds.
     """
     end = math.ceil(expires_at)
     what = f"{len(instance)}:{instance}{image}".encode("utf-8", "backslashreplace")
     return PullLease(
         id=f"{PREFIX}{hashlib.sha256(what).hexdigest()[:24]}-{end}",
-        image=label_value(image),
-        instance=label_value(instance),
+        image=encode_name(image),
+        instance=encode_name(instance),
         run=run,
         expires_at=end,
     )
 
 
 def pull_lease(lease: Lease) -> PullLease | None:
-    """What containerd tells of a lease, where it is one of ours."""
+    """Parse a lease of containerd; None if nodeprefetch did not create it."""
     image = lease.labels.get(_IMAGE)
     if not lease.id.startswith(PREFIX) or image is None:
         return None
@@ -80,8 +81,8 @@ def pull_lease(lease: Lease) -> PullLease | None:
     )
 
 
-def label_value(name: str) -> str:
-    """A name as labels have it: as it is, unless it is no text or too long."""
+def encode_name(name: str) -> str:
+    """Encode a name for a label: unchanged, unless it is invalid Unicode or too long."""
     data = name.encode("utf-8", "backslashreplace")
     if len(data) > _LONGEST:
         return f"{data[:_LONGEST].decode(errors='ignore')}:{hashlib.sha256(data).hexdigest()[:16]}"

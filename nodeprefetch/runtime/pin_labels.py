@@ -1,8 +1,8 @@
-"""Labels that pin an image on containerd, and whose pins they are: which to write, which to take away again.
+"""Labels that pin an image on containerd, and record which instances want the pin.
 
 containerd (1.7 and newer) reports an image as pinned while any record of it has the label `io.cri-containerd.pinned`,
-and the kubelet does not collect what is pinned. Beside it stands a label of ours for each instance that wants the pin,
-so that only our pins are taken away, and only the last instance takes one away.
+and the kubelet's image garbage collection skips pinned images. Another label records each instance that wants the pin,
+so that only pins of nodeprefetch are removed, and only by the last instance.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from nodeprefetch.runtime.api import ContainerdApi, ImageName
 PINNED: Final = "io.cri-containerd.pinned"
 _MARK: Final = "nodeprefetch.io/pinned-by"
 _LONGEST_NAME = 1000
-"""Characters of an instance in a label; containerd takes 4096 bytes for key and value."""
+"""Characters of an instance in a label; containerd allows 4096 bytes for key and value."""
 
 PINNED_VALUE: Final = "pinned"
-"""Any other is no pin."""
+"""Any other value does not pin."""
 
 
 def mark_of(instance: str) -> str:
-    """Key of the label that says that this instance wants the pin; that without a name has one too."""
+    """Return the key of the label that records an instance, also of the one without a name."""
     name = quote(instance, safe="", errors="surrogatepass")
     if len(name) > _LONGEST_NAME:
         name = f"{name[:_LONGEST_NAME]}:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
@@ -31,57 +31,57 @@ def mark_of(instance: str) -> str:
 
 
 def marks(labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Those among the keys that are ours, sorted."""
+    """Return the keys that record instances, sorted."""
     return tuple(sorted(key for key in labels if key == _MARK or key.startswith(f"{_MARK}.")))
 
 
 def instance_of(mark: str) -> str:
-    """The name in the key of a label of ours; empty for the one without."""
+    """Return the instance that a key records; empty for the one without a name."""
     return unquote(mark.removeprefix(_MARK).removeprefix("."), errors="replace")
 
 
 def pin_labels(instance: str) -> Mapping[str, str | None]:
-    """What pins an image for an instance."""
+    """Return the labels that pin an image for an instance."""
     return {PINNED: PINNED_VALUE, mark_of(instance): "true"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Released:
-    """One image whose pin is no longer wanted by some of our instances."""
+    """An image that some instances no longer pin."""
 
     image_id: str
     names: tuple[str, ...]
-    """With tag or digest, as containerd has them; empty where only the image ID is left."""
+    """Names with tag or digest; empty if only the image ID is left."""
 
     instances: tuple[str, ...]
-    """Those that wanted it until now."""
+    """Instances that no longer pin it."""
 
     still: tuple[str, ...]
-    """Those that want it still, so that it stays pinned."""
+    """Instances that still pin it."""
 
 
 async def release(
     api: ContainerdApi, records: Sequence[ImageName], is_released: Callable[[ImageName, str], bool]
 ) -> list[Released]:
-    """Take away marks of ours, and with the last one of an image its pin.
+    """Remove marks of instances, and the pin together with the last mark of an image.
 
-    Another instance may pin the same image at that very moment; where it did, its pin is put back.
+    If another instance pins the same image at the same moment, its pin is restored.
 
     Args:
-        api: where the records are.
-        records: all of them.
-        is_released: whether this record loses the mark of that key.
+        api: of containerd.
+        records: all records of images.
+        is_released: whether this record loses the mark with that key.
 
     Raises:
-        RuntimeFaultError: containerd refused, or is not there.
+        RuntimeFaultError: containerd is unavailable, or returned an error.
     """
     released = []
     for record in records:
-        ours = marks(record.labels)
-        going = [mark for mark in ours if is_released(record, mark)]
+        present = marks(record.labels)
+        going = [mark for mark in present if is_released(record, mark)]
         if not going:
             continue
-        still = [mark for mark in ours if mark not in going]
+        still = [mark for mark in present if mark not in going]
         without: dict[str, str | None] = dict.fromkeys(going if still else (*going, PINNED))
         await api.label_image(record.name, without)
         released.append(
@@ -105,7 +105,7 @@ async def _repin(api: ContainerdApi, unpinned: Collection[str]) -> None:
 
 
 def _names(record: ImageName, records: Sequence[ImageName]) -> tuple[str, ...]:
-    """Tags where there are any, else digests."""
+    """Return the other names of an image: tags if there are any, else digests."""
     same = [one.name for one in records if one.digest == record.digest and one.name != record.name]
     tags = [name for name in same if "@" not in name and not name.startswith("sha256:")]
     return tuple(sorted(tags or (name for name in same if "@" in name)))

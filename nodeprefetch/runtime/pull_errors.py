@@ -1,16 +1,15 @@
-"""What the texts of containerd's and CRI-O's pull errors mean, read from the left as the chains they are.
+"""Classifies the texts of pull errors of containerd, CRI-O and Docker, by parsing them from the left.
 
-A text goes `what was done: what that did: what went wrong`. The links in front are the runtime's own words;
-names (image, host, URL, file) stand in it quoted or without blanks; and what a server said comes last. So the
-links are taken off one by one, and the first words of what remains decide (`faultwords` has them). Nothing is
-searched for in the middle, and what follows those words is not looked at: neither the name of an image nor a
-server's message decides anything.
+A text is a chain: `what was done: what that did: what went wrong`. The first links are the runtime's own words. Names
+(image, host, URL, file) are quoted or contain no spaces, and a server's message comes last. So the links are removed
+one by one, and the first words of the rest decide (see `error_words`). Nothing is searched for in the middle, and what
+follows those words is ignored: neither the name of an image nor a server's message decides anything.
 
-Two cases cannot be told apart: plain HTTP spoken to a TLS server may end as any reset connection, and passes; and
-where a message could have closed the bracket around the errors of mirrors, nothing is concluded.
+Two cases are ambiguous. Plain HTTP to a TLS server may end like any reset connection, and is retried. And if a message
+could have closed the bracket around the errors of mirrors, the error is unknown.
 
-Observed on containerd 1.6.20, 1.7.35 and 2.4.2 (transfer service and local pulls) and on CRI-O 1.37.0; those of
-earlier CRI-O and of Docker behind cri-dockerd are from public reports.
+Observed on containerd 1.6.20, 1.7.35 and 2.4.2 (transfer service and local pulls) and on CRI-O 1.37.0. The texts of
+older CRI-O versions and of Docker with cri-dockerd are from public reports.
 """
 
 import itertools
@@ -28,26 +27,26 @@ _STATUS = re.compile(
     r"|(?:received )?unexpected (?:HTTP )?status"
     r"|StatusCode): |invalid status code from registry |error parsing HTTP )(\d{3})(?!\d)"
 )
-"""An HTTP status as a runtime reports it. What follows the number is the server's."""
+"""An HTTP status as reported by a runtime. What follows the number is from the server."""
 
 _STATUS_OF_REQUEST = re.compile(r"(?:received unexpected HTTP status: |error parsing HTTP )(\d{3})(?!\d)")
-"""As Docker reports it. Other words after a request may be a proxy's."""
+"""As reported by Docker. Other words after a request may be from a proxy."""
 
 _NO_STATUS = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Zone:
-    """Who wrote what comes next."""
+    """A part of the text, by its author."""
 
     links: re.Pattern[str]
-    """The links that can come here; the group that matched names the zone after it, `on` this one."""
+    """The links that can occur here; the matching group names the next zone, `on` is this one."""
     words: Words
     """First words that decide."""
     endings: Words = ()
-    """Last words that decide where no first ones did: only where nothing of a server's can stand in between."""
+    """Last words that decide if no first ones match; only in zones without text from a server."""
     status: re.Pattern[str] = _NO_STATUS
-    """An HTTP status that may come here."""
+    """An HTTP status that can occur here."""
 
 
 _REQUEST = rf"(?:Get|Head|Post|Put) (?:{QUOTED}|https?://\S+): "
@@ -76,7 +75,7 @@ _RUNTIME_LINKS = re.compile(
     r"|(?P<untar>unpacking failed |processing tar file\()"
     rf"|(?P<file>{_FILE_WORK})"
     r"|(?P<mirrors>\(Mirrors also failed: \[)|(?P<errors>errors:\n)"
-    # What other versions may put in front: plain words, perhaps with a name in quotes.
+    # For other versions: plain words, perhaps with a quoted name.
     rf"|(?P<other>[A-Za-z][A-Za-z ]{{2,60}}+(?:{QUOTED})?: ))"
 )
 _REQUEST_LINKS = re.compile(rf"(?P<network>{_REQUEST}|proxyconnect \w+: )|(?P<errors>errors:\n)")
@@ -111,23 +110,23 @@ _ZONES = {
     "untar": _Zone(_NO_LINKS, (), error_words.UNTAR_ENDINGS),
 }
 
-_MOST_LINKS = 50  # real texts have ten; keeps a made-up one from taking our time
+_MOST_LINKS = 50  # real texts have ten; limits the time for crafted ones
 _LONGEST_ENDING = 200
 _END_OF_MIRRORS = re.compile(r"\]\): \S+: ")
 
 
 _ENVELOPE = "OCI artifact: pull image err: "
 _LATER_FROM_A_MIRROR = {"dns", "tls", "clock"}
-"""Reasons that are final of a registry. Where it has mirrors they may be what a closed network is like."""
+"""Reasons that are final, unless the registry has mirrors: in a closed network only those are reachable."""
 
 
 def read_pull_error(text: str) -> Fault | None:
-    """What the text of a failed PullImage says; None when it says nothing that we know.
+    """Classify the text of a failed PullImage call; None if it is unknown.
 
-    Takes time in proportion to the text's length.
+    Takes time in proportion to the length of the text.
     """
     if _ENVELOPE in text[:_LONGEST_ENDING]:
-        # CRI-O tries the name again as an artifact; what it says about the image comes first.
+        # CRI-O tries the name again as an artifact; the error about the image comes first.
         text = text.partition("; artifact err: ")[0]
     text = text.rstrip()
     passed: set[str] = set()
@@ -173,15 +172,15 @@ def _read(text: str, passed: set[str]) -> Fault | None:
 
 
 def _after_mirrors(text: str, position: int) -> int:
-    """Where the primary registry's error begins; 0 where a mirror's, or its own, message makes that ambiguous."""
+    """Return where the error of the primary registry begins; 0 if a server's message makes that ambiguous."""
     ends = [end.end() for end in itertools.islice(_END_OF_MIRRORS.finditer(text, position), 2)]
     return ends[0] if len(ends) == 1 else 0
 
 
 def _by_status(status: int, passed: set[str]) -> Fault | None:
-    """RFC 9110, section 15. A token endpoint that is not found says nothing about the image, nor does a blob.
+    """Classify an HTTP status, RFC 9110 section 15. A 404 for a token or a blob says nothing about the image.
 
-    With 400 token endpoints refuse credentials that have expired: RFC 6749, section 5.2.
+    Token endpoints reject expired credentials with 400: RFC 6749, section 5.2.
     """
     named = {
         400: error_words.UNAUTHORIZED if "token" in passed else error_words.CLIENT_ERROR,

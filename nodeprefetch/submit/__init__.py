@@ -1,1 +1,1 @@
-"""Sending results to an aggregator."""
+"""Sends results to an aggregator."""

@@ -1,4 +1,4 @@
-"""containerd's own API without a containerd: leases, blobs and records of images that a test sets and changes."""
+"""A fake of containerd's own API, with leases, blobs and records of images that a test sets and changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +11,9 @@ from nodeprefetch.runtime.errors import RuntimeFaultError
 
 @dataclass(kw_only=True)
 class FakeContainerdApi:
-    """A `ContainerdApi` that holds what it is told; the contract suite holds it to what containerd does.
+    """A `ContainerdApi` without containerd. It passes the same contract tests as containerd.
 
-    A pull of an image is played by its steps, at what times the test likes::
+    Simulate a pull step by step, at any time::
 
         api.begin(layer, total=512 * MIB, lease="ours")
         await trio.sleep(1)
@@ -22,10 +22,10 @@ class FakeContainerdApi:
         api.commit(layer, 512 * MIB)
         api.record("registry.test/app:1", manifest, blobs=[layer])
 
-    Blobs are named by their digest also while they arrive; the ingest of a layer is then `layer-DIGEST`.
+    Name blobs by their digest, also while they are downloaded: the ingest of a layer is `layer-DIGEST`.
 
     Args:
-        wall: Unix seconds; Trio's clock by default, which a test may let jump.
+        wall: Unix seconds. Default: Trio's clock.
     """
 
     wall: Callable[[], float] = trio.current_time
@@ -43,26 +43,26 @@ class FakeContainerdApi:
         self.arriving: dict[str, Ingest] = {}
         """By reference."""
         self.blobs: dict[str, bytes | int] = {}
-        """By digest: its bytes, or how many."""
+        """By digest: the bytes, or just their number."""
         self.names: dict[str, ImageName] = {}
         self._of_names: dict[str, frozenset[str]] = {}
 
-    # What a test does.
+    # For tests.
 
     def begin(self, digest: str, *, total: int, lease: str = "", kind: str = "layer") -> None:
-        """A blob begins to arrive. Where it has begun before, it goes on from there, held by this lease too."""
+        """Start or resume the download of a blob, also held by this lease."""
         ref = f"{kind}-{digest}"
         self.arriving.setdefault(ref, Ingest(ref=ref, offset=0, total=total))
         if lease:
             self.hold(lease, ResourceKind.INGEST, ref)
 
     def write(self, digest: str, offset: int, *, kind: str = "layer") -> None:
-        """So many bytes of it are there."""
+        """Set the number of bytes downloaded."""
         ref = f"{kind}-{digest}"
         self.arriving[ref] = replace(self.arriving[ref], offset=offset)
 
     def commit(self, digest: str, content: bytes | int, *, kind: str = "layer") -> None:
-        """It is complete: bytes, or how many. The leases that held its ingest hold it."""
+        """Complete a blob: its bytes, or just their number. The leases that held its ingest hold the blob."""
         ref = f"{kind}-{digest}"
         self.arriving.pop(ref, None)
         self.blobs[digest] = content
@@ -72,33 +72,33 @@ class FakeContainerdApi:
                 self.hold(lease, ResourceKind.CONTENT, digest)
 
     def hold(self, lease: str, kind: ResourceKind, name: str) -> None:
-        """A lease holds one thing more, for example a snapshot of a layer being unpacked.
+        """Add a resource to a lease, such as a snapshot of a layer being unpacked.
 
         Raises:
-            KeyError: there is no such lease.
+            KeyError: the lease does not exist.
         """
         resource = Resource(kind=kind, id=name)
         if resource not in self.resources[lease]:
             self.resources[lease].append(resource)
 
     def drop(self, lease: str, kind: ResourceKind, name: str) -> None:
-        """A lease does not hold it any more."""
+        """Remove a resource from a lease."""
         self.resources[lease].remove(Resource(kind=kind, id=name))
 
     def record(
         self, name: str, digest: str, *, labels: Mapping[str, str] | None = None, blobs: Iterable[str] = ()
     ) -> None:
-        """A record of an image, in place of one of that name. It keeps its manifest and these blobs."""
+        """Add or replace a record of an image. It keeps the manifest and these blobs."""
         self.names[name] = ImageName(name=name, digest=digest, labels=dict(labels or {}))
         self._of_names[name] = frozenset({digest, *blobs})
 
     def forget(self, name: str) -> None:
-        """The record of an image is removed, as by another client; what only it kept is collected."""
+        """Remove a record of an image, as another client might do, and collect garbage."""
         del self.names[name], self._of_names[name]
         self.collect()
 
     def collect(self) -> None:
-        """What no lease holds, and no image, goes; leases that have expired count for nothing and go too."""
+        """Collect garbage: expired leases, and everything that neither a lease nor an image holds."""
         now = self.wall()
         for lease in [*self.leases_held.values()]:
             if lease.expires_at is not None and lease.expires_at < now:
@@ -108,10 +108,10 @@ class FakeContainerdApi:
         self.arriving = {ref: ingest for ref, ingest in self.arriving.items() if ref in held}
         self.blobs = {digest: blob for digest, blob in self.blobs.items() if digest in held}
 
-    # What the program asks.
+    # The API.
 
     async def create_lease(self, lease_id: str, *, expires_at: float, labels: Mapping[str, str]) -> bool:
-        """Make a lease."""
+        """Create a lease."""
         await self._enter("create_lease")
         if lease_id in self.leases_held:
             return False
@@ -121,7 +121,7 @@ class FakeContainerdApi:
         return True
 
     async def delete_lease(self, lease_id: str) -> bool:
-        """Delete a lease, and collect."""
+        """Delete a lease, and collect garbage."""
         await self._enter("delete_lease")
         if lease_id not in self.leases_held:
             return False
@@ -130,33 +130,33 @@ class FakeContainerdApi:
         return True
 
     async def leases(self) -> Sequence[Lease]:
-        """All of them."""
+        """List all leases."""
         await self._enter("leases")
         return tuple(self.leases_held.values())
 
     async def lease_resources(self, lease_id: str) -> Sequence[Resource] | None:
-        """What a lease holds."""
+        """List what a lease holds."""
         await self._enter("lease_resources")
         return tuple(self.resources[lease_id]) if lease_id in self.resources else None
 
     async def ingests(self) -> Sequence[Ingest]:
-        """What arrives."""
+        """List blobs that are being downloaded."""
         await self._enter("ingests")
         return tuple(self.arriving.values())
 
     async def abort_ingest(self, ref: str) -> bool:
-        """Drop what arrives."""
+        """Abort the download of a blob."""
         await self._enter("abort_ingest")
         return self.arriving.pop(ref, None) is not None
 
     async def blob_size(self, digest: str) -> int | None:
-        """Bytes of a complete blob."""
+        """Return the size of a complete blob."""
         await self._enter("blob_size")
         blob = self.blobs.get(digest)
         return len(blob) if isinstance(blob, bytes) else blob
 
     async def read_blob(self, digest: str, *, most: int) -> bytes | None:
-        """A complete blob; zeros where only its size was told."""
+        """Return a complete blob; zeros if only its size is known."""
         await self._enter("read_blob")
         blob = self.blobs.get(digest)
         if blob is None or (blob if isinstance(blob, int) else len(blob)) > most:
@@ -164,7 +164,7 @@ class FakeContainerdApi:
         return bytes(blob)
 
     async def image_names(self) -> Sequence[ImageName]:
-        """All records."""
+        """List all records of images."""
         await self._enter("image_names")
         return tuple(self.names.values())
 

@@ -19,13 +19,13 @@ Kind = TypeVar("Kind", bound=Event)
 
 
 def longest() -> float:
-    """Chance that always picks the longest pause, so that times are exact."""
+    """Random number that always selects the longest delay, so that times are exact."""
     return 1.0
 
 
 @dataclass(kw_only=True)
 class FakeRun:
-    """Runs `fetch` and keeps what was told."""
+    """Runs `fetch` and records its events."""
 
     service: FakeImageService
     settings: FetchSettings = field(default_factory=FetchSettings)
@@ -35,10 +35,10 @@ class FakeRun:
     chance: Callable[[], float] = longest
     events: list[Event] = field(default_factory=list, init=False)
     times: list[float] = field(default_factory=list, init=False)
-    """Trio's time of each event."""
+    """Times of the events, on Trio's clock."""
 
     async def fetch(self, *images: str) -> Report:
-        """Pull these images."""
+        """Pull images, and return the report."""
         return await fetch(
             [ImageRef.parse(image) for image in images],
             self.settings,
@@ -50,11 +50,11 @@ class FakeRun:
         )
 
     def told(self, kind: type[Kind]) -> Sequence[Kind]:
-        """The events of that kind, in order."""
+        """Return the events of one kind, in order."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def result(self, image: str) -> ImageFinished:
-        """The outcome of one image."""
+        """Return the last event of an image."""
         (found,) = (event for event in self.told(ImageFinished) if event.image == image)
         return found
 

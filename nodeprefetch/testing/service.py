@@ -1,4 +1,4 @@
-"""A container runtime that does what a script says."""
+"""A fake container runtime with scripted pulls."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from nodeprefetch.values.image_ref import ImageRef
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """A pull that does not end by itself within `seconds`, and then does what `then` says."""
+    """A pull that takes `seconds`, and then ends with `then`."""
 
     seconds: float = float("inf")
     then: "str | RuntimeFaultError" = "sha256:" + "0" * 64
@@ -24,11 +24,11 @@ HANG = Hang()
 """A pull that never ends."""
 
 Step = str | RuntimeFaultError | Hang
-"""What one PullImage does: bring the image of that ID, fail, or take long."""
+"""What one PullImage call does: pull the image with that ID, fail, or take long."""
 
 
 class CallEnd(StrEnum):
-    """How a PullImage ended."""
+    """How a PullImage call ended."""
 
     PULLED = "pulled"
     FAILED = "failed"
@@ -37,41 +37,42 @@ class CallEnd(StrEnum):
 
 @dataclass(kw_only=True, slots=True)
 class PullCall:
-    """One PullImage that was asked for."""
+    """One PullImage call."""
 
     image: str
     auth: AuthConfig | None
     at: float
-    """Trio's time when it came."""
+    """Time of the call, on Trio's clock."""
 
     lease: str = ""
-    """ID of the lease that was to keep what it brings."""
+    """ID of the lease for the downloaded data."""
 
     end: CallEnd | None = None
 
 
 @dataclass(kw_only=True)
 class FakeImageService:
-    """An `ImageService` without a runtime behind it; the contract suite holds it to what containerd does.
+    """An `ImageService` without a runtime. It passes the same contract tests as containerd.
 
     Args:
-        pulls: what each PullImage of an image does, one step a call; the last step is repeated. Names are compared
-            as the runtime normalises them. An image that is not named here is not found in its registry.
-        images: what it holds.
+        pulls: for each image the steps of its PullImage calls; the last step is repeated. Names are compared as the
+            runtime normalizes them. Other images are not found in their registry.
+        images: the images on the node.
+        name: name of the runtime.
+        release: version of the runtime.
     """
 
     pulls: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     images: Iterable[ImageRecord] = ()
     name: str = "fake"
     release: str = "0"
-    """The version that it says it is."""
 
     calls: list[PullCall] = field(default_factory=list, init=False)
     asked: list[str] = field(default_factory=list, init=False)
     """Names of the methods called, in order."""
 
     gone: RuntimeFaultError | None = None
-    """While set, every call fails with it, and so do those under way when `go_away` set it."""
+    """While set, every call fails with it, also those that were active when `go_away` set it."""
 
     def __post_init__(self) -> None:
         self._held = list(self.images)
@@ -80,48 +81,48 @@ class FakeImageService:
 
     @property
     def call_times(self) -> list[float]:
-        """When each PullImage came."""
+        """Times of all PullImage calls."""
         return [call.at for call in self.calls]
 
     def go_away(self) -> None:
-        """Every call fails from now on, those under way too."""
+        """Let every call fail from now on, also active ones."""
         self.gone = RuntimeFaultError.gone("the runtime is gone")
         for scope in self._under_way:
             scope.cancel()
 
     def come_back(self) -> None:
-        """Answer again."""
+        """Become available again."""
         self.gone = None
 
     async def version(self) -> RuntimeVersion:
-        """Who is there."""
+        """Return name and version."""
         await self._enter("version")
         return RuntimeVersion(name=self.name, version=self.release)
 
     async def list_images(self) -> Sequence[ImageRecord]:
-        """What is held."""
+        """List all images."""
         await self._enter("list_images")
         return tuple(self._held)
 
     async def image_status(self, image: str) -> ImageRecord | None:
-        """What is held under that name or ID."""
+        """Return the image with that name or ID."""
         await self._enter("image_status")
         return self._find(image)
 
     async def remove_image(self, image: str) -> None:
-        """Forget the image with all its names."""
+        """Remove an image with all its names."""
         await self._enter("remove_image")
         record = self._find(image)
         if record is not None:
             self._held.remove(record)
 
     async def image_fs_info(self) -> Sequence[ImageFilesystem]:
-        """One file system."""
+        """Return one file system."""
         await self._enter("image_fs_info")
         return (ImageFilesystem(mountpoint="/var/lib/fake"),)
 
     async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
-        """What the script says."""
+        """Do the next step of the script."""
         call = PullCall(image=image, auth=auth, at=trio.current_time(), lease=lease)
         self.calls.append(call)
         try:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeprefetch.runtime.api import Lease
-from nodeprefetch.runtime.lease_labels import PREFIX, label_value, new_lease, pull_lease
+from nodeprefetch.runtime.lease_labels import PREFIX, encode_name, new_lease, pull_lease
 
 NAMES = st.text(st.characters(), max_size=40)
 
@@ -20,8 +20,8 @@ def test_a_lease_is_found_again_by_what_containerd_keeps_of_it(image, instance, 
 
     assert (found.id, found.image, found.instance, found.run, found.created_at, found.expires_at) == (
         made.id,
-        label_value(image),
-        label_value(instance),
+        encode_name(image),
+        encode_name(instance),
         run,
         7,
         math.ceil(expires_at),
@@ -59,11 +59,11 @@ def test_a_lease_without_an_end_stays():
 
 
 def test_long_names_are_cut_and_stay_different():
-    one, other = label_value("ü" * 2000 + "1"), label_value("ü" * 2000 + "2")
+    one, other = encode_name("ü" * 2000 + "1"), encode_name("ü" * 2000 + "2")
 
     assert one != other
     assert len(one.encode()) <= 1017
 
 
 def test_what_is_no_text_is_written_so_that_it_can_be_sent():
-    assert "a\\udc80" == label_value("a\udc80")
+    assert "a\\udc80" == encode_name("a\udc80")
