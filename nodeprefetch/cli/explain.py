@@ -66,7 +66,7 @@ async def explain(
         images: the images that `fetch` would pull.
         policy: overrides the pull policy of each image.
         credentials: looked up for each image.
-        providers: providers, by name, that are matched with each image but not asked for credentials.
+        providers: name and provider of those that run programs or contact servers; only matched here.
         connect: finds the runtime. If none answers, `present` is None.
     """
     inventory = await _inventory(connect)
@@ -96,10 +96,11 @@ async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[Usabl
     """All credentials for an image, as if the registry refused each one."""
     usable = []
     with credentials.look_up(image) as lookup:
-        while (one := await lookup.next()) is not None:
-            lookup.report(one, Verdict.UNDECIDED)
+        while (credential := await lookup.next()) is not None:
+            lookup.report(credential, Verdict.UNDECIDED)
+            auth = credential.auth
             usable.append(
-                UsableCredential(source=one.source, key=one.key, username=one.auth.username, kind=one.auth.kind)
+                UsableCredential(source=credential.source, key=credential.key, username=auth.username, kind=auth.kind)
             )
     return tuple(usable)
 
@@ -120,10 +121,10 @@ def to_table(explanations: Sequence[Explanation]) -> str:
     """Format explanations as a table."""
     present = {True: "yes", False: "no", None: "?"}
     rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
-    for one in explanations:
+    for each in explanations:
         logins = ", ".join(
-            f"{each.source} {each.key} ({each.kind}{f' of {each.username}' if each.username else ''})"
-            for each in one.credentials
+            f"{login.source} {login.key} ({login.kind}{f' of {login.username}' if login.username else ''})"
+            for login in each.credentials
         )
-        rows.append((one.image, one.normalized, one.pull_policy, present[one.present], logins or "anonymous"))
+        rows.append((each.image, each.normalized, each.pull_policy, present[each.present], logins or "anonymous"))
     return columns(rows)

@@ -65,7 +65,7 @@ def test_the_overall_timeout_is_1(server, capsys):
     assert "run timed-out" == log(capsys)[-1]["msg"]
 
 
-def test_everything_wrong_is_2_and_said_at_once_without_a_runtime(tmp_path, capsys):
+def test_invalid_input_is_2_and_reported_at_once_without_a_runtime(tmp_path, capsys):
     (tmp_path / "list").write_text("BAD\n")
     (tmp_path / "secret").write_text("no json")
 
@@ -145,7 +145,7 @@ def test_the_runtime_gets_the_user_name_and_password_of_the_secret_and_the_log_d
     assert "bad key" in said
 
 
-def test_explain_tells_what_fetch_would_do(server, tmp_path, capsys):
+def test_explain_shows_what_fetch_would_do(server, tmp_path, capsys):
     (tmp_path / "secret").write_text(json.dumps({"auths": {"quay.io": {"username": "me", "password": "hunter2"}}}))
     flags = ["--cri-socket", str(server.socket), "--docker-config", f"{tmp_path}/secret", "--output", "json"]
 

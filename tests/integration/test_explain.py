@@ -1,4 +1,4 @@
-"""`explain` tells what fetch would do, with and without a runtime, and pulls nothing."""
+"""`explain` shows what fetch would do, with and without a runtime, and pulls nothing."""
 
 import json
 from pathlib import Path

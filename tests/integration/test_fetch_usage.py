@@ -1,4 +1,4 @@
-"""What cannot be used is said all at once, with 2, before anything is done and without a runtime."""
+"""Invalid input is reported all at once, with exit code 2, before anything is done and without a runtime."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""SIGINT before anything is done: the exit code says so, and nothing else is said."""
+"""SIGINT before anything is done sets the exit code and prints nothing."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Amounts of disk, read as people write them."""
+"""Amounts of disk space are parsed and formatted."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ def test_an_amount_is_read(text, floor):
         ("\u0661Gi", "expected e.g. 10Gi, 500M or 15%"),
     ],
 )
-def test_what_is_none_is_refused_with_what_to_write(text, problem):
+def test_an_invalid_amount_is_refused_with_examples(text, problem):
     with pytest.raises(DiskFloorError) as caught:
         parse_disk_floor(text)
 

@@ -1,4 +1,4 @@
-"""What flags mean, and how all that is wrong with them is said at once."""
+"""Flags become settings, and all invalid flags are reported at once."""
 
 import socket
 
@@ -58,7 +58,7 @@ def test_every_flag_reaches_its_setting():
     ) == fetch_settings(flags, ENVIRONMENT)
 
 
-def test_everything_wrong_is_said_at_once_by_the_flags_name():
+def test_all_invalid_flags_are_reported_by_name():
     flags = FetchFlags(overall_timeout="0", runtime_wait="soon", max_pull_attempt_delay="-1s", max_parallel_pulls=-1)
 
     with pytest.raises(UsageError) as caught:
@@ -79,7 +79,7 @@ def test_flags_of_pins_and_disk_reach_their_settings(tmp_path):
     )
 
 
-def test_a_disk_that_cannot_be_is_refused(tmp_path):
+def test_invalid_disk_flags_are_reported(tmp_path):
     flags = FetchFlags(min_free_disk="much", image_fs_path=str(tmp_path / "none"))
 
     with pytest.raises(UsageError) as caught:
@@ -120,5 +120,5 @@ def test_the_environment_names_node_and_instance_and_hides_secrets(monkeypatch):
         (OwnerFlags(all=True), None),
     ],
 )
-def test_commands_act_on_this_instance_unless_told_otherwise(flags, owner):
+def test_commands_act_on_this_instance_by_default(flags, owner):
     assert owner == flags.owner(ENVIRONMENT)

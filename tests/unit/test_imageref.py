@@ -1,4 +1,4 @@
-"""Names of images: the reference grammar, normalisation, and what is said about a bad one."""
+"""Image names: the reference grammar, normalization, and messages about invalid names."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Image lists and secrets, read and checked before anything is done."""
+"""Image lists and plugin options are read and validated."""
 
 import io
 import os
@@ -26,7 +26,7 @@ def test_a_dash_is_standard_input(monkeypatch):
     assert ["a:1"] == [image.text for image in read_images(["-"], [])]
 
 
-def test_all_that_is_wrong_in_all_lists_is_said_at_once(tmp_path):
+def test_the_problems_of_all_lists_are_reported_at_once(tmp_path):
     (tmp_path / "one").write_text("ok:1\nBAD\n")
 
     with pytest.raises(UsageError) as caught:
@@ -39,7 +39,7 @@ def test_all_that_is_wrong_in_all_lists_is_said_at_once(tmp_path):
     assert argument.startswith("argument 1: ")
 
 
-def test_a_name_that_no_file_can_have_is_a_problem_too():
+def test_a_path_with_a_nul_byte_is_an_error():
     with pytest.raises(UsageError, match="must not contain a NUL byte"):
         read_images(["a\0b"], [])
 
@@ -76,7 +76,7 @@ def test_an_option_may_be_repeated():
     assert {"x": {"k": ("1", "2")}} == plugin_options(CredentialFlags(credential_option=("x.k=1", "x.k=2")))
 
 
-def test_what_is_no_option_is_said_by_its_number_because_it_may_be_a_secret():
+def test_an_invalid_option_is_reported_by_number_as_it_may_be_a_secret():
     with pytest.raises(UsageError) as caught:
         plugin_options(CredentialFlags(credential_option=("x.k=1", "hunter2", "x=hunter2", ".k=hunter2")))
 
@@ -108,7 +108,7 @@ def test_no_problems_raise_nothing():
     Problems().raise_if_any()
 
 
-def test_a_list_that_is_a_fifo_is_waited_for_by_nobody(tmp_path):
+def test_a_list_that_is_a_fifo_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "list")
 
     with pytest.raises(UsageError, match="list: cannot be read: "):

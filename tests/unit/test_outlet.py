@@ -1,4 +1,4 @@
-"""Lines on their way to a stream that may not be read."""
+"""An outlet writes lines to a stream that nobody may be reading."""
 
 import io
 import os

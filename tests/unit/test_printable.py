@@ -1,4 +1,4 @@
-"""What others named, printed as text."""
+"""Foreign text is printed without control characters."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""How patience grows, in exact numbers."""
+"""Timeouts and delays of retries, in exact numbers."""
 
 from itertools import islice
 

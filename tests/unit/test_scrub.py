@@ -1,4 +1,4 @@
-"""What may be logged of a foreign text: no secret, in whatever form it stands there."""
+"""Foreign text is logged without secrets, in whatever form they appear."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Bytes as people read them."""
+"""Sizes and rates are formatted for people."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`sleep` waits for SIGTERM or SIGINT and then ends well, also as PID 1."""
+"""`sleep` waits for SIGTERM or SIGINT and exits with 0, also as PID 1."""
 
 import os
 import shutil

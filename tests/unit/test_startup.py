@@ -1,4 +1,4 @@
-"""What each command loads of others: start-up time and memory are made of it. A new name here is a decision."""
+"""The packages that each command imports. They cost startup time and memory, so a new one is a decision."""
 
 import os
 import re
