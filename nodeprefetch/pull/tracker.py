@@ -154,8 +154,7 @@ class Track:
     def update(self, observation: Observation) -> "Track":
         """Take in one observation."""
         learned = self.learn(observation)
-        ingests = observation.ingests
-        own = learned.own(ingests)
+        own = learned.own(observation.ingests)
         offsets = {ref: ingest.offset for ref, ingest in own.items()}
         present = {digest for digest, is_present in observation.layers.items() if is_present}
         moved, grown = False, set[str]()
@@ -174,7 +173,7 @@ class Track:
             growing=self.growing | grown,
             committed=learned.committed | present,
             # When the ingest of a checked layer has gone, the layer is complete, or was given up: it is checked again.
-            checked=(learned.checked - _digests(ingests)) | observation.layers.keys(),
+            checked=(learned.checked - _digests(own)) | observation.layers.keys(),
             is_resumed=any(offsets.values()) if self.offsets is None else self.is_resumed,
         )
         return replace(track, sight=_sight(track, own))
@@ -221,11 +220,8 @@ class Track:
         """
         leased = self.held_ids(ResourceKind.INGEST)
         layers = self.layers
-        return {
-            ref: ingest
-            for ref, ingest in ingests.items()
-            if ref in leased or (layers is not None and _digest(ref) in layers)
-        }
+        wanted = {*layers.sizes, layers.config} if layers else set[str]()
+        return {ref: ingest for ref, ingest in ingests.items() if ref in leased or _digest(ref) in wanted}
 
     def is_waiting(self, ingests: Mapping[str, Ingest]) -> bool:
         """Whether none of its ingests has grown: it may be waiting for other pulls to end."""
