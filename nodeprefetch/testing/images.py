@@ -1,4 +1,4 @@
-"""Makes OCI images in memory, the same for the same seed: whole, with shared layers, broken on purpose.
+"""Create OCI images in memory, the same for the same seed: complete, with shared layers, or broken on purpose.
 
 Media types and fields are those of the OCI image specification, version 1.0.
 `tests.support.publish` brings them into a registry or into a directory.
@@ -31,27 +31,27 @@ class Blob:
     media_type: str
     data: bytes = field(repr=False)
     digest: str
-    """`sha256:` and 64 hexadecimal digits, of `data`."""
+    """Return `sha256:` and 64 hexadecimal digits, of `data`."""
 
     @classmethod
     def of(cls, data: bytes, media_type: str) -> "Blob":
-        """The blob of these bytes."""
+        """Return the blob of these bytes."""
         return cls(media_type=media_type, data=data, digest=_digest(data))
 
     @property
     def size(self) -> int:
-        """Bytes, as they are transferred."""
+        """Size in bytes, as transferred."""
         return len(self.data)
 
     @property
     def descriptor(self) -> dict[str, Any]:
-        """How a manifest or an index refers to it."""
+        """Return its descriptor in a manifest or index."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A layer, to be used in any number of images."""
+    """A layer for any number of images."""
 
     blob: Blob
     diff_id: str
@@ -85,7 +85,7 @@ class Image:
 
     @property
     def images(self) -> "tuple[Image, ...]":
-        """Itself; so that an image and an index are walked in the same way."""
+        """Return itself, so that an image and an index can be traversed in the same way."""
         return (self,)
 
     @property
@@ -123,17 +123,17 @@ class Index:
 
 
 def host_architecture() -> str:
-    """The architecture of this machine, in the words of the OCI specification."""
+    """Return the architecture of this machine, as named by the OCI specification."""
     return _ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def foreign_architecture() -> str:
-    """An architecture that this machine does not have."""
+    """Return an architecture other than this machine's."""
     return "s390x" if host_architecture() == "arm64" else "arm64"
 
 
 def make_layer(size: int, *, seed: object = 0, compressible: bool = False) -> Layer:
-    """A layer with one file in it.
+    """Create a layer with one file.
 
     Args:
         size: bytes of the file. As noise it is stored, not compressed, so the blob is about 2 KiB larger.
@@ -146,7 +146,7 @@ def make_layer(size: int, *, seed: object = 0, compressible: bool = False) -> La
 
 
 def make_broken_layer(size: int = 4096, *, seed: object = 0) -> Layer:
-    """A layer that is gzip, but no tar inside: it downloads well and cannot be unpacked."""
+    """Create a gzip layer without a tar inside: it downloads but cannot be unpacked."""
     return _layer(_noise(max(size, 1024), f"broken {seed}"), compression=0)
 
 
@@ -159,7 +159,7 @@ def make_image(
     architecture: str | None = None,
     os: str = "linux",
 ) -> Image:
-    """An image of the given layers, followed by one new layer for each size.
+    """Create an image of the given layers, followed by one new layer for each size.
 
     Args:
         sizes: bytes of each new layer.
@@ -197,7 +197,7 @@ def make_image(
 
 
 def make_index(images: Iterable[Image]) -> Index:
-    """An index of these images, each under its own platform."""
+    """Create an index of these images, each under its own platform."""
     images = tuple(images)
     manifests = [
         image.manifest.descriptor | {"platform": {"architecture": image.architecture, "os": image.os}}
@@ -208,14 +208,14 @@ def make_index(images: Iterable[Image]) -> Index:
 
 
 def make_broken_image(*, seed: object = 0) -> Image:
-    """An image whose only layer cannot be unpacked."""
+    """Create an image whose only layer cannot be unpacked."""
     return make_image((), seed=seed, layers=[make_broken_layer(seed=seed)])
 
 
 def make_artifact(
     *, seed: object = 0, layer_type: str = "application/vnd.example.weights", config: bytes = b"{}"
 ) -> Image:
-    """An OCI artifact with one layer: whatever a registry keeps that is not an image.
+    """Create an OCI artifact with one layer: content of a registry that is not an image.
 
     https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
     """
@@ -237,7 +237,7 @@ def make_artifact(
 
 
 def make_foreign_index(*, seed: object = 0) -> Index:
-    """An index without an image for this machine: a runtime finds no match for its platform."""
+    """Create an index without an image for this machine: a runtime finds no matching platform."""
     return make_index([make_image(seed=seed, architecture=foreign_architecture())])
 
 

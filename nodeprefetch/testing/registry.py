@@ -1,4 +1,4 @@
-"""A registry for tests: serves images from memory, counts what it is asked, goes wrong as it is told."""
+"""A registry for tests: serves images from memory, records requests, and injects faults."""
 
 import ssl
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ __all__ = ["FakeRegistry", "Fault"]
 
 
 class FakeRegistry:
-    """A registry on 127.0.0.1 to read from; a context manager. It can be stopped and started again.
+    """A read-only registry on 127.0.0.1; a context manager. It can be stopped and started again.
 
     For example::
 
@@ -47,21 +47,21 @@ class FakeRegistry:
         self.stop()
 
     def start(self) -> None:
-        """Listen; after a `stop`, on the same port as before."""
+        """Listen; after `stop`, on the same port as before."""
         if self._server is None:
             self._server = RegistryServer(self._port, self._desk, self._tls)
             self._port = self._server.server_address[1]
             self._desk.url = self.url
 
     def stop(self) -> None:
-        """Stop listening and cut all connections; from now on they are refused. Images and faults stay."""
+        """Stop listening and close all connections; new ones are refused. Images and faults stay."""
         if self._server is not None:
             self._server.stop()
             self._server = None
 
     @property
     def requests(self) -> RequestLog:
-        """What has been asked so far."""
+        """Requests so far."""
         return self._desk.log
 
     @property
@@ -71,7 +71,7 @@ class FakeRegistry:
 
     @property
     def url(self) -> str:
-        """Where it answers, `http://127.0.0.1:PORT`."""
+        """URL of the registry, `http://127.0.0.1:PORT`."""
         return f"{'https' if self._tls else 'http'}://{self.address}"
 
     def add(self, name: str, image: Image | Index) -> str:
@@ -89,7 +89,7 @@ class FakeRegistry:
         return f"{self.address}/{name}"
 
     def remove(self, name: str) -> None:
-        """Serve the image no longer, neither by this tag nor by its digest."""
+        """Stop serving the image by this tag and by its digest."""
         self._content.remove(*_split(name))
 
     def fail(
@@ -100,7 +100,7 @@ class FakeRegistry:
         layer: int | None = None,
         forever: bool = False,
     ) -> None:
-        """Let requests go wrong: the next one by the first fault, and so on; afterwards all is well again.
+        """Inject faults: the next request gets the first fault, and so on; later requests succeed.
 
         Of several calls that match a request, the oldest with faults left applies. A request turned away for
         want of a login uses up no fault, except at the stages ping and token. A runtime asks for a manifest
@@ -127,12 +127,12 @@ class FakeRegistry:
         self._desk.script.add(stage, faults, repository=repository, references=references, forever=forever)
 
     def heal(self) -> None:
-        """Forget all faults, and release what is stalled."""
+        """Remove all faults and release stalled responses."""
         self._desk.script.clear()
         self.release()
 
     def release(self) -> None:
-        """Let all answers that are stalled now go on."""
+        """Continue all responses that are stalled now."""
         self._desk.release()
 
     def require_basic(
@@ -142,7 +142,7 @@ class FakeRegistry:
         prefix: str = "",
         rights: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        """From now on want a login by HTTP Basic.
+        """Require HTTP Basic authentication from now on.
 
         Args:
             users: user name to password.
@@ -160,7 +160,7 @@ class FakeRegistry:
         identity_tokens: Mapping[str, str] | None = None,
         token_lifetime: float = 300.0,
     ) -> None:
-        """From now on want a Bearer token, issued by this registry's own token endpoint.
+        """Require a Bearer token from now on, issued by this registry's own token endpoint.
 
         Args:
             users: user name to password.

@@ -1,4 +1,4 @@
-"""A registry's answers as data: which path asks for what, and what the distribution specification wants."""
+"""A registry's responses as data: what a path requests, and what the distribution specification requires."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _CODES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """Status, headers without Content-Length, and the body; of a HEAD the body is not sent."""
+    """Status, headers without Content-Length, and the body, which is not sent for HEAD."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What a path asks for."""
+    """The target of a path."""
 
     what: str
     """`ping`, `token`, `manifest`, `blob`, `unknown`."""
@@ -41,7 +41,7 @@ class Wanted:
 
 
 def read_path(path: str) -> Wanted:
-    """What a path, without query, asks for."""
+    """Return the target of a path without query."""
     if path == "/v2/":
         return Wanted(what="ping")
     if path == "/token":
@@ -59,7 +59,7 @@ def error_answer(
     message: str = "made up for a test",
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """An error with the document that the distribution specification wants."""
+    """Return an error with the document required by the distribution specification."""
     document = {"errors": [{"code": code or _CODES.get(status, "UNKNOWN"), "message": message}]}
     return Answer(
         status=status,
@@ -69,13 +69,13 @@ def error_answer(
 
 
 def manifest_answer(manifest: Blob) -> Answer:
-    """A manifest or index."""
+    """Return a manifest or index."""
     headers = {"Content-Type": manifest.media_type, "Docker-Content-Digest": manifest.digest}
     return Answer(status=HTTPStatus.OK, headers=headers, body=manifest.data)
 
 
 def blob_answer(blob: Blob, requested_range: str = "", *, ranges: bool = True) -> Answer:
-    """A blob, or the part of it that a Range header asks for (RFC 9110, section 14.2; one range only)."""
+    """Return a blob, or the part requested by a Range header (RFC 9110, section 14.2; one range only)."""
     headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": blob.digest}
     if ranges:
         headers["Accept-Ranges"] = "bytes"

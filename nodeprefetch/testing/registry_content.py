@@ -1,4 +1,4 @@
-"""The images that the fake registry holds."""
+"""The images of the fake registry."""
 
 import threading
 from collections.abc import Iterable
@@ -16,23 +16,23 @@ class Content:
         self._images: dict[str, dict[str, Image | Index]] = {}
 
     def put(self, repository: str, tag: str, image: Image | Index) -> None:
-        """Hold the image; one that had the tag before stays under its digest."""
+        """Add the image; a previous one with the tag stays under its digest."""
         with self._lock:
             self._tags[repository, tag] = image
             self._images.setdefault(repository, {})[image.digest] = image
 
     def remove(self, repository: str, tag: str) -> None:
-        """Hold it no longer, neither under the tag nor under its digest."""
+        """Remove it under the tag and under its digest."""
         with self._lock:
             image = self._tags.pop((repository, tag))
             self._images[repository].pop(image.digest, None)
 
     def knows(self, repository: str) -> bool:
-        """Whether the repository holds an image."""
+        """Return whether the repository has an image."""
         return bool(self._all(repository))
 
     def manifest(self, repository: str, reference: str) -> Blob | None:
-        """The manifest or index of that tag or digest."""
+        """Return the manifest or index of that tag or digest."""
         with self._lock:
             tagged = self._tags.get((repository, reference))
         if tagged is not None:
@@ -40,16 +40,16 @@ class Content:
         return _find(reference, (blob for image in self._all(repository) for blob in image.manifests))
 
     def blob(self, repository: str, digest: str) -> Blob | None:
-        """The config or layer of that digest."""
+        """Return the config or layer of that digest."""
         return _find(digest, (blob for image in self._all(repository) for blob in image.blobs))
 
     def stage_of_blob(self, repository: str, digest: str) -> Stage:
-        """Whether the digest is of a config or (also where it is unknown) of a layer."""
+        """Return whether the digest belongs to a config or (also if unknown) to a layer."""
         configs = (part.config for image in self._all(repository) for part in image.images)
         return "config" if _find(digest, configs) else "layer"
 
     def references(self, stage: Stage, repository: str, tag: str, layer: int | None = None) -> set[str]:
-        """The tags and digests by which an image's parts are asked for at a stage.
+        """Return the tags and digests by which clients request an image's parts at a stage.
 
         Raises:
             KeyError: the image is not held, or a layer is asked for that it does not have.

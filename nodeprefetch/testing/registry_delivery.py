@@ -1,4 +1,4 @@
-"""Sends one answer of the fake registry, and does to it what its fault says."""
+"""Send a response of the fake registry and apply its fault."""
 
 import select
 import socket
@@ -13,40 +13,40 @@ from nodeprefetch.testing.registry_faults import Fault, FaultKind
 
 _CHUNK = 1 << 16
 _LOOK_AGAIN = 0.02
-"""Seconds after which a stalled answer looks whether it may go on."""
+"""Seconds between checks whether a stalled response may continue."""
 
 _PORTIONS_PER_SECOND = 20
 _NO_HTTP = b"\x00\xff\x17 this is no HTTP \xfe\n" * 4
 
 
 class Exchange(Protocol):
-    """What a registry made of one request: the answer, and what goes wrong with it."""
+    """A request's response and its fault."""
 
     @property
     def answer(self) -> Answer:
-        """The answer, a faulty status included."""
+        """The response, including a faulty status."""
         ...
 
     @property
     def fault(self) -> Fault:
-        """What goes wrong."""
+        """The fault."""
         ...
 
     def is_released(self) -> bool:
-        """Whether stalled answers have been released since this request came."""
+        """Whether stalled responses have been released since this request arrived."""
         ...
 
     def finish(self, *, status: int | None, bytes_sent: int, cut_by_client: bool) -> None:
-        """The answer is out, or given up. The last word counts."""
+        """Record that the response was sent or aborted. The last call counts."""
         ...
 
 
 class _ClientLeftError(Exception):
-    """The client closed its connection, or our stop did."""
+    """Raised when the client or `stop` closed the connection."""
 
 
 class Delivery:
-    """One answer on its way.
+    """A response being sent.
 
     Args:
         handler: the connection; its request has been read.
@@ -65,7 +65,7 @@ class Delivery:
         self._poll.register(self._connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
 
     def run(self) -> None:
-        """Send the answer as far as the fault lets it, and tell the exchange how far that was.
+        """Send the response as far as the fault permits, and report to the exchange how far that was.
 
         It is told before the last bytes go out, so that a client that has the answer finds the record complete.
         """
@@ -99,7 +99,7 @@ class Delivery:
             self._send_body(rest, is_all=True)
 
     def _interrupt(self, fault: Fault) -> bool:
-        """Stall, reset or drop; True when nothing is to be sent any more."""
+        """Stall, reset or drop. Return True if nothing more is to be sent."""
         if fault.kind is FaultKind.STALL:
             self._wait(None)
             return False
@@ -140,7 +140,7 @@ class Delivery:
                 self._wait(len(portion) / bytes_per_second)
 
     def _wait(self, seconds: float | None) -> None:
-        """Until released, or for the seconds given, as long as the client stays."""
+        """Wait until released or for the given seconds, as long as the client stays connected."""
         end = float("inf") if seconds is None else time.monotonic() + seconds
         while (rest := end - time.monotonic()) > 0 and not self._exchange.is_released():
             if self._poll.poll(min(rest, _LOOK_AGAIN) * 1000):

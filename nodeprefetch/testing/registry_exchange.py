@@ -1,4 +1,4 @@
-"""What the fake registry makes of a request: who asks, for what, the answer, the fault that meets it."""
+"""Handles a request to the fake registry: authentication, target, response and fault."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Exchange:
-    """One request with its answer; see `nodeprefetch.testing.registry_delivery.Exchange`."""
+    """One request with its response; see `nodeprefetch.testing.registry_delivery.Exchange`."""
 
     def __init__(self, desk: "Desk", number: int, answer: Answer, fault: Fault) -> None:
         self.answer = answer
@@ -32,7 +32,7 @@ class Exchange:
         self._releases_before = desk.releases
 
     def is_released(self) -> bool:
-        """Whether stalled answers have been released since this request came."""
+        """Whether stalled responses have been released since this request arrived."""
         return self._desk.releases > self._releases_before
 
     def finish(self, *, status: int | None, bytes_sent: int, cut_by_client: bool) -> None:
@@ -41,7 +41,7 @@ class Exchange:
 
 
 class Desk:
-    """Takes requests. May be used from several threads.
+    """Handles requests. May be used from several threads.
 
     Args:
         content: what there is to serve.
@@ -53,7 +53,7 @@ class Desk:
         self.script = FaultScript()
         self.gatekeeper = Gatekeeper()
         self.url = ""
-        """Where the registry answers, for challenges."""
+        """URL of the registry, for challenges."""
 
         self._content = content
         self._ranges = ranges
@@ -62,17 +62,17 @@ class Desk:
 
     @property
     def releases(self) -> int:
-        """How often stalled answers have been released."""
+        """Number of releases of stalled responses."""
         with self._lock:
             return self._releases
 
     def release(self) -> None:
-        """Let all stalled answers go on."""
+        """Continue all stalled responses."""
         with self._lock:
             self._releases += 1
 
     def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Exchange:
-        """Take a request (header names in lower case) and say what is to be answered."""
+        """Return the response to a request (header names in lower case)."""
         parts = urlsplit(path)
         parameters = parse_qs(parts.query or body.decode(errors="replace"))
         authorization = headers.get("authorization", "")

@@ -1,4 +1,4 @@
-"""What goes wrong at the fake registry: faults, and the script that says which request meets which one."""
+"""Faults of the fake registry, and the script that assigns them to requests."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -7,11 +7,11 @@ from enum import Enum, auto
 from typing import Literal
 
 Stage = Literal["ping", "token", "manifest", "config", "layer"]
-"""What a request is for: `/v2/`, the token endpoint, a manifest or index, an image's config, a layer."""
+"""The target of a request: `/v2/`, the token endpoint, a manifest or index, an image's config, a layer."""
 
 
 class FaultKind(Enum):
-    """What happens in place of the answer, or to it."""
+    """What happens to the response, or instead of it."""
 
     NONE = auto()
     STATUS = auto()
@@ -25,28 +25,28 @@ class FaultKind(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One thing that goes wrong with one request. Made by its class methods."""
+    """A fault of one request. Create it with its class methods."""
 
     kind: FaultKind
     code: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     after: int | None = None
-    """Bytes of the body that are still sent; None: not even the status line."""
+    """Bytes of the body to send; None: not even the status line."""
 
     bytes_per_second: float = 0
 
     for_ranges: bool = False
-    """Only requests for a part of a blob meet it; others do not use it up."""
+    """Apply it only to requests for a part of a blob; others do not consume it."""
 
     @classmethod
     def none(cls) -> "Fault":
-        """The usual answer; to put between faults."""
+        """Send the normal response; for use between faults."""
         return cls(kind=FaultKind.NONE)
 
     @classmethod
     def status(cls, code: int, *, headers: Mapping[str, str] | None = None, body: bytes | None = None) -> "Fault":
-        """This status; without a body, the error document that a registry would send with it.
+        """Send this status; without a body, with the error document of a registry.
 
         With code 200 and a body it is a wrong answer that looks right, such as a login page.
         """
@@ -54,58 +54,58 @@ class Fault:
 
     @classmethod
     def no_range(cls, code: int = 416) -> "Fault":
-        """This status to the next request for a part of a blob (`Range`), as from a cache that has no parts."""
+        """Send this status for the next request of a part of a blob (`Range`), like a cache without range support."""
         return cls(kind=FaultKind.STATUS, code=code, for_ranges=True)
 
     @classmethod
     def stall(cls) -> "Fault":
-        """Nothing, until `FakeRegistry.release` (then the usual answer), its stop, or the client leaves."""
+        """Send nothing until `FakeRegistry.release` (then the normal response), its stop, or the client disconnects."""
         return cls(kind=FaultKind.STALL)
 
     @classmethod
     def stall_after(cls, n: int) -> "Fault":
-        """The first n bytes of the body, then nothing, until as for `stall`."""
+        """Send the first n bytes of the body, then nothing, as for `stall`."""
         return cls(kind=FaultKind.STALL, after=n)
 
     @classmethod
     def reset(cls) -> "Fault":
-        """The connection is reset (TCP RST) in place of an answer."""
+        """Reset the connection (TCP RST) instead of a response."""
         return cls(kind=FaultKind.RESET)
 
     @classmethod
     def reset_after(cls, n: int) -> "Fault":
-        """The first n bytes of the body, then a TCP RST. The client may not get to read all n."""
+        """Send the first n bytes of the body, then a TCP RST. The client may not receive all n."""
         return cls(kind=FaultKind.RESET, after=n)
 
     @classmethod
     def drop(cls) -> "Fault":
-        """The connection is closed in order, without an answer."""
+        """Close the connection normally, without a response."""
         return cls(kind=FaultKind.DROP)
 
     @classmethod
     def drop_after(cls, n: int) -> "Fault":
-        """The first n bytes of the body, then a close in order: a body shorter than it said."""
+        """Send the first n bytes of the body, then close normally: the body is shorter than its Content-Length."""
         return cls(kind=FaultKind.DROP, after=n)
 
     @classmethod
     def garbage(cls) -> "Fault":
-        """Bytes that are no HTTP, then a close."""
+        """Send bytes that are not HTTP, then close."""
         return cls(kind=FaultKind.GARBAGE)
 
     @classmethod
     def wrong_bytes(cls) -> "Fault":
-        """The usual answer with a body of the right length and other bytes: its digest is wrong."""
+        """Send the normal response with other bytes of the same length, so that the digest is wrong."""
         return cls(kind=FaultKind.WRONG_BYTES)
 
     @classmethod
     def slow(cls, bytes_per_second: float) -> "Fault":
-        """The usual answer, its body at this rate."""
+        """Send the normal response, with the body at this rate."""
         return cls(kind=FaultKind.SLOW, bytes_per_second=bytes_per_second)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """What a request asks for, as far as a script cares."""
+    """The parts of a request that a script uses."""
 
     stage: Stage
     repository: str = ""
@@ -113,7 +113,7 @@ class Target:
     """The tag or digest in the request; empty for a ping or a token."""
 
     is_range: bool = False
-    """It asks for a part of a blob."""
+    """Whether it requests a part of a blob."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -133,7 +133,7 @@ class _Rule:
 
 
 class FaultScript:
-    """Which request meets which fault. May be used from several threads."""
+    """Assigns faults to requests. May be used from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ class FaultScript:
         references: Iterable[str] | None = None,
         forever: bool = False,
     ) -> None:
-        """Let the next requests that match meet these faults, one each, in this order.
+        """Apply these faults to the next matching requests, one each, in this order.
 
         Args:
             stage: what the request is for.
@@ -168,7 +168,7 @@ class FaultScript:
             self._rules.append(rule)
 
     def take(self, target: Target) -> Fault:
-        """The fault that this request meets; it is used up by that."""
+        """Return and consume the fault of this request."""
         with self._lock:
             for rule in self._rules:
                 if rule.matches(target):
@@ -177,6 +177,6 @@ class FaultScript:
         return Fault.none()
 
     def clear(self) -> None:
-        """From now on everything is answered as usual."""
+        """Remove all faults."""
         with self._lock:
             self._rules.clear()

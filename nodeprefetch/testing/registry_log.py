@@ -1,4 +1,4 @@
-"""What the fake registry was asked: one record a request, kept while other threads read."""
+"""Log of requests to the fake registry, readable from other threads."""
 
 import threading
 import time
@@ -11,11 +11,11 @@ from tests.support.patience import wait_until
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One request, and how far its answer got."""
+    """A request, and how far its response got."""
 
     method: str
     path: str
-    """With the query."""
+    """The path with the query."""
 
     stage: str
     """`ping`, `token`, `manifest`, `config`, `layer`; `unknown` for what no registry serves."""
@@ -25,30 +25,30 @@ class Request:
     """Tag or digest."""
 
     user: str = ""
-    """Who the Authorization header named: the user of Basic, or the one a Bearer token was issued to."""
+    """The user of the Authorization header: that of Basic, or the one a Bearer token was issued to."""
 
     range: str = ""
     """The Range header, `bytes=100-`."""
 
     user_agent: str = ""
     started: float
-    """`time.monotonic()` when the request had been read."""
+    """`time.monotonic()` when the request was read."""
 
     ended: float | None = None
-    """When the answer was out, or given up; None as long as it is under way."""
+    """When the response was sent or aborted; None while in progress."""
 
     status: int | None = None
-    """None when no status line was sent."""
+    """None if no status line was sent."""
 
     bytes_sent: int = 0
     """Bytes of the body handed to the kernel; the client may have taken fewer."""
 
     cut_by_client: bool = False
-    """The client left before the answer was out."""
+    """Whether the client disconnected before the response was sent."""
 
 
 class RequestLog:
-    """All requests in the order in which they came; a sequence to look at, from any thread."""
+    """All requests in order of arrival; a sequence for any thread."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -65,25 +65,25 @@ class RequestLog:
         return self.all()[index]
 
     def all(self) -> tuple[Request, ...]:
-        """The requests so far."""
+        """Return the requests so far."""
         with self._changed:
             return tuple(self._requests.values())
 
     def of(self, **fields: object) -> tuple[Request, ...]:
-        """The requests whose fields have these values: `log.of(method="GET", stage="layer")`."""
+        """Return the requests whose fields have these values: `log.of(method="GET", stage="layer")`."""
         return tuple(
             request for request in self.all() if all(getattr(request, name) == value for name, value in fields.items())
         )
 
     def clear(self) -> None:
-        """Forget the requests that have ended; those under way stay."""
+        """Remove finished requests; those in progress stay."""
         with self._changed:
             for number, request in tuple(self._requests.items()):
                 if request.ended is not None:
                     del self._requests[number]
 
     def wait_until(self, is_enough: Callable[[tuple[Request, ...]], bool]) -> tuple[Request, ...]:
-        """Block this thread until the requests satisfy the condition; they are returned.
+        """Block this thread until the requests satisfy the condition, and return them.
 
         Raises:
             TimeoutError: they did not within five minutes; the text lists what came instead.
@@ -96,7 +96,7 @@ class RequestLog:
         return self.all()
 
     def begin(self, request: Request) -> int:
-        """For the registry: a request has come; its number."""
+        """For the registry: add a request and return its number."""
         with self._changed:
             number = next(self._numbers)
             self._requests[number] = request
@@ -104,7 +104,7 @@ class RequestLog:
         return number
 
     def finish(self, number: int, *, status: int | None, bytes_sent: int, cut_by_client: bool) -> None:
-        """For the registry: this request has been answered, or given up."""
+        """For the registry: record that this response was sent or aborted."""
         with self._changed:
             request = self._requests.get(number)
             if request is None:

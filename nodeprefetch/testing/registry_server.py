@@ -1,4 +1,4 @@
-"""The fake registry's sockets: HTTP/1.1 on 127.0.0.1, a thread for each connection."""
+"""The fake registry's sockets: HTTP/1.1 on 127.0.0.1, with a thread per connection."""
 
 import socket
 import ssl
@@ -11,21 +11,21 @@ from typing import Any, Protocol
 from nodeprefetch.testing.registry_delivery import Delivery, Exchange
 
 _POLL = 0.02
-"""Seconds until `stop` is noticed by the listener."""
+"""Seconds until the listener notices `stop`."""
 
 _GARBAGE_ANSWER = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class Application(Protocol):
-    """The registry, as its sockets see it."""
+    """The registry's interface for its sockets."""
 
     def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Exchange:
-        """Take a request (header names in lower case)."""
+        """Handle a request (header names in lower case)."""
         ...
 
 
 class RegistryServer(ThreadingHTTPServer):
-    """Listens from its making until `stop`.
+    """Listens from its creation until `stop`.
 
     Args:
         port: 0 for a free one.
@@ -49,7 +49,7 @@ class RegistryServer(ThreadingHTTPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the listener and cut all connections; returns when every thread has left."""
+        """Close the listener and all connections; returns when every thread has finished."""
         self.is_stopping = True
         self.shutdown()
         self.server_close()
@@ -68,7 +68,7 @@ class RegistryServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve one connection; with TLS, in its wrapped form."""
+        """Serve one connection, wrapped if TLS is used."""
         connection = request
         try:
             if self._tls is not None:
@@ -83,13 +83,13 @@ class RegistryServer(ThreadingHTTPServer):
                 self._changed.notify_all()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands in the connection's own thread: a client may stall there."""
+        """Perform the handshake in the connection's thread, because a client may stall it."""
         if isinstance(request, ssl.SSLSocket):
             request.do_handshake()
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves, or never gets through TLS, is nothing special; our own defects are shown."""
+        """Ignore clients that disconnect or fail in TLS; report other errors."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def log_message(self, *_: object) -> None:
-        """Nothing to the terminal: the request log is the application's."""
+        """Print nothing: the request log belongs to the application."""
 
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

@@ -1,4 +1,4 @@
-"""Who may read what at the fake registry: logins by Basic, or by Bearer tokens from its own token endpoint.
+"""Authentication of the fake registry: Basic, or Bearer tokens from its own token endpoint.
 
 The token endpoint follows the distribution project's token authentication specification: GET with Basic,
 POST with an OAuth 2 form (`grant_type` password or refresh_token).
@@ -30,28 +30,28 @@ class Realm:
     """User name to password."""
 
     rights: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """User name to the repositories (or starts of their paths) it may read; who is not named may read all."""
+    """User name to the repositories (or path prefixes) it may read; other users may read all."""
 
     identity_tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Refresh token to user name; Bearer only."""
 
     token_lifetime: float = _LIFETIME
-    """Seconds for which a token is honoured."""
+    """Lifetime of a token in seconds."""
 
     def allows(self, user: str, repository: str) -> bool:
-        """Whether this user may read this repository."""
+        """Return whether this user may read this repository."""
         if user not in self.users:
             return False
         return any(_is_below(repository, prefix) for prefix in self.rights.get(user, ("",)))
 
     def user_of(self, username: str, password: str) -> str | None:
-        """The user with this password; None when the login is wrong."""
+        """Return the user with this password; None if the login is wrong."""
         return username if username and self.users.get(username) == password else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What the gatekeeper says to one request."""
+    """The decision about one request."""
 
     user: str = ""
     status: HTTPStatus = HTTPStatus.OK
@@ -67,7 +67,7 @@ class _Token:
 
 
 class Gatekeeper:
-    """Decides over requests; issues and honours tokens. May be used from several threads.
+    """Authorizes requests, and issues and verifies tokens. May be used from several threads.
 
     Args:
         clock: seconds, for the expiry of tokens.
@@ -80,18 +80,18 @@ class Gatekeeper:
         self._tokens: dict[str, _Token] = {}
 
     def add(self, realm: Realm) -> None:
-        """From now on the realm's repositories want a login. The longest prefix decides."""
+        """Require a login for the realm's repositories from now on. The longest prefix wins."""
         self._realms.append(realm)
         self._realms.sort(key=lambda each: len(each.prefix), reverse=True)
 
     def user_named(self, authorization: str) -> str:
-        """The user that an Authorization header is about, right or wrong; empty when there is none."""
+        """Return the user of an Authorization header, valid or not; empty if there is none."""
         username, _ = _basic(authorization)
         token = self._token(authorization)
         return token.user if token else username
 
     def judge_ping(self, authorization: str, url: str) -> Verdict:
-        """A request of `/v2/`: some login is needed as soon as some repository needs one.
+        """Judge a request of `/v2/`: a login is required if any repository requires one.
 
         Args:
             authorization: the header; empty without one.
@@ -107,7 +107,7 @@ class Gatekeeper:
         return Verdict(status=HTTPStatus.UNAUTHORIZED, challenge=challenge)
 
     def judge(self, authorization: str, repository: str, url: str) -> Verdict:
-        """A request for something in a repository; arguments as for `judge_ping`."""
+        """Judge a request in a repository; arguments as for `judge_ping`."""
         realm = self._realm(repository)
         if realm is None:
             return Verdict()
@@ -126,7 +126,7 @@ class Gatekeeper:
         return Verdict(status=HTTPStatus.UNAUTHORIZED, challenge=challenge)
 
     def issue(self, authorization: str, parameters: Mapping[str, list[str]]) -> tuple[Verdict, bytes]:
-        """A request of the token endpoint.
+        """Judge a request of the token endpoint.
 
         Without a login the token gives no rights, as public registries do it.
 
