@@ -246,9 +246,9 @@ def test_a_program_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     assert ("containerd", "runc", "docker-registry", "skopeo") == daemons.missing_programs()
     assert "containerd, runc" in str(daemons.why_no_containerd())
     assert "docker-registry" in str(daemons.why_no_docker_registry())
-    with pytest.raises(DaemonError, match="no containerd"):
+    with pytest.raises(DaemonError, match="containerd not found"):
         Containerd(tmp_path)
-    with pytest.raises(DaemonError, match="no docker-registry"):
+    with pytest.raises(DaemonError, match="docker-registry not found"):
         DockerRegistry(tmp_path)
 
 
