@@ -133,7 +133,7 @@ def _load(candidate: EntryPoint, context: PluginContext, warn: Callable[[str], N
         providers = _providers(context.name, made)
     except UsageError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - anyone's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code
         why = f"{type(error).__name__}: {error}" if isinstance(error, ImportError | TypeError) else type(error).__name__
         warn(f"credential plugin {candidate.name} skipped: failed to load ({why})")
         return _plugin(candidate, PluginState.BROKEN, why=why)

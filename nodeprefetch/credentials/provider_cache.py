@@ -97,7 +97,7 @@ def _is_valid(entry: KeyringEntry) -> bool:
 
 
 RENEW_AFTER = 0.9
-"""The fraction of an answer's lifetime after which it is renewed, so that nobody gets a credential about to expire."""
+"""The fraction of an answer's lifetime after which it is renewed, so that no pull gets a credential about to expire."""
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 """Seconds for which a provider that failed is not asked; doubles with each consecutive failure."""

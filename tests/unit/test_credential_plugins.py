@@ -9,7 +9,7 @@ import pytest
 
 from nodeprefetch.cli.output import to_json
 from nodeprefetch.cli.plugins import listed, to_table
-from nodeprefetch.credentials.api import NotConfigured, PluginContext, ProvidedCredentials
+from nodeprefetch.credentials.api import NotConfigured, PluginContext, ProvidedCredentials, is_local
 from nodeprefetch.credentials.plugins import PluginState, load_plugins, only_local
 from nodeprefetch.errors import UsageError
 from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
@@ -247,3 +247,12 @@ def test_what_is_installed_is_found_by_entry_point():
 
     assert {"kubelet", "pull-secrets"} <= {plugin.name for plugin in loaded}
     assert {"nodeprefetch"} == {plugin.distribution for plugin in loaded if plugin.name == "pull-secrets"}
+
+
+def test_a_provider_that_fails_at_saying_whether_it_is_local_is_not():
+    class Moody(Provider):
+        @property
+        def is_local(self):
+            raise RuntimeError
+
+    assert not is_local(Moody())

@@ -49,7 +49,7 @@ def parse_config(data: bytes, where: str, problems: Problems, warn: Callable[[st
         data: its content.
         where: its name, for messages.
         problems: collects all problems. The result is usable only if there are none.
-        warn: called with each oddity, without the values of variables.
+        warn: called with each warning, without the values of variables.
     """
     try:
         document = read_document(data)

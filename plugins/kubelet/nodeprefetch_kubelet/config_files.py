@@ -17,10 +17,10 @@ def load_config(location: str, warn: Callable[[str], None]) -> tuple[ProviderCon
 
     Args:
         location: the path.
-        warn: called with each oddity, with the file's name instead of its path.
+        warn: called with each warning, with the file's name instead of its path.
 
     Raises:
-        UsageError: lists all problems in all files, and all oddities, which may be their cause.
+        UsageError: lists all problems in all files, and all warnings, which may explain them.
     """
     problems = Problems()
     warnings: list[str] = []

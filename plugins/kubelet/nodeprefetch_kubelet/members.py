@@ -12,7 +12,7 @@ class Members:
         value: the parsed value, which should be an object.
         where: the prefix of problems: `config.yaml: providers[0] "x"`.
         problems: collects the problems.
-        warn: called with each oddity that is not a problem.
+        warn: called with each warning.
         path: the object's place inside `where`: `env[0]`.
     """
 
@@ -88,7 +88,7 @@ class Members:
         self._problems.add(self._placed(text))
 
     def warning(self, text: str) -> None:
-        """Warn of an oddity of this object."""
+        """Add a warning about this object."""
         self.warn(self._placed(text))
 
     def _take(self, name: str) -> object:

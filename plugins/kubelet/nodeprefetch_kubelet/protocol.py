@@ -67,7 +67,7 @@ def decode_response(
         body: the program's stdout.
         api_version: that of the request, which the response must have too.
         default_cache_duration: seconds, for a response without cacheDuration.
-        warn: called with each oddity; quotes nothing of the response.
+        warn: called with each warning; quotes nothing of the response.
 
     Raises:
         KubeletProviderError: it is not a valid response.

@@ -61,7 +61,7 @@ class ExecProvider:
             raise
 
     def _warn_once(self, text: str) -> None:
-        """Warn of an oddity only once, as each response may have it."""
+        """Warn only once, as each response may cause the same warning."""
         if text not in self._warned:
             self._warned.add(text)
             self._warn(f"{self._config.name}: {text}")
