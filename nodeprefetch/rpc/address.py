@@ -1,4 +1,4 @@
-"""Where a gRPC server listens: the text a person gives, and what to connect to."""
+"""Parses addresses of gRPC servers, and connects to them."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,22 +9,22 @@ import trio
 from nodeprefetch.errors import NotConnectedError, UsageError
 
 _LONGEST_PATH = 107
-"""Bytes in Linux' `sockaddr_un.sun_path`, without the closing NUL."""
+"""Bytes of `sockaddr_un.sun_path` on Linux, without the final NUL."""
 
 
 class Target(Protocol):
-    """What a channel connects to; its `str` names it in errors."""
+    """The server of a channel; its `str` is used in errors."""
 
     @property
     def authority(self) -> str:
-        """What the `:authority` header says."""
+        """Value of the `:authority` header."""
         ...
 
     async def connect(self) -> trio.abc.Stream:
-        """A fresh connection.
+        """Connect.
 
         Raises:
-            NotConnectedError: there is none to be had; the cause is the `OSError`.
+            NotConnectedError: the connection failed; the cause is the `OSError`.
         """
         ...
 
@@ -37,7 +37,7 @@ class UnixTarget:
 
     @property
     def authority(self) -> str:
-        """Over a Unix socket there is no host to name, and servers want a valid one."""
+        """Value of the `:authority` header. A Unix socket has no host, but servers require a valid one."""
         return "localhost"
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class UnixTarget:
         """Connect.
 
         Raises:
-            NotConnectedError: nobody listens there; the cause is the `OSError`.
+            NotConnectedError: the connection failed; the cause is the `OSError`.
         """
         try:
             return await trio.open_unix_socket(self.path)
@@ -64,7 +64,7 @@ class TcpTarget:
 
     @property
     def authority(self) -> str:
-        """What the `:authority` header says."""
+        """Value of the `:authority` header."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class TcpTarget:
         """Connect; Nagle's algorithm is off.
 
         Raises:
-            NotConnectedError: the host is unknown or nobody listens; the cause is the `OSError`.
+            NotConnectedError: the connection failed; the cause is the `OSError`.
         """
         try:
             return await trio.open_tcp_stream(self.host, self.port)
@@ -83,12 +83,12 @@ class TcpTarget:
 
 
 def parse_address(address: str) -> Target:
-    """Understand `/path`, `unix:///path`, `unix:path`, `host:port` or `http://host:port`.
+    """Parse `/path`, `unix:///path`, `unix:path`, `host:port` or `http://host:port`.
 
-    The `unix:` forms are those of gRPC's name resolution; a bare path is what people write.
+    The `unix:` forms are those of gRPC's name resolution.
 
     Raises:
-        UsageError: it is none of these, or the path is longer than a socket's name can be.
+        UsageError: the address is invalid, or the path is too long for a socket.
     """
     if address.startswith("/"):
         return _unix(address, address)

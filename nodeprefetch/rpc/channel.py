@@ -1,4 +1,4 @@
-"""A channel to one gRPC server: connects at the first call, and again when the connection is gone."""
+"""A channel to a gRPC server: connects at the first call, and again after the connection is lost."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -16,13 +16,13 @@ from nodeprefetch.rpc.request import request_headers
 from nodeprefetch.rpc.stream import Stream
 
 MAX_MESSAGE: Final = 16 * 1024 * 1024
-"""Bytes of the largest message accepted, unless said otherwise: containerd's own limit for what it sends."""
+"""Default size limit of received messages in bytes: containerd's own limit for what it sends."""
 
 Reply = TypeVar("Reply", bound=Message)
 
 
 class Channel:
-    """What stubs call. Made by `open_channel`, whose block it lives in."""
+    """Used by stubs. Created by `open_channel`, and valid in its block."""
 
     def __init__(self, nursery: trio.Nursery, target: Target, *, max_message: int) -> None:
         self._nursery = nursery
@@ -42,23 +42,23 @@ class Channel:
         *,
         metadata: MetadataLike | None = None,
     ) -> AsyncGenerator[Stream[Reply]]:
-        """Begin a call; leaving the block ends it.
+        """Start a call; leaving the block ends it.
 
-        The deadline of the scope around goes along as `grpc-timeout`. A block left before the call's end, by
-        cancellation or otherwise, cancels the call at the server (RST_STREAM), without waiting for anything.
+        The deadline of the surrounding scope is sent as `grpc-timeout`. Leaving the block before the end of the call,
+        by cancellation or otherwise, cancels the call at the server (RST_STREAM) without waiting.
 
         Args:
             name: the method, `/package.Service/Method`.
             cardinality: which sides send several messages.
-            request_type: what we send.
-            reply_type: what the server sends.
-            metadata: goes along with the call.
+            request_type: type of the messages to send.
+            reply_type: type of the messages to receive.
+            metadata: sent with the call.
 
         Raises:
-            NotConnectedError: nobody listens at the address.
-            GRPCError: (in the block) the server answered with an error.
-            RpcError: (in the block) the call failed below the answer.
-            ValueError: metadata that cannot be sent.
+            NotConnectedError: the connection failed.
+            GRPCError: (in the block) the server returned an error.
+            RpcError: (in the block) connection, stream or protocol failed.
+            ValueError: invalid metadata.
         """
         stream = await self._open(name, cardinality, reply_type, metadata)
         try:
@@ -77,7 +77,7 @@ class Channel:
             connection = await self._connect()
             stream = await connection.session.open_stream(headers, cardinality, reply_type)
             if stream is not None:
-                return stream  # else nothing was sent, and another connection will do
+                return stream  # else nothing was sent, so try another connection
 
     async def _connect(self) -> Connection:
         async with self._connecting:
@@ -100,7 +100,7 @@ class Channel:
             raise ConnectionLostError(f"the channel to {self._target} is closed")
 
     async def aclose(self) -> None:
-        """Close all connections. Not interrupted by cancellation; half a second at most."""
+        """Close all connections. Not interrupted by cancellation; takes at most half a second."""
         self._closed = True
         for connection in self._connections:
             connection.close_soon()
@@ -110,16 +110,16 @@ class Channel:
 
 @asynccontextmanager
 async def open_channel(address: str, *, max_message: int = MAX_MESSAGE) -> AsyncGenerator[Channel]:
-    """A channel to the server at an address; it connects at the first call.
+    """Open a channel to the server at an address; it connects at the first call.
 
-    Exceptions of the block come out as they are, not in a group.
+    Exceptions of the block are raised as they are, not in a group.
 
     Args:
         address: `unix:///path`, `/path`, `unix:path`, `host:port` or `http://host:port`.
         max_message: the largest message accepted, in bytes.
 
     Raises:
-        UsageError: the address is none of these.
+        UsageError: the address is invalid.
     """
     async with open_channel_to(parse_address(address), max_message=max_message) as channel:
         yield channel
@@ -127,9 +127,9 @@ async def open_channel(address: str, *, max_message: int = MAX_MESSAGE) -> Async
 
 @asynccontextmanager
 async def open_channel_to(target: Target, *, max_message: int = MAX_MESSAGE) -> AsyncGenerator[Channel]:
-    """As `open_channel`, for an address that is understood already."""
-    # The nursery's own end is never given the block's exception, which it would wrap into a group. It has
-    # nothing to wait for then: aclose returns when the last task has ended.
+    """Like `open_channel`, for a parsed address."""
+    # The nursery never sees the exception of the block, which it would wrap into a group. It has nothing to wait
+    # for: aclose returns when the last task has ended.
     nursery_manager = trio.open_nursery()
     channel = Channel(await nursery_manager.__aenter__(), target, max_message=max_message)
     try:

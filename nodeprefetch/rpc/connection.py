@@ -1,9 +1,9 @@
 """One connection: a transport, a session of HTTP/2, and the two tasks between them.
 
-Only the writer task writes to the transport. A caller puts its frames into the session's buffer, which cannot
-be cut half-way, and wakes the writer. So a cancelled caller never leaves half a frame behind, its RST_STREAM
-goes out though its scope is cancelled, and a peer that reads nothing holds up the writer, but neither the
-reader nor a cancelled caller.
+Only the writer task writes to the transport. A caller adds its frames to the session's buffer, which cannot be
+interrupted, and wakes the writer. So a cancelled caller never leaves half a frame behind, and its RST_STREAM is sent
+although its scope is cancelled. A peer that reads nothing blocks the writer, but neither the reader nor a cancelled
+caller.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from nodeprefetch.rpc.session import Session
 
 _READ_SIZE = 64 * 1024
 _GRACE = 0.5
-"""Seconds a connection that is to be closed gets for writing what lies ready."""
+"""Seconds for a closing connection to write its buffer."""
 
 
 class Connection:
@@ -23,13 +23,13 @@ class Connection:
 
     Args:
         transport: connected to the server. The connection closes it.
-        peer: what to call the server in errors.
-        max_message: the largest message accepted, in bytes.
+        peer: name of the server in errors.
+        max_message: size limit of received messages, in bytes.
     """
 
     def __init__(self, transport: trio.abc.Stream, *, peer: str, max_message: int) -> None:
         self.finished = trio.Event()
-        """Set when `run` is over: the transport is closed and no task is left."""
+        """Set at the end of `run`: the transport is closed, and no task is left."""
         self.session = Session(
             peer=peer,
             max_message=max_message,
@@ -47,7 +47,7 @@ class Connection:
         self._waiting: list[Callable[[], Awaitable[None]]] = []
 
     async def run(self) -> None:
-        """Read and write until the connection is over. Shielded: only its end, or `aclose`, stops it."""
+        """Read and write until the connection ends. Shielded: only `close_soon` or `aclose` stop it earlier."""
         try:
             with self._scope:
                 async with trio.open_nursery() as tasks:
@@ -64,7 +64,7 @@ class Connection:
             self.finished.set()
 
     def close_soon(self) -> None:
-        """Take no more calls, and end when what lies ready is written, within half a second."""
+        """Accept no more calls, and end when the buffer is written, within half a second."""
         self._closing = True
         self.session.retire()
         self._wake_writer()
@@ -92,7 +92,7 @@ class Connection:
                 try:
                     await self._transport.send_all(data)
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                    # The answers that the server gave before it hung up may still have to be read.
+                    # Responses that the server sent before may still have to be read.
                     self._broken = exc
                     self.close_soon()
                     await trio.sleep_forever()

@@ -1,7 +1,7 @@
-"""Decodes messages, and refuses what would cost more than its size: whoever sends it must not hold Trio's thread.
+"""Decodes messages, and limits the time for that: no sender may block Trio's thread.
 
-betterproto2 keeps the fields of a message that it does not know, for when the message is sent on, by concatenation: a
-megabyte of them took half a minute. Nothing here is sent on, so they are dropped, for all messages of the process.
+betterproto2 keeps unknown fields of a message by concatenation, in case it is forwarded: one megabyte took half a
+minute. Nothing is forwarded here, so unknown fields are dropped, for all messages of the process.
 """
 
 from typing import Final
@@ -12,24 +12,24 @@ from nodeprefetch.errors import ProtocolViolationError
 from nodeprefetch.rpc.message import Message, Reply
 
 MOST_UNKNOWN: Final = 10_000
-"""Unknown fields of one message, those of messages in it not counted."""
+"""Unknown fields of one message, without those of nested messages."""
 
 SMALL: Final = 64 * 1024
-"""Bytes of an answer that has room for some names only."""
+"""Size limit of responses that only have a few names, in bytes."""
 
 _SMALL_ANSWERS = {"Empty", "PullImageResponse", "RemoveImageResponse", "VersionResponse"}
 
 
 def largest(reply_type: type[Message], max_message: int) -> int:
-    """Bytes of the largest message accepted as an answer of that type, where none may be larger than `max_message`."""
+    """Return the size limit of responses of a type, in bytes; at most `max_message`."""
     return min(max_message, SMALL) if reply_type.__name__ in _SMALL_ANSWERS else max_message
 
 
 def decode(reply_type: type[Reply], message: bytes) -> Reply:
-    """The message in these bytes, without unknown fields.
+    """Decode a message, without unknown fields.
 
     Raises:
-        ProtocolViolationError: it is not a message of that type, or has more than `MOST_UNKNOWN` unknown fields.
+        ProtocolViolationError: the message is invalid, or has more than `MOST_UNKNOWN` unknown fields.
     """
     try:
         return reply_type.FromString(message)
@@ -39,7 +39,7 @@ def decode(reply_type: type[Reply], message: bytes) -> Reply:
 
 
 class _Dropped:
-    """Takes the place of the attribute that betterproto2 adds unknown fields to. Always empty; counts what comes."""
+    """Replaces the attribute to which betterproto2 adds unknown fields. Always empty; counts them."""
 
     def __get__(self, message: betterproto2.Message | None, owner: type | None = None) -> bytes:
         return b""

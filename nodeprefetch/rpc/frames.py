@@ -1,4 +1,4 @@
-"""Length-prefixed gRPC messages: bytes as they come in, whole messages out. No I/O.
+"""Length-prefixed gRPC messages: from received bytes to whole messages. No I/O.
 
 A message on the wire is one byte of flags, four bytes of length, big-endian, and that many bytes
 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
@@ -12,15 +12,15 @@ _PREFIX = Struct(">BI")
 
 
 def frame_message(message: bytes) -> bytes:
-    """One uncompressed message as it goes onto the wire."""
+    """Add the prefix to an uncompressed message."""
     return _PREFIX.pack(0, len(message)) + message
 
 
 class FrameParser:
-    """Collects bytes and gives out the messages in them.
+    """Collects bytes, and splits them into messages.
 
     Args:
-        max_message: the largest message accepted, in bytes.
+        max_message: size limit of a message, in bytes.
     """
 
     def __init__(self, max_message: int) -> None:
@@ -29,19 +29,19 @@ class FrameParser:
 
     @property
     def in_message(self) -> bool:
-        """Whether a message has begun and not ended."""
+        """Whether an incomplete message has been received."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take in bytes, split anywhere."""
+        """Add received bytes."""
         self._buffer += data
 
     def next_message(self) -> bytes | None:
-        """The next whole message, or None until there is one.
+        """Return the next whole message, or None.
 
         Raises:
-            CompressedMessageError: it is compressed, which we never offer to accept. Stays raised.
-            ProtocolViolationError: it is larger than `max_message`, which is seen before it is collected. Stays raised.
+            CompressedMessageError: it is compressed, which was not negotiated. Raised again each time.
+            ProtocolViolationError: it is larger than `max_message`, as its prefix says. Raised again each time.
         """
         if len(self._buffer) < _PREFIX.size:
             return None

@@ -1,4 +1,4 @@
-"""The HTTP/2 state machine of h2, set up for a gRPC client."""
+"""The HTTP/2 state machine of h2, configured for a gRPC client."""
 
 from typing import Final
 
@@ -9,17 +9,17 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 STREAM_WINDOW: Final = 1024 * 1024
-"""Bytes a server may send on one stream beyond what its caller has taken."""
+"""Bytes that a server may send on one stream before the caller takes them."""
 
 CONNECTION_WINDOW: Final = 4 * 1024 * 1024
-"""Bytes a server may send on the connection beyond what we have read from it."""
+"""Bytes that a server may send on the connection before they are read."""
 
 _DEFAULT_WINDOW = 65_535
 """RFC 9113, section 6.9.2."""
 
 
 class _Http2(H2Connection):
-    """h2 takes GOAWAY for the end; but streams the server has accepted go on (RFC 9113, section 6.8)."""
+    """Fixes GOAWAY: for h2 it is the end, but accepted streams continue (RFC 9113, section 6.8)."""
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
@@ -30,10 +30,10 @@ class _Http2(H2Connection):
 
 
 def start_http2() -> H2Connection:
-    """A connection whose preface lies ready to be sent.
+    """Return a connection with its preface in the send buffer.
 
-    MAX_CONCURRENT_STREAMS is left alone: it would limit pushed streams, which ENABLE_PUSH forbids already,
-    and servers exist that read a 0 as "no calls at all".
+    Does not set MAX_CONCURRENT_STREAMS: it limits pushed streams, which ENABLE_PUSH already forbids, and some servers
+    interpret 0 as "no calls at all".
     """
     http2 = _Http2(H2Configuration(client_side=True, header_encoding=None))
     http2.local_settings = Settings(

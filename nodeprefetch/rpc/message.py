@@ -1,4 +1,4 @@
-"""What a message is to a call."""
+"""The interface of messages."""
 
 from typing import Protocol, Self, TypeVar
 
@@ -7,12 +7,12 @@ class Message(Protocol):
     """A message as betterproto2 and google.protobuf generate them."""
 
     def SerializeToString(self) -> bytes:  # noqa: N802 (their name)
-        """The message in protobuf's wire format."""
+        """Encode the message in protobuf's wire format."""
         ...
 
     @classmethod
     def FromString(cls, s: bytes, /) -> Self:  # noqa: N802 (their name)
-        """The message in these bytes."""
+        """Decode a message."""
         ...
 
 

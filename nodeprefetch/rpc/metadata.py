@@ -1,4 +1,4 @@
-"""Metadata of a call: what goes along with request and answer as HTTP/2 headers.
+"""Metadata of a call, sent as HTTP/2 headers with request and response.
 
 Names ending in `-bin` hold bytes, sent as base64
 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md, "Custom-Metadata").
@@ -10,13 +10,13 @@ from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping
 
 MetadataLike = Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
-"""What a caller may give."""
+"""Metadata to send."""
 
 Metadata = tuple[tuple[str, str | bytes], ...]
-"""What a caller gets: pairs in the order of arrival, since a name may come more than once."""
+"""Received metadata: pairs in order of arrival, as names may repeat."""
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-"""Headers as they come off the wire."""
+"""Received headers."""
 
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[\x20-\x7e]*")
@@ -24,11 +24,10 @@ _OURS = frozenset({"te", "content-type", "user-agent", "connection", "host"})
 
 
 def encode_metadata(metadata: MetadataLike | None) -> list[tuple[str, str]]:
-    """Headers for the wire.
+    """Encode metadata as headers. Converts names to lower case.
 
     Raises:
-        ValueError: a name or value that HTTP/2 or gRPC does not allow there; nothing has been sent. Names are
-            lower-cased first; `grpc-…` is gRPC's own.
+        ValueError: HTTP/2 or gRPC does not allow a name or value. Names with `grpc-…` are reserved.
     """
     if metadata is None:
         return []
@@ -49,9 +48,9 @@ def _encode(name: str, value: str | bytes) -> tuple[str, str]:
 
 
 def decode_metadata(headers: RawHeaders) -> Metadata:
-    """The metadata among headers from the wire: pseudo-headers left out, `-bin` values decoded.
+    """Decode received headers: skips pseudo-headers, and decodes `-bin` values.
 
-    A `-bin` value that is no base64 is left out: nobody can use it, and a call does not fail for it.
+    Skips invalid base64, so that the call does not fail.
     """
     pairs: list[tuple[str, str | bytes]] = []
     for raw_name, raw_value in headers:

@@ -1,4 +1,4 @@
-"""The headers a call begins with, and the caller's deadline among them."""
+"""The headers of a request, including the deadline of the caller."""
 
 import math
 
@@ -11,9 +11,9 @@ _UNITS = (("m", 0.001), ("S", 1.0), ("M", 60.0), ("H", 3600.0))
 
 
 def encode_timeout(seconds: float) -> str | None:
-    """The value of `grpc-timeout` for so many seconds, or None for no limit.
+    """Return the value of `grpc-timeout`, or None for no limit.
 
-    Rounded up, in the finest unit that fits, so the server never gives up before the caller does.
+    Rounded up in the finest unit that fits, so that the server never gives up before the caller.
     """
     if math.isinf(seconds):
         return None
@@ -27,18 +27,18 @@ def encode_timeout(seconds: float) -> str | None:
 def request_headers(
     name: str, *, authority: str, timeout_seconds: float, metadata: MetadataLike | None
 ) -> list[tuple[str, str]]:
-    """All headers of a call.
+    """Return all headers of a request.
 
     The content type is exactly `application/grpc`: CRI-O closes the connection on anything longer.
 
     Args:
-        name: the method as the path has it, `/package.Service/Method`.
+        name: path of the method, `/package.Service/Method`.
         authority: host and port.
-        timeout_seconds: how long the caller will wait; infinity for no limit.
-        metadata: the caller's.
+        timeout_seconds: how long the caller waits; infinity for no limit.
+        metadata: of the caller.
 
     Raises:
-        ValueError: metadata that cannot be sent.
+        ValueError: invalid metadata.
     """
     headers = [
         (":method", "POST"),

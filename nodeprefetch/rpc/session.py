@@ -1,4 +1,4 @@
-"""The HTTP/2 side of a connection, without I/O: calls fill a buffer, received bytes wake the calls."""
+"""The HTTP/2 part of a connection, without I/O: calls fill a buffer, and received bytes wake the calls."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -16,11 +16,11 @@ from nodeprefetch.rpc.message import Message
 from nodeprefetch.rpc.stream import Stream
 
 _WRITE_AHEAD = 256 * 1024
-"""Bytes that may lie in the buffer before callers have to wait."""
+"""Bytes in the buffer before callers must wait."""
 
 _FRAME_HEADER = 9
 _SETTINGS_HEADER = re.compile(rb"\0[\0-\x40].\x04\0\0{4}", re.DOTALL)
-"""A SETTINGS frame of at most 16 KiB, in stream 0, that acknowledges nothing."""
+"""A SETTINGS frame of at most 16 KiB, in stream 0, without the ACK flag."""
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -29,11 +29,11 @@ class Session:
     """The streams of one connection.
 
     Args:
-        peer: what to call the server in errors.
-        max_message: the largest message accepted, in bytes.
-        wake_writer: called when frames have been put into the buffer.
-        finish: called when the session has no more to do.
-        spawn: runs something beside the caller, as long as the connection lives.
+        peer: name of the server in errors.
+        max_message: size limit of received messages, in bytes.
+        wake_writer: called after frames are added to the buffer.
+        finish: called when the session has nothing more to do.
+        spawn: runs a function in the background, for as long as the connection exists.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Session:
     ) -> None:
         self.spawn = spawn
         self.streams: dict[int, Stream[Any]] = {}
-        """The calls there are, by stream ID."""
+        """Active calls by stream ID."""
         self._peer = peer
         self._max_message = max_message
         self._wake_writer = wake_writer
@@ -65,7 +65,7 @@ class Session:
 
     @property
     def usable(self) -> bool:
-        """Whether new calls may begin here."""
+        """Whether new calls can start here."""
         return not (self._failed or self._retired)
 
     async def open_stream(
@@ -74,12 +74,12 @@ class Session:
         cardinality: Cardinality,
         reply_type: type[Reply],
     ) -> Stream[Reply] | None:
-        """Begin a call as soon as the server accepts one more; None, and nothing sent, when it cannot be.
+        """Start a call as soon as the server accepts another one; None, with nothing sent, if it cannot start.
 
         Args:
-            make_headers: asked when the call begins, since the time left is one of them.
+            make_headers: called when the call starts, as the headers contain the time left.
             cardinality: which sides send several messages.
-            reply_type: what the answer's messages are.
+            reply_type: type of the messages to receive.
         """
         while self.usable and not self._has_slot():
             await self._slots.park()
@@ -98,13 +98,13 @@ class Session:
         return stream
 
     def _has_slot(self) -> bool:
-        # Before the server has said how many calls it takes at once, one is sure to be fine. Waiting for that
-        # word even with the first would not do: a multiplexer in front may want to see a request first.
+        # Until the server announces its limit, one call is always allowed. Even the first call cannot wait for that: a
+        # multiplexer in front of the server may need to see a request first.
         limit = self._http2.remote_settings.max_concurrent_streams if self._settings_seen else 1
         return self._http2.open_outbound_streams < limit
 
     async def send_data(self, stream: Stream[Reply], data: bytes, *, end: bool) -> None:
-        """Send, as fast as the server's flow control lets us; silently nothing once the stream is over."""
+        """Send data as fast as the server's flow control allows. Does nothing if the stream has ended."""
         await trio.lowlevel.checkpoint()
         rest = memoryview(data)
         try:
@@ -123,7 +123,7 @@ class Session:
                     return
         except trio.Cancelled:
             if 0 < len(rest) < len(data):
-                self.release(stream)  # half a message is out: nothing sensible can follow
+                self.release(stream)  # half a message was sent: nothing valid can follow
             raise
 
     def _room_to_send(self, stream: Stream[Reply]) -> int:
@@ -131,7 +131,7 @@ class Session:
         return max(0, min(window, self._http2.max_outbound_frame_size, _WRITE_AHEAD - self._buffered))
 
     def acknowledge(self, stream: Stream[Reply], size: int) -> None:
-        """Open the stream's window again, in large steps."""
+        """Enlarge the window of the stream again, in large steps."""
         stream.unacknowledged += size
         if stream.unacknowledged >= STREAM_WINDOW // 2 and not stream.is_over and not self._failed:
             self._http2.increment_flow_control_window(stream.unacknowledged, stream.stream_id)
@@ -139,7 +139,7 @@ class Session:
             self._wake_writer()
 
     def release(self, stream: Stream[Reply]) -> None:
-        """Forget the stream; unless it has ended on both sides, tell the server that nobody wants it."""
+        """Remove the stream. Resets it (CANCEL) unless it has ended on both sides."""
         if self.streams.pop(stream.stream_id, None) is None:
             return
         if not (self._failed or stream.reset or (stream.end_received and stream.end_sent)):
@@ -149,7 +149,7 @@ class Session:
         self._finish_if_done()
 
     def take_buffer(self) -> bytes:
-        """What lies ready to be written."""
+        """Return the bytes to write."""
         data = self._http2.data_to_send()
         if data:
             self._buffered = 0
@@ -157,10 +157,10 @@ class Session:
         return data
 
     def receive(self, data: bytes) -> None:
-        """Take in bytes from the server.
+        """Process bytes from the server.
 
         Raises:
-            ProtocolViolationError: they are not HTTP/2. All calls have failed, a GOAWAY lies ready.
+            ProtocolViolationError: they are not HTTP/2. All calls have failed, and a GOAWAY is in the buffer.
         """
         try:
             self._check_preface(data)
@@ -173,8 +173,8 @@ class Session:
         self._wake_writer()
 
     def _check_preface(self, data: bytes) -> None:
-        # h2 looks at a frame when it has come whole, and the beginning of "HTTP/1.1 400 Bad Request" would be a frame
-        # of five million bytes. A server begins with SETTINGS (RFC 9113, section 3.4): that can be seen at once.
+        # h2 processes whole frames, and the start of "HTTP/1.1 400 Bad Request" looks like a frame of five million
+        # bytes. But a server must start with SETTINGS (RFC 9113, section 3.4), which can be checked at once.
         if len(self._preface) < _FRAME_HEADER:
             self._preface += data[: _FRAME_HEADER - len(self._preface)]
             if len(self._preface) == _FRAME_HEADER and not _SETTINGS_HEADER.fullmatch(self._preface):
@@ -195,12 +195,12 @@ class Session:
                         stream.fail(ConnectionLostError(f"{self._peer} is shutting down and did not accept the call"))
                 self.retire()
             case events.DataReceived():
-                # As it arrives, not as it is consumed: one slow reader must not stop the others.
+                # On arrival, not when consumed: one slow reader must not block the others.
                 self._unacknowledged += event.flow_controlled_length
                 if self._unacknowledged >= CONNECTION_WINDOW // 2:
                     self._http2.increment_flow_control_window(self._unacknowledged)
                     self._unacknowledged = 0
-        # Pings and settings are answered by h2.
+        # h2 itself responds to pings and settings.
         found = self.streams.get(getattr(event, "stream_id", None) or 0)
         if found is not None:
             self._handle_in_stream(found, event)
@@ -231,7 +231,7 @@ class Session:
         self._room.unpark_all()
 
     def retire(self) -> None:
-        """Take no more calls; the session ends with the last one there is."""
+        """Accept no more calls; the session ends with the last active one."""
         self._retired = True
         self._wake_callers()
         self._finish_if_done()
@@ -242,10 +242,10 @@ class Session:
             self._finish()
 
     def fail(self, kind: Callable[[str], RpcError], text: str, cause: Exception | None = None) -> None:
-        """All calls have failed, and no more can begin."""
+        """Let all calls fail, and accept no more."""
         self._failed = True
         for stream in self.streams.values():
-            error = kind(text)  # one for each: a raised exception collects its raisers' tracebacks
+            error = kind(text)  # one per call, as a raised exception collects tracebacks
             error.__cause__ = cause
             stream.fail(error)
         self._wake_callers()

@@ -1,4 +1,4 @@
-"""How a call ended: from HTTP status, headers and trailers to `GRPCError`, or to nothing when all is well.
+"""Turns HTTP status, headers and trailers of a response into an error, if there is one.
 
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md ("Responses") and
 https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md.
@@ -26,9 +26,9 @@ _OF_HTTP = {
 
 
 def response_problem(headers: Headers) -> GRPCError | ProtocolViolationError | None:
-    """What is wrong with the headers of an answer, if anything: then no messages can be expected from it.
+    """Return the error in the headers of a response, or None. After an error, no messages follow.
 
-    An answer that carries a `grpc-status` is gRPC whatever else it says.
+    A response with `grpc-status` is gRPC, whatever its other headers are.
     """
     if b"grpc-status" in headers:
         return None
@@ -44,7 +44,7 @@ def response_problem(headers: Headers) -> GRPCError | ProtocolViolationError | N
 
 
 def trailers_problem(trailers: Headers) -> GRPCError | ProtocolViolationError | None:
-    """The error that trailers tell of; None for status OK."""
+    """Return the error in the trailers; None for status OK."""
     raw = trailers.get(b"grpc-status")
     if raw is None:
         return ProtocolViolationError("the response ended without a status")
@@ -56,11 +56,11 @@ def trailers_problem(trailers: Headers) -> GRPCError | ProtocolViolationError | 
     try:
         status = Status(int(raw))
     except ValueError:
-        # What to do with a code of the future: https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+        # Unknown codes: https://grpc.github.io/grpc/core/md_doc_statuscodes.html
         return GRPCError(Status.UNKNOWN, f"status {int(raw)}: {message or ''}")
     return None if status is Status.OK else GRPCError(status, message)
 
 
 def decode_message(raw: bytes) -> str | None:
-    """The text in `grpc-message`: percent-encoded UTF-8. What is no valid encoding stays as it came."""
+    """Decode `grpc-message`, which is percent-encoded UTF-8. Keeps invalid escapes unchanged."""
     return unquote_to_bytes(raw).decode("utf-8", "replace") or None

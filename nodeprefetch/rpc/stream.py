@@ -16,30 +16,30 @@ from nodeprefetch.rpc.status import Headers, response_problem, trailers_problem
 
 
 class Wire(Protocol):
-    """What a stream needs of its connection."""
+    """The connection as used by a stream."""
 
     async def send_data(self, stream: "Stream[Reply]", data: bytes, *, end: bool) -> None:
-        """Send, as fast as the server's flow control lets us."""
+        """Send data as fast as the server's flow control allows."""
         ...
 
     def acknowledge(self, stream: "Stream[Reply]", size: int) -> None:
-        """Tell the server that so many bytes of the stream have been used up."""
+        """Allow the server to send that many bytes again."""
         ...
 
     def release(self, stream: "Stream[Reply]") -> None:
-        """Forget the stream, with RST_STREAM(CANCEL) if it has not ended."""
+        """Remove the stream, with RST_STREAM(CANCEL) if it has not ended."""
         ...
 
     def spawn(self, function: Callable[[], Awaitable[None]]) -> None:
-        """Run something beside the caller, as long as the connection lives."""
+        """Run a function in the background, for as long as the connection exists."""
         ...
 
 
 class Stream(Generic[Reply]):
-    """One call. Made by `Channel.request`, whose block it lives in.
+    """One call. Created by `Channel.request`, and valid in its block.
 
-    What arrives is kept until it is asked for, and only then does the server's window open again: a slow
-    reader holds one window's worth of bytes.
+    Received bytes are kept until the caller takes them, and only then the server may send more: a slow reader keeps at
+    most one window in memory.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Stream(Generic[Reply]):
     ) -> None:
         self.stream_id = stream_id
         self.initial_metadata: Metadata = ()
-        """What came with the head of the answer; there before the first message is."""
+        """Sent with the headers of the response; available before the first message."""
         self.trailing_metadata: Metadata = ()
-        """What came with the status; there when the call has ended, also with a GRPCError."""
+        """Sent with the status; available after the call, also after a GRPCError."""
         self._wire = wire
         self._many = cardinality.server_streaming
         self._reply_type = reply_type
@@ -72,32 +72,32 @@ class Stream(Generic[Reply]):
         self.reset = False
         """Whether either side has reset the stream; the connection sets it."""
         self.unacknowledged = 0
-        """Bytes used up that the server has not been told of; the connection's."""
+        """Bytes taken that are not acknowledged yet; the connection sets it."""
         self._sending = trio.CancelScope()
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing can be sent any more, because the answer is complete or the call has failed."""
+        """Whether the response is complete or the call has failed, so that nothing can be sent."""
         return self.end_received or self._failure is not None
 
     async def send_message(self, message: Message, *, end: bool = False) -> None:
-        """Send a message; with `end` it is the last.
+        """Send a message; `end` marks the last one.
 
-        Returns without sending when the server has given its answer already: `recv_message` has it.
+        Does nothing if the server has already responded: `recv_message` returns the response.
 
         Raises:
-            RpcError: the call failed below the answer.
+            RpcError: connection, stream or protocol failed.
         """
         await self._send(frame_message(message.SerializeToString()), end=end)
 
     async def end(self) -> None:
-        """Say that no more messages will come."""
+        """Mark the end of the messages."""
         await self._send(b"", end=True)
 
     def send_from(self, messages: Iterable[Message] | AsyncIterable[Message]) -> None:
-        """Send messages from a task beside, then end; stops when the call is over.
+        """Send messages from a background task, then end; stops with the call.
 
-        An error of the iterable ends the call: `recv_message` raises it.
+        An error of the iterable ends the call, and `recv_message` raises it.
         """
 
         async def send_all() -> None:
@@ -111,14 +111,14 @@ class Stream(Generic[Reply]):
                             await self.send_message(message)
                     await self.end()
                 except RpcError:
-                    pass  # the call's failure: its caller gets it
-                except Exception as exc:  # noqa: BLE001 (the caller's own, handed over to it)
+                    pass  # recv_message raises it
+                except Exception as exc:  # noqa: BLE001 (of the iterable; recv_message raises it)
                     self.fail(exc)
 
         self._wire.spawn(send_all)
 
     def close(self) -> None:
-        """End the call: what has not come is not wanted any more. Waits for nothing."""
+        """End the call, and drop the rest of the response. Does not wait."""
         self._sending.cancel()
         self._wire.release(self)
 
@@ -131,13 +131,13 @@ class Stream(Generic[Reply]):
             raise self._failure
 
     async def recv_message(self) -> Reply | None:
-        """The next message, or None when the server has ended the call with status OK.
+        """Return the next message, or None at the end of the call with status OK.
 
-        The one message of a unary answer is given out when the status has come too: no error follows it.
+        The message of a unary response is returned only after its status, so no error follows it.
 
         Raises:
-            GRPCError: the server answered with an error.
-            RpcError: the call failed below the answer.
+            GRPCError: the server returned an error.
+            RpcError: connection, stream or protocol failed.
         """
         if self._many:
             return await self._next()
@@ -147,7 +147,7 @@ class Stream(Generic[Reply]):
         return await self.recv_reply()
 
     async def recv_reply(self) -> Reply:
-        """The one message of a unary answer, with the errors of `recv_message`."""
+        """Return the message of a unary response. Raises the errors of `recv_message`."""
         message = await self._next()
         if message is None:
             raise ProtocolViolationError("the server returned OK without a message")
@@ -157,11 +157,11 @@ class Stream(Generic[Reply]):
         return message
 
     def __aiter__(self) -> Self:
-        """All messages to come; the errors of `recv_message`."""
+        """Iterate over all messages. Raises the errors of `recv_message`."""
         return self
 
     async def __anext__(self) -> Reply:
-        """The next message, or the end."""
+        """Return the next message."""
         message = await self.recv_message()
         if message is None:
             raise StopAsyncIteration
@@ -189,10 +189,10 @@ class Stream(Generic[Reply]):
             else:
                 await self._changed.park()
 
-    # The connection's side.
+    # For the connection.
 
     def receive_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head of the answer; all of it when there is nothing but a status ("Trailers-Only")."""
+        """Process the headers of the response, which may also be its end ("Trailers-Only")."""
         fields = dict(headers)
         if b"grpc-status" in fields:
             self.receive_trailers(headers)
@@ -203,23 +203,23 @@ class Stream(Generic[Reply]):
             self.fail(problem)
 
     def receive_data(self, data: bytes, size: int) -> None:
-        """Bytes of messages, and how much of the window they used."""
+        """Process bytes of messages; `size` is the part of the window that they used."""
         if self._failure is None:
             self._inbox.append((data, size))
             self._changed.unpark_all()
 
     def receive_trailers(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """The end of the answer."""
+        """Process the trailers."""
         self._trailers = dict(headers)
         self.trailing_metadata = decode_metadata(headers)
 
     def receive_end(self) -> None:
-        """Nothing more will come."""
+        """Process the end of the response."""
         self.end_received = True
         self._changed.unpark_all()
 
     def fail(self, failure: Exception) -> None:
-        """The call cannot end well: the error comes out after the messages that came before it."""
+        """Let the call fail. The error is raised after the messages received before."""
         if not self.is_over:
             self._failure = failure
             self._changed.unpark_all()

@@ -1,7 +1,7 @@
-"""The base class of generated stubs: the four shapes of a call, on Trio.
+"""The base class of generated stubs, with the four kinds of calls.
 
-A call that is answered by a stream is a block, not an asynchronous generator: what is left early must end at once,
-and a generator would hold its call open until it is collected.
+A call with a streaming response is a block, not an asynchronous generator: a call that is left early must end at once,
+but a generator would keep it open until it is collected.
 
     async with stub.subscribe(request) as events:
         async for event in events:
@@ -21,17 +21,17 @@ from nodeprefetch.rpc.stream import Stream
 
 Reply = TypeVar("Reply", bound=Message)
 Replies = AbstractAsyncContextManager[Stream[Reply]]
-"""What a call gives that is answered by a stream."""
+"""Result of a call with a streaming response."""
 
 MessageSource = Iterable[Message] | AsyncIterable[Message]
 
 
 class ServiceStub:
-    """A service at the other end of a channel.
+    """A service of the server of a channel.
 
     Args:
-        channel: the way there.
-        metadata: goes along with every call that brings none of its own.
+        channel: connection to the server.
+        metadata: sent with every call without metadata of its own.
     """
 
     def __init__(self, channel: Channel, *, metadata: MetadataLike | None = None) -> None:
