@@ -33,7 +33,7 @@ def bearer(authorization: str) -> str:
     scheme, _, token = authorization.strip().partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
-        raise unauthorized("missing bearer token (send the header Authorization: Bearer TOKEN)")
+        raise unauthorized("missing bearer token (send it in the header Authorization)")
     return token
 
 
