@@ -299,13 +299,14 @@ async def test_a_refusal_nested_deeply_is_an_error_of_ours(api, tmp_path):
 
 @pytest.mark.parametrize("status", [201, 500])
 async def test_an_answer_is_read_up_to_its_limit_and_the_next_call_works(api, tmp_path, status):
-    """Also a refusal's body. The server notices that it was not all taken."""
+    """Also a refusal's body. The server notices that the rest was not read."""
     kube = await connect_in_pod(api, tmp_path)
     api.fail(Failure(status=status, body=b'{"status": {}, "x": "' + (50 << 20) * b"x" + b'"}'))
 
     with pytest.raises(KubeError, match="reviewing a token: the answer is larger than 2097152 bytes"):
         await kube.review_token("t-0001", "agg")
 
+    assert await trio.to_thread.run_sync(eventually, lambda: 1 == api.unread)
     assert "n1" == (await kube.get_node("n1")).name
 
 

@@ -80,6 +80,9 @@ class FakeKube:
         self.connections = 0
         """Open now."""
 
+        self.unread = 0
+        """Answers that the client did not read to their end."""
+
         self._lock = threading.Lock()
         self._authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -271,7 +274,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (failure.headers if failure else {}).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        try:
+            self.wfile.write(body)
+        except OSError:
+            self.server.kube.unread += 1
+            raise
 
     do_POST = do_PATCH = do_GET  # noqa: N815 (names given by http.server)
 
