@@ -22,9 +22,10 @@ from nodeprefetch.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from nodeprefetch.kube.messages import innermost_message, message_of, one_line, seconds_of
+from nodeprefetch.kube.messages import message_of, one_line, seconds_of
 from nodeprefetch.kube.proxy import proxy_for
 from nodeprefetch.kube.server import ApiServer
+from nodeprefetch.text.innermost import innermost_message
 
 CALL_TIMEOUT = 30.0
 """Seconds for a whole call, where the caller has no shorter deadline."""

@@ -25,19 +25,6 @@ def seconds_of(text: str) -> float | None:
     return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
-def innermost_message(error: BaseException) -> str:
-    """The message of the innermost cause: the outer errors only repeat that a connection failed."""
-    message, seen = "", [error]
-    while seen:
-        current = seen.pop()
-        message = str(current) or message
-        if isinstance(current, BaseExceptionGroup):
-            seen.append(current.exceptions[0])
-        elif inner := current.__cause__ or next((arg for arg in current.args if isinstance(arg, BaseException)), None):
-            seen.append(inner)
-    return message or type(error).__name__
-
-
 def one_line(text: str, secrets: tuple[str, ...]) -> str:
     """The text on one line, shortened, without these secrets and whatever else `scrub` masks."""
     from nodeprefetch.text.scrub import scrub  # noqa: PLC0415 - only where something fails

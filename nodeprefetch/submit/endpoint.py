@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from nodeprefetch.errors import UsageError
+from nodeprefetch.text.innermost import innermost_message
 from nodeprefetch.text.scrub import scrub
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -98,13 +99,5 @@ def short(text: str, secret: str = "") -> str:
 
 
 def deepest_text(error: BaseException) -> str:
-    """The text of the innermost error, as the outer ones only repeat that something failed."""
-    text = ""
-    seen: BaseException | None = error
-    while seen is not None:
-        text = str(seen) or text
-        inner = seen.exceptions[0] if isinstance(seen, BaseExceptionGroup) else seen.__cause__
-        if inner is None and seen.args and isinstance(seen.args[0], BaseException):
-            inner = seen.args[0]
-        seen = inner
-    return short(text) or type(error).__name__
+    """The message of the innermost cause, shortened: outer errors only repeat that something failed."""
+    return short(innermost_message(error))
