@@ -142,7 +142,7 @@ class Track:
     """At the first observation there were bytes of ingests."""
 
     def begin(self) -> "Track":
-        """Start another attempt: some of what was on the node may be gone, and finding the rest is no movement."""
+        """Start another attempt: data on the node may have been removed, and finding the rest is not progress."""
         return Track(
             sight=replace(self.sight, phase=Phase.RESOLVING, active=0, may_fetch=True),
             manifests=self.manifests,
@@ -179,7 +179,7 @@ class Track:
         return replace(track, sight=_sight(track, own))
 
     def learn(self, observation: Observation) -> "Track":
-        """Take in the lease's resources and the manifests alone, which decide what else has to be asked."""
+        """Add only the lease's resources and the manifests, which determine the further queries."""
         if observation.resources is None:
             return self
         read, arrived = {**observation.manifests}, self.arrived

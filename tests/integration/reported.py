@@ -35,12 +35,12 @@ def attempts_of(ended: Ended) -> Attempts:
 
 
 def without_numbers(attempts: Attempts) -> Counter[tuple[str, str]]:
-    """As the older tool knows them: image and error."""
+    """Results as image-prefetcher reports them: image and error."""
     return Counter((image, error) for image, _, error in attempts.elements())
 
 
 def older_attempts(results: Sequence[Mapping[str, Any]]) -> Counter[tuple[str, str]]:
-    """The same of results in the older tool's shape."""
+    """The same for results in image-prefetcher's format."""
     return Counter((str(result["image"]), str(result.get("error", ""))) for result in results)
 
 

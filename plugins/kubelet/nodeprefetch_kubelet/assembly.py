@@ -53,7 +53,7 @@ def _is_directory(path: Path) -> bool:
 
 
 def _why_not_servable(provider: ProviderConfig, token_file: Path | None, plugin: str) -> str | None:
-    """The kubelet creates tokens for the pod that needs an image. Here is no such pod, and at most a token file."""
+    """Return why the provider cannot be used: nodeprefetch has at most a token file, not the pods' tokens."""
     token = provider.token
     if token is None:
         return None
