@@ -335,10 +335,7 @@ print(trio.run(main), sorted(loaded_in_main_thread.items()))
 
 
 def run_program(*arguments: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout
+    return subprocess.check_output([sys.executable, "-c", PROGRAM, *map(str, arguments)], text=True)
 
 
 def test_a_pod_loads_httpcore_alone_in_a_thread(api, tmp_path):
