@@ -94,6 +94,7 @@ def test_the_run_ends_with_label_and_results(cri: FakeCriServer, image_list: Pat
     assert len(text) <= 1 << 17
 
 
+@pytest.mark.slow
 def test_the_overall_timeout_holds(cri: FakeCriServer, image_list: Path) -> None:
     """Pulls fail until the pipe is full many times over, and the last one hangs."""
     cri.plan(f"registry.test/app-{IMAGES - 1}:1", HANG)

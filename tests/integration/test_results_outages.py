@@ -26,7 +26,7 @@ from tests.support.proxy import FaultProxy, Passage
 
 pytestmark = pytest.mark.containerd
 
-GRACE = 5.0
+GRACE = 10.0
 """Seconds for reporting where it is of no use."""
 
 DEFAULT_GRACE = 15.0

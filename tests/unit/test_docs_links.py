@@ -62,6 +62,7 @@ def test_every_page_is_reached_from_the_beginning():
     assert set() == {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - reached
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path):
     built = subprocess.run(
         [
