@@ -140,8 +140,9 @@ async def test_a_cancelled_call_closes_its_connection_and_waits_for_no_thread(ap
 
 
 async def test_silence_ends_a_call_after_30_seconds(api, tmp_path, autojump_clock):
-    """Where the caller has no deadline. On virtual time any network is silent."""
+    """If the caller has no deadline."""
     kube = await connect_in_pod(api, tmp_path)
+    api.fail(Failure(how=STALL))
     began = trio.current_time()
 
     with pytest.raises(UnreachableError, match="reading node n1: no answer in 30s"):
