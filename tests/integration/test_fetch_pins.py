@@ -295,6 +295,6 @@ def test_on_containerd_1_6_one_message_says_what_it_needs(
     assert 0 == ended.code
     (message,) = notices(ended, "WARN")
     assert message.startswith(f"--pin disabled: containerd {containerd1.version}")
-    assert message.endswith("it needs containerd 1.7 or newer")
+    assert message.endswith("(requires containerd 1.7 or later)")
     assert set() == node.pinned()
     assert set() == node.labelled()
