@@ -1,7 +1,7 @@
 """Coalesces requests: those that ask for the same content together share one answer."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 import trio
@@ -16,7 +16,6 @@ _PAUSE = 0.1
 class _Pending:
     """Content that is not ready yet."""
 
-    lock: trio.Lock = field(default_factory=trio.Lock)
     content: bytes | None = None
 
 
@@ -44,15 +43,14 @@ class Coalescer:
             address: the remote address that asks, for the lock.
         """
         pending = self._next.setdefault(key, _Pending())
-        async with pending.lock:
+        async with self._making:
             if pending.content is None:
-                async with self._making:
-                    await trio.sleep_until(self._paused_until)
-                    async with self._lock.hold(address):
-                        if self._next.get(key) is pending:
-                            del self._next[key]  # later callers might miss something in this one
-                        try:
-                            pending.content = await make()
-                        finally:
-                            self._paused_until = trio.current_time() + _PAUSE
+                await trio.sleep_until(self._paused_until)
+                async with self._lock.hold(address):
+                    if self._next.get(key) is pending:
+                        del self._next[key]  # later callers might miss something in this one
+                    try:
+                        pending.content = await make()
+                    finally:
+                        self._paused_until = trio.current_time() + _PAUSE
         return pending.content
