@@ -103,7 +103,7 @@ class KubeClient:
             secret: masked in errors.
 
         Raises:
-            KubeError: the status is not 2xx, or there is no answer; the class says which.
+            KubeError: the status is not 2xx, or the API server did not answer; the class says which.
         """
         secrets: tuple[str, ...] = (secret,)
         try:

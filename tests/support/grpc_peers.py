@@ -65,14 +65,7 @@ class GrpcPeer:
         where = str(self._port) if self._tcp else str(self._socket)
         command = [sys.executable, "-m", f"tests.support.grpc_echo_{self._kind}", where]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
-        self._daemon.wait_until(self._listens)
-
-    def _listens(self) -> bool:
-        words = self._log.read_text(errors="replace").split()
-        if "listening" not in words:
-            return False
-        self._port = int(words[words.index("listening") + 1])
-        return True
+        self._port = self._daemon.wait_for_port()
 
     def kill(self) -> None:
         """End it by SIGKILL."""

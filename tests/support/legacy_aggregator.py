@@ -33,7 +33,7 @@ class LegacyAggregator:
         self._log.write_text("")
         command = [sys.executable, "-m", "tests.support.grpc_metrics_grpcio", str(self._port)]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
-        self._daemon.wait_until(self._listens)
+        self._port = self._daemon.wait_for_port()
 
     def down(self) -> None:
         """Kill it with SIGKILL."""
@@ -44,13 +44,6 @@ class LegacyAggregator:
     def results(self) -> list[Fields]:
         """The results acknowledged since its start, without fields that are zero or empty."""
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
-
-    def _listens(self) -> bool:
-        words = self._log.read_text(errors="replace").split()
-        if "listening" not in words:
-            return False
-        self._port = int(words[words.index("listening") + 1])
-        return True
 
     def __enter__(self) -> Self:
         self.up()

@@ -89,6 +89,19 @@ class Daemon:
         tail = self._log.read_text(errors="replace")[-2000:]
         raise DaemonError(f"{self._process.args!r} {state}. The end of its log:\n{tail}")
 
+    def wait_for_port(self) -> int:
+        """Block until its log has `listening PORT`, and return the port.
+
+        Raises:
+            DaemonError: it ended, or that takes too long.
+        """
+
+        def words_after() -> list[str]:
+            return self._log.read_text(errors="replace").partition("listening ")[2].split()
+
+        self.wait_until(lambda: bool(words_after()))
+        return int(words_after()[0])
+
     def stop(self) -> None:
         """End it by SIGTERM, and by SIGKILL where it does not obey."""
         if self.is_running:

@@ -55,7 +55,7 @@ class TokenReviewer(Protocol):
         """Return the API server's answer about a token.
 
         Raises:
-            NodeprefetchError: there is no answer.
+            NodeprefetchError: the API server did not answer.
         """
         ...
 
@@ -73,7 +73,7 @@ class _PendingReview:
     def __init__(self) -> None:
         self.over = trio.Event()
         self.refused: RefusedError | None = None
-        """Why there is no answer; None: the answer is in the cache."""
+        """Why the API server did not answer; None: the answer is in the cache."""
 
 
 class ServiceAccounts:
@@ -150,7 +150,7 @@ class ServiceAccounts:
         """Review a token and cache the result. Requests with the same token wait for it.
 
         Raises:
-            RefusedError: there is no answer, or too many tokens are under review.
+            RefusedError: the API server did not answer, or too many tokens are under review.
         """
         pending = self._pending[key] = _PendingReview()
         try:
