@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeprefetch.tickets.messages import LOST_AFTER, RENEW_INTERVAL, TicketReply, TicketRequest, TicketState
-from nodeprefetch.tickets.office import MIN_HELD, RESTART_GRACE, Growth, TicketOffice
+from nodeprefetch.tickets.office import MAX_HELD, RESTART_GRACE, Growth, TicketOffice
 from nodeprefetch.tickets.spread import place, spread_needed
 
 NODES = [f"node-{number}" for number in range(20)]
@@ -15,8 +16,8 @@ BY_PLACE = sorted(NODES, key=lambda node: place("web", node))
 OPEN = RESTART_GRACE
 
 
-def office(limit: int | None = 2, growth: Growth = Growth.FIXED) -> TicketOffice:
-    return TicketOffice(lambda _: limit, growth=growth, started=0)
+def office(limit: int | None = 2, growth: Growth = Growth.FIXED, max_held: int = MAX_HELD) -> TicketOffice:
+    return TicketOffice(lambda _: limit, growth=growth, started=0, max_held=max_held)
 
 
 def waiting(node: str, *, run: str = "1", zone: str = "", gated: bool = False, wait: float = 20) -> TicketRequest:
@@ -40,7 +41,7 @@ def ask_all(tickets: TicketOffice, nodes: Iterable[str], now: float) -> list[str
 
 
 def granted(tickets: TicketOffice, now: float) -> list[str]:
-    return [request.node for request, _ in tickets.grants(now=now)]
+    return [request.node for request, reply in tickets.grants(now=now) if reply.granted]
 
 
 def test_as_many_nodes_pull_as_the_limit_says_in_the_order_of_their_places():
@@ -132,6 +133,27 @@ def test_a_late_word_of_an_earlier_run_does_not_give_back_the_ticket_of_the_next
     assert 1 == tickets.counts(now=OPEN + 1)["web"].pulling
 
 
+def test_a_late_word_of_an_earlier_run_does_not_take_the_next_out_of_the_queue():
+    tickets = office(limit=1)
+    tickets.ask(waiting("a", run="2"), now=0)
+
+    tickets.ask(done("a", run="1"), now=1)
+
+    assert ["a"] == granted(tickets, now=OPEN)
+
+
+def test_tickets_are_counted():
+    """Three are given, of which one is lost: the node that repeats its request has one, not two."""
+    tickets = office(limit=2)
+    ask_all(tickets, ["a", "b", "b"], now=OPEN)
+    tickets.ask(done("a"), now=OPEN + 1)
+    tickets.ask(waiting("c"), now=OPEN + 1)
+    tickets.ask(done("c"), now=OPEN + 2)
+    tickets.counts(now=OPEN + LOST_AFTER)
+
+    assert (3, 1) == (tickets.given, tickets.lost)
+
+
 def test_with_doubling_as_many_pull_as_are_warm():
     """1 seed, then 1 beside 1 warm node, then 2, 4, 8."""
     tickets = office(limit=1, growth=Growth.DOUBLING)
@@ -146,16 +168,26 @@ def test_with_doubling_as_many_pull_as_are_warm():
     assert [1, 1, 2, 4, 8] == waves
 
 
-def test_nodes_with_an_earlier_list_are_not_warm_for_the_next():
+def test_nodes_with_another_list_do_not_let_others_pull():
+    """Ten nodes are warm for the old list: one node may pull the new list, and another one that is late the old one."""
     tickets = office(limit=1, growth=Growth.DOUBLING)
-    for node in NODES[:10]:
+    for node in BY_PLACE[:10]:
         tickets.ask(done(node), now=0)
-    tickets.ask(
-        TicketRequest(node="a", run_id="1", state=TicketState.WAITING, instance="web", list_digest="new", wait=20),
-        now=0,
-    )
+    for node in BY_PLACE[10:15]:
+        tickets.ask(msgspec.structs.replace(waiting(node), list_digest="new"), now=0)
+    tickets.ask(waiting(BY_PLACE[15]), now=0)
 
-    assert 0 == tickets.counts(now=0)["web"].warm
+    assert [BY_PLACE[10], BY_PLACE[15]] == granted(tickets, now=OPEN)
+
+
+def test_a_node_that_asks_again_is_not_warm_any_more():
+    tickets = office(limit=1)
+    tickets.ask(done("a"), now=0)
+    before = tickets.counts(now=0)["web"]
+    tickets.ask(waiting("a"), now=0)
+
+    assert (1, 0) == (before.warm, tickets.counts(now=0)["web"].warm)
+    assert 1 == tickets.known
 
 
 def test_with_doubling_the_first_node_of_each_zone_comes_first():
@@ -179,13 +211,62 @@ def test_a_request_that_ended_gets_no_ticket():
 
 
 def test_nodes_far_back_in_the_queue_are_told_when_to_ask_again():
-    """With one at a time, 30 s each: the node in place 256 expects to wait for more than an hour, and asks in 60 s."""
-    tickets = office(limit=1)
-    nodes = sorted((f"n{number}" for number in range(MIN_HELD + 1)), key=lambda node: place("web", node))
-    replies = [tickets.ask(waiting(node), now=0) for node in nodes]
+    """With one at a time, 30 s each: the node in place 3 expects to wait for two minutes, and asks in one."""
+    tickets = office(limit=1, max_held=3)
+    replies = [tickets.ask(waiting(node), now=0) for node in BY_PLACE[:4]]
 
-    assert [None] * MIN_HELD == replies[:-1]
-    assert TicketReply(ask_again=60, position=MIN_HELD, limit=1) == replies[-1]
+    assert [None, None, None, TicketReply(ask_again=60, position=3, limit=1)] == replies
+
+
+def test_whoever_comes_first_takes_the_place_of_the_last_whose_request_is_open():
+    """Otherwise nodes that ask in the wrong order would hold any number of connections."""
+    tickets = office(limit=1, max_held=3)
+    last_come_first = BY_PLACE[3::-1]
+    replies = [tickets.ask(waiting(node), now=0) for node in last_come_first]
+    sent_away = [(request.node, reply) for request, reply in tickets.grants(now=0)]
+
+    assert [None] * 4 == replies
+    assert [(BY_PLACE[3], TicketReply(ask_again=60, position=3, limit=1))] == sent_away
+    assert BY_PLACE[:1] == granted(tickets, now=OPEN)
+
+
+def test_instances_share_the_open_requests():
+    """Four requests for two instances: two each."""
+    tickets = office(limit=1, max_held=4)
+    for node in BY_PLACE[:4]:
+        tickets.ask(waiting(node), now=0)
+    tickets.ask(msgspec.structs.replace(waiting("other"), instance="db"), now=0)
+
+    assert BY_PLACE[3:1:-1] == [request.node for request, reply in tickets.grants(now=0) if not reply.granted]
+
+
+def test_a_limit_that_is_raised_gives_tickets_at_once():
+    limits = [1]
+    tickets = TicketOffice(lambda _: limits[0], growth=Growth.FIXED, started=0)
+    ask_all(tickets, NODES, now=0)
+    granted(tickets, now=OPEN)
+
+    limits[0] = 3
+    raised = granted(tickets, now=OPEN)
+    limits[0] = None
+
+    assert BY_PLACE[1:3] == raised
+    assert BY_PLACE[3:] == granted(tickets, now=OPEN)
+
+
+def test_a_limit_that_is_lowered_holds_once_enough_have_ended():
+    limits = [3]
+    tickets = TicketOffice(lambda _: limits[0], growth=Growth.FIXED, started=0)
+    ask_all(tickets, NODES, now=0)
+    granted(tickets, now=OPEN)
+
+    limits[0] = 1
+    given = []
+    for node in BY_PLACE[:3]:
+        tickets.ask(done(node), now=OPEN + 1)
+        given.append(granted(tickets, now=OPEN + 1))
+
+    assert [[], [], BY_PLACE[3:4]] == given
 
 
 def test_a_node_that_stopped_asking_is_forgotten():
