@@ -34,6 +34,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--metrics-token-file": "FILE",
     "--min-free-disk": "AMOUNT",
     "--no-resume": "",
+    "--no-yield": "",
     "--node-label-prefix": "PREFIX",
     "--overall-timeout": "DURATION",
     "--pin": "",
@@ -43,6 +44,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--retry-missing": "",
     "--runtime-wait": "DURATION",
     "--unpack-timeout": "DURATION",
+    "--yield": "",
 }
 
 AGGREGATE_FLAGS: Mapping[str, str] = {

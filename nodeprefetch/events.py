@@ -110,6 +110,9 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     """Seconds."""
 
     limit: float
+    paused: float = 0
+    """Seconds of the duration in which it was paused (`PullsPaused`)."""
+
     credential: str = ""
     error: str = ""
     """Empty on success. One line without secrets."""
@@ -174,6 +177,33 @@ class RuntimeReturned(Event, frozen=True, kw_only=True, tag="runtime_returned"):
 
     after: float
     """Seconds without the runtime."""
+
+
+class PullsPaused(Event, frozen=True, kw_only=True, tag="pulls_paused"):
+    """Pulls are held back for the sake of others: no new one starts, or some in progress are paused, or both."""
+
+    reason: str
+    """`other-pull`: somebody else pulls an image on this node."""
+
+    images: tuple[str, ...] = ()
+    """Whose pulls are paused; empty: only new ones are held back."""
+
+    detail: str = ""
+    """What was seen. One line."""
+
+
+class PullsResumed(Event, frozen=True, kw_only=True, tag="pulls_resumed"):
+    """Pulls that were held back for this reason continue. Those that have another reason too stay paused."""
+
+    reason: str
+    after: float
+    """Seconds since pulls were first held back for it."""
+
+    images: tuple[str, ...] = ()
+    """Whose pulls continue; empty: new ones start again."""
+
+    ongoing: bool = False
+    """Whether something is still held back for this reason."""
 
 
 class ImageFinished(Event, frozen=True, kw_only=True, tag="image_finished"):
@@ -246,6 +276,8 @@ AnyEvent = (
     | RetryPlanned
     | RuntimeLost
     | RuntimeReturned
+    | PullsPaused
+    | PullsResumed
     | ImageFinished
     | ImagesListed
     | Notice

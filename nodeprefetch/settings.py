@@ -78,6 +78,9 @@ class FetchSettings:
     """Number of parallel pulls; 0: no limit; None: depends on the runtime, as measured in
     docs/adr/0013-max-parallel-pulls.md."""
 
+    yields: bool | None = None
+    """Pause pulls while somebody else pulls on this node; None: the same, without a notice where none is visible."""
+
     pull_policy: PullPolicy | None = None
     """None: depends on the tag of each image, as in Kubernetes."""
 

@@ -172,6 +172,17 @@ class FetchFlags(ImageFlags):
             group=RUNTIME,
         ),
     ] = None
+    yield_: Annotated[
+        bool | None,
+        Parameter(
+            name="--yield",
+            negative="--no-yield",
+            help="Pause pulls while the kubelet or another client pulls on this node (containerd); --no-yield disables"
+            " it. Default: yes, unless --no-resume.",
+            show_default=False,
+            group=RUNTIME,
+        ),
+    ] = None
     no_resume: Annotated[
         bool,
         switch("Disable resumable pulls: interrupted pulls start over and report no progress.", group=RUNTIME),
@@ -300,6 +311,7 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
         overall_timeout=seconds("overall_timeout"),
         image_list_timeout=seconds("image_list_timeout"),
         max_parallel_pulls=flags.max_parallel_pulls,
+        yields=flags.yield_,
         pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
         retry_missing=flags.retry_missing,
         pin=flags.pin,

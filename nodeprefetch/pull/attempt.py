@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Reader
 from nodeprefetch.pull.deadline import Deadline
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
+from nodeprefetch.pull.pauses import PausablePull, Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
@@ -51,6 +53,9 @@ class PullContext:
     disk: DiskGuard = field(default_factory=DiskGuard)
     """Checks for free space; by default all pass."""
 
+    pauses: Pauses = field(default_factory=Pauses)
+    """Holds attempts back; by default none."""
+
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
 
@@ -62,7 +67,7 @@ class PullContext:
 
 
 class StaleCredentialError(Exception):
-    """Raised when a credential became outdated while its attempt waited for a slot. The slot stays held."""
+    """Raised when a credential became outdated while its attempt waited for a slot (which stays held) or was paused."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -123,6 +128,9 @@ class Attempt:
     _started: float = 0
     _started_at: float = 0
     _ended: float | None = None
+    _paused: float = 0
+    _spent: float = 0
+    """Seconds that count against the timeout of the next call: see `Deadline.spent`."""
 
     async def run(self, *, on_started: Callable[[], None], on_pulled: Callable[[], None]) -> None:
         """Wait for a slot, and pull.
@@ -133,12 +141,14 @@ class Attempt:
 
         Raises:
             RuntimeFaultError: the pull failed or timed out.
-            StaleCredentialError: nothing was done, and the slot is held. Never raised where it was held before: the
-                credential was just looked up, and is used once however short its life, as the kubelet does.
+            StaleCredentialError: nothing was done, and the slot is held. Never raised where nothing was waited for: the
+                credential was just looked up, and is used once however short its life, as the kubelet does. Or the
+                registry refused it after a pause.
         """
-        has_queued = not self.slot.is_held
+        has_waited = not self.slot.is_held
         await self.slot.take()
-        if has_queued and self.credential is not None and self.is_outdated(self.credential):
+        has_waited |= await self.context.pauses.pass_gate()
+        if has_waited and self._is_outdated:
             raise StaleCredentialError
         try:
             self.context.disk.check()
@@ -148,6 +158,8 @@ class Attempt:
                 await self._call()
             except RuntimeFaultError as error:
                 self._emit_end(str(error), error.fault.kind.value, error.fault.reason)
+                if error.fault.kind is FaultClass.REFUSED and self._paused and self._is_outdated:
+                    raise StaleCredentialError from error
                 raise
             except trio.Cancelled:
                 self._emit_end("cancelled because the run ended", "cancelled", "cancelled")
@@ -183,14 +195,31 @@ class Attempt:
             return
 
     async def _pull(self, lease: str) -> None:
+        self._spent = 0
+        pull = PausablePull(self.image.text, lease)
+        with self.context.disk.guarding(self.image.text):
+            try:
+                await self.context.pauses.run(pull, partial(self._pull_image, lease))
+            finally:
+                self._paused += pull.paused
+        await self.context.artifacts.pass_image(self.image.text, self.image_id)
+
+    async def _pull_image(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None
-        deadline = Deadline(self.timeout, unpack_timeout=self.context.settings.unpack_timeout)
+        deadline = Deadline(self.timeout, unpack_timeout=self.context.settings.unpack_timeout, spent=self._spent)
         progress = self.context.progress.watching(self.image.text, self._id, lease, deadline)
-        with self.context.disk.guarding(self.image.text), deadline.scope, progress:
-            self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
+        try:
+            with deadline.scope, progress:
+                self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
+        except trio.Cancelled:  # paused, or the run ended
+            self._spent = deadline.spent
+            raise
         if deadline.scope.cancelled_caught:
             raise deadline.error()
-        await self.context.artifacts.pass_image(self.image.text, self.image_id)
+
+    @property
+    def _is_outdated(self) -> bool:
+        return self.credential is not None and self.is_outdated(self.credential)
 
     def _emit_start(self) -> None:
         self._started, self._started_at = trio.current_time(), time.time()
@@ -214,6 +243,7 @@ class Attempt:
                 started_at=self._started_at,
                 duration=ended - self._started,
                 limit=self.timeout,
+                paused=self._paused,
                 credential=str(self.credential or ""),
                 error=error,
                 error_class=error_class,

@@ -61,12 +61,14 @@ class Deadline:
     Args:
         timeout: seconds.
         unpack_timeout: seconds without movement while the pull cannot be waiting for the network.
+        spent: seconds that count already, after a pause.
     """
 
-    def __init__(self, timeout: float, *, unpack_timeout: float) -> None:
+    def __init__(self, timeout: float, *, unpack_timeout: float, spent: float = 0) -> None:
         self._timeout = timeout
         self._unpack_timeout = unpack_timeout
-        self._started = self._moved_at = trio.current_time()
+        self._started = self._moved_at = trio.current_time() - spent
+        self._has_moved = False
         self._follows = False
         self._is_extended = False
         self._sight = Sight()
@@ -95,6 +97,7 @@ class Deadline:
         """Take in how far the pull is, and whether it moved since the last look."""
         self._sight = sight
         if moved:
+            self._has_moved = True
             self._moved_at = trio.current_time()
         if self._follows:
             self._timer.deadline = self._ends = self._moved_at + self._allowed
@@ -123,6 +126,13 @@ class Deadline:
         self._is_extended = ends <= now
         self.scope.deadline = now + self._timeout if self._is_extended else ends
         self._timer.cancel()
+
+    @property
+    def spent(self) -> float:
+        """Seconds that count for the next call, if this one is paused now; 0 if it moved, where that is visible."""
+        if self._follows and self._has_moved:
+            return 0.0
+        return trio.current_time() - (self._moved_at if self._follows else self._started)
 
     def error(self) -> RuntimeFaultError:
         """Why the scope was cancelled."""

@@ -135,6 +135,11 @@ class ProgressWatch:
         if watched.track.sight.done < complete.total:  # also where only an earlier attempt was looked at
             self._report_progress(watched, complete, rate=0)
 
+    def sight(self, image: str) -> Sight:
+        """How far an image's pull is, as last seen."""
+        watched = next((one for one in self._watched if one.image == image), None)
+        return (watched.track if watched else self._tracks.get(image, Track())).sight
+
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Look at pulls until cancelled, or until progress is given up.
 

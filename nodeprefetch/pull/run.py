@@ -31,7 +31,9 @@ from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.leases import Leases, NoLeases
+from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.pull.yielding import Yielding
 from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
@@ -212,6 +214,8 @@ class _Run:
             shares_downloads=runtime.version.is_containerd_2,
         )
         await nursery.start(progress.run)
+        pauses = Pauses(self.emit, progress.sight)
+        self._start_yielding(runtime, pauses, nursery)
         return PullContext(
             service=runtime.service,
             inventory=inventory,
@@ -224,6 +228,7 @@ class _Run:
             leases=self.leases,
             artifacts=ArtifactCheck(runtime.containerd),
             disk=disk,
+            pauses=pauses,
             jitter=self.jitter,
         )
 
@@ -242,6 +247,16 @@ class _Run:
             return NoLeases()
         ends = self.started + self.settings.overall_timeout
         return Leases(runtime.containerd, self.emit, instance=self.settings.instance, run=self.run_id, ends=ends)
+
+    def _start_yielding(self, runtime: Runtime, pauses: Pauses, nursery: trio.Nursery) -> None:
+        wanted = self.settings.yields
+        if wanted is False:
+            return
+        if runtime.containerd is not None and self.settings.resume:
+            nursery.start_soon(Yielding(runtime.containerd, pauses, self.emit).run)
+        elif wanted:
+            why = "--no-resume" if runtime.containerd else f"{runtime.version.name} does not show other pulls"
+            self.emit(Notice(message=f"--yield has no effect: {why}"))
 
     async def _pull(self, pull: Pull, context: PullContext) -> None:
         await pull.run(context)

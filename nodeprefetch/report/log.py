@@ -15,6 +15,8 @@ from nodeprefetch.events import (
     Notice,
     Outcome,
     Progress,
+    PullsPaused,
+    PullsResumed,
     Reader,
     RetryPlanned,
     RunFinished,
@@ -64,6 +66,7 @@ def log_line(event: Event) -> Line:
                 "attempt": event.attempt,
                 "limit": float(event.limit),
                 "elapsed": float(event.duration),
+                "paused": float(event.paused),
                 "credential": event.credential,
                 "size": event.size,
                 "digest": event.digest,
@@ -92,10 +95,8 @@ def log_line(event: Event) -> Line:
         case RetryPlanned():
             level, message = INFO, "retrying after delay"
             known = {"image": event.image, "delay": float(event.delay)}
-        case RuntimeLost():
-            level, message, known = WARNING, "container runtime unavailable, pulls paused", {"error": event.error}
-        case RuntimeReturned():
-            level, message, known = INFO, "container runtime available again", {"after": float(event.after)}
+        case RuntimeLost() | RuntimeReturned() | PullsPaused() | PullsResumed():
+            level, message, known = _pause_line(event)
         case ImageFinished():
             failed = event.outcome is Outcome.FAILED
             level, message = (ERROR if failed else INFO), f"image {event.outcome}"
@@ -131,6 +132,20 @@ def log_line(event: Event) -> Line:
         case _:
             level, message, known = INFO, type(event).__name__, {}
     return level, message, {key: value for key, value in known.items() if value not in ("", 0, ())}
+
+
+def _pause_line(event: RuntimeLost | RuntimeReturned | PullsPaused | PullsResumed) -> Line:
+    match event:
+        case RuntimeLost():
+            return WARNING, "container runtime unavailable, pulls paused", {"error": event.error}
+        case RuntimeReturned():
+            return INFO, "container runtime available again", {"after": float(event.after)}
+        case PullsPaused():
+            known: dict[str, Value] = {"reason": event.reason, "detail": event.detail, "images": event.images}
+            return INFO, "pulls paused", known
+        case PullsResumed():
+            known = {"reason": event.reason, "after": float(event.after), "images": event.images}
+            return INFO, "pulls resumed", known
 
 
 def to_logfmt(at: float, line: Line) -> str:
@@ -197,7 +212,7 @@ def importance(event: Event) -> Importance:
             return Importance.PROGRESS
         case AttemptFinished(error="") | AttemptStarted() | RetryPlanned() | CredentialsMatched():
             return Importance.STEP
-        case ImagesListed(error=""):
+        case ImagesListed(error="") | PullsPaused() | PullsResumed():
             return Importance.STEP
         case _:
             return Importance.RESULT

@@ -18,6 +18,8 @@ from nodeprefetch.events import (
     Notice,
     Outcome,
     Progress,
+    PullsPaused,
+    PullsResumed,
     RetryPlanned,
     RunFinished,
     RunStarted,
@@ -74,6 +76,16 @@ class Row:
     progress: Progress | None = None
     """Progress of the current pull, where the runtime reports it."""
 
+    paused: frozenset[str] = frozenset()
+    """Why the current pull is paused."""
+
+    @property
+    def state(self) -> str:
+        """What the table shows."""
+        if self.paused:
+            return "paused"
+        return self.progress.phase if self.progress else self.outcome
+
 
 class RunTable:
     """The state of a run.
@@ -86,6 +98,9 @@ class RunTable:
         self._clock = clock
         self._rows: dict[str, Row] = {}
         self._title = ""
+        self._held: dict[str, str] = {}
+        """Why pulls are held back: reason and detail."""
+
         self._began = clock()
         self.ended: RunFinished | None = None
 
@@ -103,7 +118,7 @@ class RunTable:
                 self._row(event.image).progress = event
             case AttemptFinished():
                 row = self._row(event.image)
-                row.reason, row.progress = event.reason, None
+                row.reason, row.progress, row.paused = event.reason, None, frozenset()
             case RetryPlanned():
                 row = self._row(event.image)
                 row.outcome, row.since = Outcome.WAITING, now
@@ -115,6 +130,8 @@ class RunTable:
                 return f"container runtime unavailable, pulls paused: {printable(event.error)}"
             case RuntimeReturned():
                 return f"container runtime available again after {format_duration(round(event.after, 1))}"
+            case PullsPaused() | PullsResumed():
+                self._hold(event)
             case ImagesListed():
                 names = "".join(f"\n  {printable(image)}" for image in event.images)
                 return f"{len(event.images)} image names present {event.when} the pulls{names}{printable(event.error)}"
@@ -126,10 +143,21 @@ class RunTable:
                 pass
         return None
 
+    def _hold(self, event: PullsPaused | PullsResumed) -> None:
+        reason, is_paused = frozenset({event.reason}), isinstance(event, PullsPaused)
+        for image in event.images:
+            row = self._row(image)
+            row.paused = row.paused | reason if is_paused else row.paused - reason
+        if isinstance(event, PullsPaused):
+            self._held[event.reason] = event.detail or event.reason
+        elif not event.ongoing:
+            self._held.pop(event.reason, None)
+
     def snapshot(self) -> "RunTable":
         """Return a copy that later events do not change."""
         copy = RunTable(self._clock)
         copy._rows = {image: replace(row) for image, row in self._rows.items()}
+        copy._held = {**self._held}
         copy._title, copy._began, copy.ended = self._title, self._began, self.ended
         return copy
 
@@ -152,8 +180,7 @@ class RunTable:
             _add_columns(table, "size", "progress")
         table.add_column("last error", no_wrap=True)
         for row in shown:
-            state = row.progress.phase if row.progress else row.outcome
-            table.add_row(Text(printable(row.image)), Text(state, style=COLOURS[row.outcome]), *cells(row))
+            table.add_row(Text(printable(row.image)), Text(row.state, style=COLOURS[row.outcome]), *cells(row))
         lines: list[RenderableType] = [table]
         if len(shown) < len(rows):
             lines.append(Text(f"… and {len(rows) - len(shown)} more"))
@@ -185,13 +212,14 @@ class RunTable:
         return [str(row.attempt or ""), format_duration(round(seconds, 1))]
 
     def totals(self) -> str:
-        """Return one line with the number of images by state."""
+        """Return one line with the number of images by state, and why pulls are held back."""
         counts = dict.fromkeys(Outcome, 0)
         for row in self._rows.values():
             counts[row.outcome] += 1
         parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
         seconds = self.ended.elapsed if self.ended else self._clock() - self._began
-        return f"{', '.join(parts) or 'no images yet'} ({format_duration(round(seconds, 1))})"
+        held = f"; held back: {printable(', '.join(self._held.values()))}" if self._held and not self.ended else ""
+        return f"{', '.join(parts) or 'no images yet'} ({format_duration(round(seconds, 1))}){held}"
 
     def failed(self) -> list[Row]:
         """Return the images that have failed, in the order of the list."""

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from nodeprefetch.aggregator import serve
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, Phase, Progress, RunEnd, RunFinished
+from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, Phase, Progress, PullsPaused, RunEnd, RunFinished
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
 
@@ -234,11 +234,14 @@ def test_the_status_shows_how_far_a_pull_is_while_it_is_under_way(aggregator):
     first_tag, first = image()
     submit(aggregator, Progress(**told, done_bytes=6, total_bytes=9, rate=2))
     second_tag, second = image()
+    submit(aggregator, PullsPaused(reason="other-pull", images=("a:1", "never-begun:1")))
+    paused = status(aggregator)[2]["instances"][0]["nodes"][0]["images"][0]["paused"]
     submit(aggregator, attempt(attempt_id="x"), ended())
 
     assert {"state": "pulling", **progress} == first
     assert {"state": "pulling", **progress, "done_bytes": 6} == second
     assert first_tag != second_tag
+    assert "other-pull" == paused
     assert {"state": "succeeded", **dict.fromkeys(progress)} == image()[1]
 
 

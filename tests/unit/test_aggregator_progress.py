@@ -1,7 +1,7 @@
 """How far pulls are, as the aggregator remembers it."""
 
 from nodeprefetch.aggregator.store.states import LatestProgress
-from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome, Phase, Progress
+from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome, Phase, Progress, PullsPaused, PullsResumed
 from nodeprefetch.settings import PullPolicy
 
 KEY = (1, 2, 3)
@@ -59,3 +59,25 @@ def test_of_too_many_the_ones_not_heard_of_for_longest_are_forgotten():
         latest.take((1, 1, image), 7, progress())
 
     assert [True, False, True] == [bool(latest.shown((1, 1, image), 7)) for image in (1, 2, 3)]
+
+
+def test_a_paused_pull_is_shown_with_all_its_reasons_and_no_rate():
+    latest = LatestProgress()
+    latest.take(KEY, 7, progress())
+    for reason in ("other-pull", "io-pressure"):
+        latest.take(KEY, 7, PullsPaused(reason=reason, images=("a:1",)))
+    both = latest.shown(KEY, 7)
+    latest.take(KEY, 7, PullsResumed(reason="other-pull", images=("a:1",), after=1))
+
+    assert ("io-pressure,other-pull", 0) == (both["paused"], both["rate"])
+    assert "io-pressure" == latest.shown(KEY, 7)["paused"]
+
+
+def test_a_pause_is_shown_before_any_progress_and_ends_with_the_attempt():
+    latest = LatestProgress()
+    latest.take(KEY, 7, PullsPaused(reason="other-pull", images=("a:1",)))
+    before = latest.shown(KEY, 7)
+    latest.end(KEY, 7, attempt_end("x"))
+
+    assert {"paused": "other-pull"} == before
+    assert {} == latest.shown(KEY, 7)

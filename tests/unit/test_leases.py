@@ -269,7 +269,7 @@ async def test_deleting_takes_five_seconds_at_most(autojump_clock):
 async def test_a_run_pulls_with_a_lease_and_leaves_none(autojump_clock):
     api = FakeContainerdApi()
     service = FakeImageService(pulls={"a:1": [HANG, IMAGE], "b:1": [IMAGE]})
-    run = FakeRun(service=service, containerd=api, settings=FetchSettings(instance="one"))
+    run = FakeRun(service=service, containerd=api, settings=FetchSettings(instance="one", yields=False))
 
     await run.fetch("a:1", "b:1")
 

@@ -18,6 +18,8 @@ from nodeprefetch.events import (
     Outcome,
     Phase,
     Progress,
+    PullsPaused,
+    PullsResumed,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -108,6 +110,14 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             'level=WARN msg="container runtime unavailable, pulls paused" error=gone',
         ),
         (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="container runtime available again" after=3s'),
+        (
+            PullsPaused(reason="other-pull", images=("a:1", "b:1"), detail="another pull on this node", at=AT),
+            'level=INFO msg="pulls paused" reason=other-pull detail="another pull on this node" images=a:1,b:1',
+        ),
+        (
+            PullsResumed(reason="other-pull", images=("a:1",), after=3.0, at=AT),
+            'level=INFO msg="pulls resumed" reason=other-pull after=3s images=a:1',
+        ),
         (
             ImageFinished(**OUTCOME, outcome=Outcome.SUCCEEDED, at=AT),
             'level=INFO msg="image succeeded" image=a:1 attempts=2 elapsed=1m31.5s',

@@ -16,6 +16,8 @@ from nodeprefetch.events import (
     Outcome,
     Phase,
     Progress,
+    PullsPaused,
+    PullsResumed,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -175,6 +177,22 @@ def test_the_least_interesting_rows_give_way_on_a_low_terminal():
 )
 def test_what_belongs_to_no_image_is_said_above_the_table(event, text):
     assert text == RunTable(Clock()).take(event)
+
+
+def test_paused_pulls_are_shown_as_such_and_below_the_table_why():
+    table = RunTable(Clock())
+    table.take(started("a:1", "b:1"))
+    for image in ("a:1", "b:1"):
+        table.take(AttemptStarted(attempt_id=image, image=image, attempt=1, limit=30))
+    table.take(PullsPaused(reason="other-pull", images=("a:1",), detail="another pull on this node"))
+    paused = drawn(table)
+    table.take(PullsResumed(reason="other-pull", images=("a:1",), after=1))
+    resumed = drawn(table)
+
+    assert [["a:1", "paused"], ["b:1", "pulling"]] == [line.split()[:2] for line in paused[2:4]]
+    assert "2 pulling (0s); held back: another pull on this node" == paused[-1]
+    assert ["a:1", "pulling"] == resumed[2].split()[:2]
+    assert "2 pulling (0s)" == resumed[-1]
 
 
 def test_before_the_run_has_begun_nothing_is_known():

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nodeprefetch.aggregator.refusal import RefusedError
@@ -19,6 +19,8 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     Progress,
+    PullsPaused,
+    PullsResumed,
     RunFinished,
     RunStarted,
 )
@@ -127,9 +129,9 @@ class Records:
                     if not states.put(image, changed(states.get(image), run, event)):
                         known.add(id(event))
                 case Progress():
-                    found = self.images.find(event.image)
-                    if found is not None and states.get(found) is not None:
-                        self.progress.take((node, instance, found), run, event)
+                    self._take_progress((event.image,), event, states, (node, instance, run))
+                case PullsPaused() | PullsResumed():
+                    self._take_progress(event.images, event, states, (node, instance, run))
                 case RunStarted():
                     if not self._start(run, event, states, now):
                         known.add(id(event))
@@ -181,6 +183,19 @@ class Records:
         for image in images:
             states.put(image, waiting(states.get(image), run, event.at))
         return True
+
+    def _take_progress(
+        self,
+        images: Iterable[str],
+        event: Progress | PullsPaused | PullsResumed,
+        states: NodeStates,
+        of: tuple[int, int, int],
+    ) -> None:
+        node, instance, run = of
+        for image in images:
+            found = self.images.find(image)
+            if found is not None and states.get(found) is not None:
+                self.progress.take((node, instance, found), run, event)
 
     def _write_attempts(
         self, attempts: Sequence[tuple[int, AttemptFinished]], run: int, node: int, now: int, *, replace: bool

@@ -17,7 +17,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.events import AnyEvent, Batch
 
 _IMAGE = {"image", "images"}
-_TEXT = {"error", "message", "credential", "credentials"}
+_TEXT = {"detail", "error", "message", "credential", "credentials"}
 _NEEDED = {"run_id", "node", "attempt_id", "image"}
 _EMPTY = 10
 """Lines, including empty ones, for each allowed batch; everything after them counts as one line."""

@@ -1,0 +1,85 @@
+"""Pulls that give way to those of others on the same node, and then go on where they were."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from nodeprefetch.testing.registry import FakeRegistry, Fault
+from tests.conftest import CONTAINERDS
+from tests.integration.program import Start
+from tests.integration.resuming import Node
+from tests.support.containerd import Containerd
+
+pytestmark = pytest.mark.containerd
+
+MB = 1_000_000
+RATE = 4 * MB
+"""Bytes a second of each download that is to be interrupted."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both versions show a pull by its lease; version 2 has three downloads at once for the whole node."""
+    metafunc.parametrize("containerd", CONTAINERDS, indirect=True)
+
+
+@pytest.fixture
+def node(containerd: Containerd, fake_registry: FakeRegistry, start: Start) -> Iterator[Node]:
+    made = Node(containerd, fake_registry, start)
+    yield made
+    made.delete_leases()
+
+
+@pytest.mark.parametrize("layers", [1, 10])
+def test_a_prefetch_pauses_for_a_pods_pull_and_goes_on_without_loss(node: Node, layers: int) -> None:
+    """The pod's pull stands still until ours have been paused for it, and then ends."""
+    size = 40 * MB // layers
+    served = [node.serve(name, *[size] * layers) for name in ("a:1", "b:1", "c:1")]
+    for name in ("a:1", "b:1", "c:1"):
+        node.fail(name, *[Fault.slow(RATE)] * layers)
+    pod, pod_image = node.serve("pod:1", 2 * MB, MB)
+    node.fail("pod:1", Fault.stall_after(MB))
+    program = node.start(*(name for name, _ in served), max_parallel_pulls=2)
+    node.wait_for_bytes(served[0][1], MB)
+
+    others = node.start(pod, no_resume=True)
+    paused = program.wait_for("pulls paused", reason="other-pull")
+    node.release(pod_image)
+    assert 0 == others.end().code
+
+    ended = program.end()
+    assert 0 == ended.code
+    assert 2 == len(paused["images"])
+    assert [1, 1, 1] == [ended.result(name)["attempts"] for name, _ in served]
+    assert ended.lines("pulls resumed", images=paused["images"])
+    assert [] == ended.lines("attempt failed")
+    needed = sum(image.size for _, image in served) + pod_image.size
+    assert needed <= node.bytes_served() <= 1.02 * needed
+    assert [] == node.leases()
+
+
+def test_who_does_not_want_it_does_not_yield(node: Node) -> None:
+    name, image = node.serve("a:1", 8 * MB)
+    node.fail("a:1", Fault.slow(RATE))
+    pod, _ = node.serve("pod:1", 2 * MB)
+    program = node.start(name, no_yield=True)
+    node.wait_for_bytes(image, MB)
+
+    assert 0 == node.fetch(pod, no_resume=True).code
+
+    ended = program.end()
+    assert 0 == ended.code
+    assert [] == ended.lines("pulls paused")
+
+
+def test_installations_do_not_yield_to_each_other(node: Node) -> None:
+    name, image = node.serve("a:1", 8 * MB)
+    node.fail("a:1", Fault.slow(RATE))
+    other, _ = node.serve("b:1", 2 * MB)
+    program = node.start(name)
+    node.wait_for_bytes(image, MB)
+
+    assert 0 == node.fetch(other, instance="another").code
+
+    ended = program.end()
+    assert 0 == ended.code
+    assert [] == ended.lines("pulls paused")
