@@ -183,7 +183,7 @@ class PullsPaused(Event, frozen=True, kw_only=True, tag="pulls_paused"):
     """Pulls are held back for the sake of others: no new one starts, or some in progress are paused, or both."""
 
     reason: str
-    """`other-pull`: somebody else pulls an image on this node."""
+    """`other-pull`: somebody else pulls an image on this node; `io-pressure`: its disks are busy."""
 
     images: tuple[str, ...] = ()
     """Whose pulls are paused; empty: only new ones are held back."""

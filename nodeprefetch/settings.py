@@ -81,6 +81,9 @@ class FetchSettings:
     yields: bool | None = None
     """Pause pulls while somebody else pulls on this node; None: the same, without a notice where none is visible."""
 
+    max_io_pressure: float | None = None
+    """Percent of time in which tasks wait for a disk (PSI), above which no pull starts; None: not looked at."""
+
     pull_policy: PullPolicy | None = None
     """None: depends on the tag of each image, as in Kubernetes."""
 

@@ -183,6 +183,15 @@ class FetchFlags(ImageFlags):
             group=RUNTIME,
         ),
     ] = None
+    max_io_pressure: Annotated[
+        int | None,
+        flag(
+            "Start no pull while the node's I/O pressure (PSI, some avg10) is above this; at twice the value pulls in"
+            " progress are paused too.",
+            "PERCENT",
+            group=RUNTIME,
+        ),
+    ] = None
     no_resume: Annotated[
         bool,
         switch("Disable resumable pulls: interrupted pulls start over and report no progress.", group=RUNTIME),
@@ -312,6 +321,7 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
         image_list_timeout=seconds("image_list_timeout"),
         max_parallel_pulls=flags.max_parallel_pulls,
         yields=flags.yield_,
+        max_io_pressure=flags.max_io_pressure,
         pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
         retry_missing=flags.retry_missing,
         pin=flags.pin,
@@ -323,6 +333,8 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
     )
     if flags.max_parallel_pulls is not None and flags.max_parallel_pulls < 0:
         problems.add("--max-parallel-pulls: must not be negative")
+    if flags.max_io_pressure is not None and not 0 < flags.max_io_pressure < 100:  # noqa: PLR2004 - percent
+        problems.add("--max-io-pressure: must be greater than 0 and less than 100")
     if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - shown as given
         problems.add(f"--image-fs-path: directory not found: {flags.image_fs_path!r}")
     problems.raise_if_any()

@@ -30,6 +30,7 @@ from nodeprefetch.events import (
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.io_pressure import IoPressure
 from nodeprefetch.pull.leases import Leases, NoLeases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
@@ -216,6 +217,8 @@ class _Run:
         await nursery.start(progress.run)
         pauses = Pauses(self.emit, progress.sight)
         self._start_yielding(runtime, pauses, nursery)
+        if self.settings.max_io_pressure is not None:
+            await nursery.start(IoPressure(self.settings.max_io_pressure, pauses, self.emit).run)
         return PullContext(
             service=runtime.service,
             inventory=inventory,

@@ -48,6 +48,9 @@ GOOD = [
     ("--pin", "--", "--overall-timeout"),
     ("--min-free-disk=10Gi",),
     ("--report-grace=0",),
+    ("--no-yield",),
+    ("--yield", "--max-io-pressure=40"),
+    ("--max-io-pressure", "40"),
 ]
 
 SPACE = "must not contain a space"
@@ -68,6 +71,7 @@ BAD = [
     (("--overall-timeout=40",), "--overall-timeout: invalid duration '40'"),
     (("--overall-timeout= 40m",), "--overall-timeout: invalid duration ' 40m'"),
     (("--max-parallel-pulls=four",), "--max-parallel-pulls: 'four' must be a whole number"),
+    (("--max-io-pressure=40%",), "--max-io-pressure: '40%' must be a whole number"),
     (("--attempt-clock=Wall",), "--attempt-clock: 'Wall' must be one of auto, progress, wall"),
     (("--overall-timeout=1m", "--overall_timeout=2m"), "--overall-timeout: must not be given more than once"),
     (("--pin", "--pin"), "--pin: must not be given more than once"),

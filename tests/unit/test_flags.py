@@ -38,6 +38,8 @@ def test_every_flag_reaches_its_setting():
         max_parallel_pulls=4,
         pull_policy="Always",
         retry_missing=True,
+        yield_=False,
+        max_io_pressure=40,
         debug=True,
     )
 
@@ -52,10 +54,18 @@ def test_every_flag_reaches_its_setting():
         max_parallel_pulls=4,
         pull_policy=PullPolicy.ALWAYS,
         retry_missing=True,
+        yields=False,
+        max_io_pressure=40,
         debug=True,
         node="n1",
         instance="big-images",
     ) == fetch_settings(flags, ENVIRONMENT)
+
+
+@pytest.mark.parametrize("percent", [0, 100, -1])
+def test_a_pressure_is_a_percentage(percent):
+    with pytest.raises(UsageError, match="--max-io-pressure: must be greater than 0 and less than 100"):
+        fetch_settings(FetchFlags(max_io_pressure=percent))
 
 
 def test_all_invalid_flags_are_reported_by_name():
