@@ -82,6 +82,34 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """Name of the installation (`INSTANCE_NAME`); may be empty."""
 
 
+class StartDelayed(Event, frozen=True, kw_only=True, tag="start_delayed"):
+    """The first pull waits for a ticket or, where nobody answers, for this node's place in the spread."""
+
+    ahead: int = 0
+    """Nodes before this one in the queue for tickets."""
+
+    pulling: int = 0
+    """Nodes that pull."""
+
+    limit: int = 0
+    """How many nodes may."""
+
+    starts_in: float = 0
+    """Seconds until it starts without a ticket; 0: it waits for one."""
+
+    error: str = ""
+    """Why there is no answer about a ticket. One line without secrets."""
+
+
+class StartAllowed(Event, frozen=True, kw_only=True, tag="start_allowed"):
+    """The first pull starts after a delay."""
+
+    after: float
+    """Seconds that the run waited. They do not count toward the overall timeout."""
+
+    has_ticket: bool = False
+
+
 class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
     """A PullImage call starts, with one credential and one timeout."""
 
@@ -269,6 +297,8 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
 
 AnyEvent = (
     RunStarted
+    | StartDelayed
+    | StartAllowed
     | AttemptStarted
     | AttemptFinished
     | Progress

@@ -17,6 +17,7 @@ from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.pauses import PausablePull, Pauses
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.pull.start import Start, StartAtOnce
 from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
@@ -55,6 +56,9 @@ class PullContext:
 
     pauses: Pauses = field(default_factory=Pauses)
     """Holds attempts back; by default none."""
+
+    start: Start | StartAtOnce = field(default_factory=StartAtOnce)
+    """Awaited by each pull that needs the registry, before it looks up credentials, which may expire meanwhile."""
 
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""

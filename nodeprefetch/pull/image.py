@@ -10,6 +10,7 @@ import trio
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
 from nodeprefetch.pull.attempt import Attempt, PullContext, Slot, StaleCredentialError, manifest_digest
+from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.values.image_ref import ImageRef
@@ -65,12 +66,10 @@ class Pull:
     async def run(self, context: PullContext) -> None:
         """Pull until the image is present, or an error is final."""
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._find(context):
-            try:
-                await context.artifacts.pass_image(self.image.text, self.image_id)
-            except RuntimeFaultError as error:
-                self.error, self.outcome = error.detached(), Outcome.FAILED
-            else:
-                self.outcome = Outcome.PRESENT
+            await self._accept(context)
+            return
+        if await context.start.allowed() and self.policy is PullPolicy.IF_NOT_PRESENT and await self._find_now(context):
+            await self._accept(context)
             return
         for attempt_timeout, longest_delay in context.settings.retry.rounds():
             while not await self._round(attempt_timeout, context):
@@ -120,14 +119,27 @@ class Pull:
         return self.result
 
     async def _find(self, context: PullContext) -> bool:
-        if context.inventory is not None:
-            record = context.inventory.find(self.image)
-        else:
-            record = await context.query_record(self.image)  # if this fails, the pull will report why
+        if context.inventory is None:
+            return await self._find_now(context)
+        return self._take_record(context.inventory.find(self.image))
+
+    async def _find_now(self, context: PullContext) -> bool:
+        return self._take_record(await context.query_record(self.image))  # if this fails, the pull will report why
+
+    def _take_record(self, record: ImageRecord | None) -> bool:
         if record is None:
             return False
         self.image_id, self.size, self.digest = record.id, record.size, manifest_digest(self.image, record)
         return True
+
+    async def _accept(self, context: PullContext) -> None:
+        """Take the image as present, unless it is unusable."""
+        try:
+            await context.artifacts.pass_image(self.image.text, self.image_id)
+        except RuntimeFaultError as error:
+            self.error, self.outcome = error.detached(), Outcome.FAILED
+        else:
+            self.outcome = Outcome.PRESENT
 
     @property
     def _fault(self) -> Fault:

@@ -14,8 +14,10 @@ import trio
 
 from nodeprefetch.events import Notice, Reader
 from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
+from nodeprefetch.runtime.connect import Runtime
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.lease_labels import PullLease, encode_name, new_lease, pull_lease
+from nodeprefetch.settings import FetchSettings
 from nodeprefetch.values.image_ref import ImageRef
 
 KEEP_AFTER_RUN = 60 * 60.0
@@ -95,7 +97,7 @@ class Leases:
         emit: gets one notice if pulls continue without leases.
         instance: their owner.
         run: ID of this run.
-        ends: latest end of the run, in Trio's time.
+        ends: returns the latest end of the run, in Trio's time.
         wall: the current Unix time.
     """
 
@@ -106,7 +108,7 @@ class Leases:
         *,
         instance: str,
         run: str,
-        ends: float,
+        ends: Callable[[], float],
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._api = api
@@ -241,4 +243,26 @@ class Leases:
 
     @property
     def _remaining(self) -> float:
-        return max(0.0, self._ends - trio.current_time())
+        return max(0.0, self._ends() - trio.current_time())
+
+
+def open_leases(
+    runtime: Runtime, settings: FetchSettings, emit: Reader, *, run: str, ends: Callable[[], float]
+) -> Leases | NoLeases:
+    """Return the leases of a run, with a notice where the runtime has none.
+
+    Args:
+        runtime: where images are pulled.
+        settings: of the run.
+        emit: gets notices.
+        run: ID of the run.
+        ends: returns the latest end of the run, in Trio's time.
+    """
+    if not settings.resume:
+        return NoLeases()
+    if runtime.containerd is None:
+        if runtime.version.name != "containerd":  # otherwise the error of its API was reported already
+            text = f"{runtime.version.name} does not support resuming pulls or progress reporting"
+            emit(Notice(message=text, is_warning=False))
+        return NoLeases()
+    return Leases(runtime.containerd, emit, instance=settings.instance, run=run, ends=ends)

@@ -10,6 +10,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -31,9 +32,10 @@ from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.io_pressure import IoPressure
-from nodeprefetch.pull.leases import Leases, NoLeases
+from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
 from nodeprefetch.pull.yielding import Yielding
 from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
 from nodeprefetch.runtime.artifacts import ArtifactCheck
@@ -83,6 +85,7 @@ async def fetch(
     connect: Connect,
     credentials: CredentialSource,
     emit: Reader,
+    permit: StartPermit | None = None,
     signals: AsyncIterable[int] | None = None,
     jitter: Callable[[], float] = random.random,
 ) -> Report:
@@ -94,6 +97,7 @@ async def fetch(
         connect: finds the runtime.
         credentials: asked for every image to pull.
         emit: gets all events; the last one is `RunFinished`.
+        permit: obtained before the first pull; None: pulls start at once. Images that are present need none.
         signals: signal numbers; the first one stops the run.
         jitter: random numbers from 0 to 1.
 
@@ -101,9 +105,11 @@ async def fetch(
         RuntimeUnavailableError: no runtime answered. Raised in an exception group, as from any nursery.
     """
     run = _Run(images=images, settings=settings, credentials=credentials, emit=emit, jitter=jitter)
+    work = run.scope
+    if permit is not None:
+        run.start = Start(permit, work=work, run_id=run.run_id, emit=emit)
     stopped_by: list[int] = []
     async with trio.open_nursery() as nursery:
-        work = trio.CancelScope(deadline=run.started + settings.overall_timeout)
         last_list = trio.CancelScope()
         if signals is not None:
             nursery.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
@@ -113,8 +119,7 @@ async def fetch(
             except RuntimeUnavailableError as error:
                 run.finish(RunEnd.NO_RUNTIME, cancelled=str(error))
                 raise
-        await run.settle_pins()
-        await run.settle_leases()
+        await run.settle()
         if settings.debug:
             with last_list:
                 await run.list_images_after()
@@ -155,13 +160,18 @@ class _Run:
     emit: Reader
     jitter: Callable[[], float]
     started: float = field(default_factory=trio.current_time)
+    scope: trio.CancelScope = field(init=False)
+    """Around `work`. Its deadline is the overall timeout."""
+
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     runtime: Runtime | None = None
     pins: "Pins | None" = None
     leases: Leases | NoLeases = field(default_factory=NoLeases)
     pulls: list[Pull] = field(init=False)
+    start: Start | StartAtOnce = field(default_factory=StartAtOnce)
 
     def __post_init__(self) -> None:
+        self.scope = trio.CancelScope(deadline=self.started + self.settings.overall_timeout)
         self.pulls = [Pull(image=image, policy=pull_policy(image, self.settings.pull_policy)) for image in self.images]
 
     async def work(self, connect: Connect, nursery: trio.Nursery) -> None:
@@ -197,7 +207,7 @@ class _Run:
             from nodeprefetch.pull.pins import Pins  # noqa: PLC0415 - loaded only with --pin
 
             self.pins = Pins(runtime, self.emit, instance=self.settings.instance)
-        self.leases = self._open_leases(runtime)
+        self.leases = open_leases(runtime, self.settings, self.emit, run=self.run_id, ends=lambda: self.scope.deadline)
         inventory = await self._take_inventory(runtime.service, gate)
         disk = await open_disk_guard(
             self.settings.min_free_disk,
@@ -219,12 +229,14 @@ class _Run:
         self._start_yielding(runtime, pauses, nursery)
         if self.settings.max_io_pressure is not None:
             await nursery.start(IoPressure(self.settings.max_io_pressure, pauses, self.emit).run)
+        nursery.start_soon(self.start.run)
         return PullContext(
             service=runtime.service,
             inventory=inventory,
             credentials=self.credentials,
             settings=self.settings,
             slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
+            start=self.start,
             gate=gate,
             emit=self.emit,
             progress=progress,
@@ -239,17 +251,6 @@ class _Run:
     def has_unfinished_pulls(self) -> bool:
         """Whether some pull has no outcome. Pins and leases, settled after the pulls, do not count."""
         return any(pull.result is None for pull in self.pulls)
-
-    def _open_leases(self, runtime: Runtime) -> Leases | NoLeases:
-        if not self.settings.resume:
-            return NoLeases()
-        if runtime.containerd is None:
-            if runtime.version.name != "containerd":  # otherwise the error of its API was reported already
-                text = f"{runtime.version.name} does not support resuming pulls or progress reporting"
-                self.emit(Notice(message=text, is_warning=False))
-            return NoLeases()
-        ends = self.started + self.settings.overall_timeout
-        return Leases(runtime.containerd, self.emit, instance=self.settings.instance, run=self.run_id, ends=ends)
 
     def _start_yielding(self, runtime: Runtime, pauses: Pauses, nursery: trio.Nursery) -> None:
         wanted = self.settings.yields
@@ -270,15 +271,19 @@ class _Run:
         if pull.outcome is Outcome.SUCCEEDED:
             await self.leases.release(pull.image)
 
-    async def settle_pins(self) -> None:
-        """Pin what is not pinned yet, and unpin what left the list. No overall timeout or signal cancels it."""
+    async def settle(self) -> None:
+        """End what pulls had: permit, pins and leases. No overall timeout or signal cancels it."""
+        async with trio.open_nursery() as ends:
+            is_warm = all(pull.is_present for pull in self.pulls)
+            ends.start_soon(partial(self.start.end, is_warm=is_warm))
+            await self._settle_pins()
+            await self.leases.settle([pull.image for pull in self.pulls if pull.can_resume_later])
+
+    async def _settle_pins(self) -> None:
+        """Pin what is not pinned yet, and unpin what left the list."""
         if self.pins is not None:
             present = [pull.image_id for pull in self.pulls if pull.is_present]
             await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_present])
-
-    async def settle_leases(self) -> None:
-        """Delete the leases that are not needed any more. No overall timeout or signal cancels it."""
-        await self.leases.settle([pull.image for pull in self.pulls if pull.can_resume_later])
 
     async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
         """List the images on the node; None: the runtime failed to, and each image is checked individually."""

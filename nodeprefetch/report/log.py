@@ -23,6 +23,8 @@ from nodeprefetch.events import (
     RunStarted,
     RuntimeLost,
     RuntimeReturned,
+    StartAllowed,
+    StartDelayed,
 )
 from nodeprefetch.report.readers import ProgressPace
 from nodeprefetch.settings import LogFormat
@@ -95,7 +97,7 @@ def log_line(event: Event) -> Line:
         case RetryPlanned():
             level, message = INFO, "retrying after delay"
             known = {"image": event.image, "delay": float(event.delay)}
-        case RuntimeLost() | RuntimeReturned() | PullsPaused() | PullsResumed():
+        case StartDelayed() | StartAllowed() | RuntimeLost() | RuntimeReturned() | PullsPaused() | PullsResumed():
             level, message, known = _pause_line(event)
         case ImageFinished():
             failed = event.outcome is Outcome.FAILED
@@ -134,8 +136,18 @@ def log_line(event: Event) -> Line:
     return level, message, {key: value for key, value in known.items() if value not in ("", 0, ())}
 
 
-def _pause_line(event: RuntimeLost | RuntimeReturned | PullsPaused | PullsResumed) -> Line:
+def _pause_line(
+    event: StartDelayed | StartAllowed | RuntimeLost | RuntimeReturned | PullsPaused | PullsResumed,
+) -> Line:
     match event:
+        case StartDelayed():
+            return _delay_line(event)
+        case StartAllowed():
+            return (
+                INFO,
+                "pulls may start",
+                {"waited": float(event.after), "ticket": "yes" if event.has_ticket else "no"},
+            )
         case RuntimeLost():
             return WARNING, "container runtime unavailable, pulls paused", {"error": event.error}
         case RuntimeReturned():
@@ -146,6 +158,15 @@ def _pause_line(event: RuntimeLost | RuntimeReturned | PullsPaused | PullsResume
         case PullsResumed():
             known = {"reason": event.reason, "after": float(event.after), "images": event.images}
             return INFO, "pulls resumed", known
+
+
+def _delay_line(event: StartDelayed) -> Line:
+    if event.error:
+        return WARNING, "no answer about a ticket", {"error": event.error, "starts_in": float(event.starts_in)}
+    if event.starts_in:
+        return INFO, "waiting for this node's place in the spread", {"starts_in": float(event.starts_in)}
+    known: dict[str, Value] = {"ahead": event.ahead, "pulling": event.pulling, "limit": event.limit}
+    return INFO, "waiting for a ticket", known
 
 
 def to_logfmt(at: float, line: Line) -> str:

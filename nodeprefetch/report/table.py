@@ -25,6 +25,8 @@ from nodeprefetch.events import (
     RunStarted,
     RuntimeLost,
     RuntimeReturned,
+    StartAllowed,
+    StartDelayed,
 )
 from nodeprefetch.text.printable import printable
 from nodeprefetch.values.duration import format_duration
@@ -51,6 +53,10 @@ MOST_INTERESTING_FIRST = (
     Outcome.SUCCEEDED,
     Outcome.PRESENT,
 )
+
+
+_START = "start"
+"""What holds pulls back that have not started yet."""
 
 
 @dataclass(slots=True)
@@ -111,6 +117,8 @@ class RunTable:
             case RunStarted():
                 self._title = f"{event.runtime} at {event.socket}"
                 self._rows = {image: Row(image, since=now) for image in event.images}
+            case StartDelayed() | StartAllowed():
+                self._held[_START] = _delay_text(event)
             case AttemptStarted():
                 row = self._row(event.image)
                 row.outcome, row.attempt, row.since = Outcome.PULLING, event.attempt, now
@@ -218,7 +226,8 @@ class RunTable:
             counts[row.outcome] += 1
         parts = [f"{count} {outcome}" for outcome, count in counts.items() if count]
         seconds = self.ended.elapsed if self.ended else self._clock() - self._began
-        held = f"; held back: {printable(', '.join(self._held.values()))}" if self._held and not self.ended else ""
+        reasons = printable(", ".join(filter(None, self._held.values())))
+        held = f"; held back: {reasons}" if reasons and not self.ended else ""
         return f"{', '.join(parts) or 'no images yet'} ({format_duration(round(seconds, 1))}){held}"
 
     def failed(self) -> list[Row]:
@@ -227,6 +236,17 @@ class RunTable:
 
     def _row(self, image: str) -> Row:
         return self._rows.setdefault(image, Row(image, since=self._clock()))
+
+
+def _delay_text(event: StartDelayed | StartAllowed) -> str:
+    if isinstance(event, StartAllowed):
+        return ""
+    start = format_duration(round(event.starts_in))
+    if event.error:
+        return f"no answer about a ticket ({event.error}), start without one in {start}"
+    if event.starts_in:
+        return f"start in {start}, this node's place in the spread"
+    return f"waiting for a ticket, {event.ahead} nodes ahead, {event.pulling} of {event.limit} pulling"
 
 
 def _add_columns(table: Table, *names: str) -> None:

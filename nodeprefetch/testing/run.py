@@ -8,6 +8,7 @@ import trio
 
 from nodeprefetch.events import Event, ImageFinished
 from nodeprefetch.pull.run import Report, fetch
+from nodeprefetch.pull.start import StartPermit
 from nodeprefetch.runtime.api import ContainerdApi
 from nodeprefetch.runtime.connect import Runtime
 from nodeprefetch.settings import FetchSettings
@@ -31,6 +32,7 @@ class FakeRun:
     settings: FetchSettings = field(default_factory=FetchSettings)
     containerd: ContainerdApi | None = None
     credentials: FakeCredentialSource = field(default_factory=FakeCredentialSource)
+    permit: StartPermit | None = None
     signals: AsyncIterable[int] | None = None
     chance: Callable[[], float] = longest
     events: list[Event] = field(default_factory=list, init=False)
@@ -45,6 +47,7 @@ class FakeRun:
             connect=self._connect,
             credentials=self.credentials,
             emit=self._emit,
+            permit=self.permit,
             signals=self.signals,
             jitter=self.chance,
         )

@@ -46,8 +46,8 @@ class StartDelay:
     reply: TicketReply | None = None
     """The aggregator's last answer; None: it does not answer, or is not asked."""
 
-    starts_in: float | None = None
-    """Seconds until the node starts without a ticket, unless it gets an answer before; None: it has one."""
+    starts_in: float = 0
+    """Without an answer: seconds until the node starts without a ticket."""
 
     problem: str = ""
     """Why there is no answer."""

@@ -1,6 +1,7 @@
 """Pulls that go on where they were: after cuts, after a crash of ours or of containerd, in the next run."""
 
 import json
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -260,7 +261,7 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
             events.append,
             instance=node.instance,
             run="run",
-            ends=trio.current_time() + 60,
+            ends=lambda: math.inf,
             wall=lambda: time.time() - behind,
         )
         context = PullContext(

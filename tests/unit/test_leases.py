@@ -32,7 +32,7 @@ BROKEN = RuntimeFaultError("403", fault=Fault(kind=FaultClass.PERMANENT, reason=
 
 def leases_on(api, told=None, *, instance="one", run="run", ends=20 * MINUTE):
     told = [] if told is None else told
-    return Leases(api, told.append, instance=instance, run=run, ends=ends, wall=trio.current_time)
+    return Leases(api, told.append, instance=instance, run=run, ends=lambda: ends, wall=trio.current_time)
 
 
 async def put(api, *, image=NAME, instance="one", run="earlier", expires_at=HOUR):
@@ -125,7 +125,7 @@ async def test_two_runs_that_make_the_same_at_once_share_it(autojump_clock):
 async def test_a_clock_that_jumps_ahead_brings_a_new_lease(autojump_clock):
     api = FakeContainerdApi()
     wall = 0.0
-    leases = Leases(api, lambda _: None, instance="", run="r", ends=20 * MINUTE, wall=lambda: wall)
+    leases = Leases(api, lambda _: None, instance="", run="r", ends=lambda: 20 * MINUTE, wall=lambda: wall)
     first = await leases.obtain(A)
 
     wall = DAY

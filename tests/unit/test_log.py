@@ -26,6 +26,8 @@ from nodeprefetch.events import (
     RunStarted,
     RuntimeLost,
     RuntimeReturned,
+    StartAllowed,
+    StartDelayed,
 )
 from nodeprefetch.report.log import log_to, lost
 from nodeprefetch.settings import LogFormat, PullPolicy
@@ -109,6 +111,19 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             RuntimeLost(error="gone", at=AT),
             'level=WARN msg="container runtime unavailable, pulls paused" error=gone',
         ),
+        (
+            StartDelayed(ahead=17, pulling=10, limit=10, at=AT),
+            'level=INFO msg="waiting for a ticket" ahead=17 pulling=10 limit=10',
+        ),
+        (
+            StartDelayed(starts_in=540, error="away", at=AT),
+            'level=WARN msg="no answer about a ticket" error=away starts_in=9m',
+        ),
+        (
+            StartDelayed(starts_in=540, at=AT),
+            'level=INFO msg="waiting for this node\'s place in the spread" starts_in=9m',
+        ),
+        (StartAllowed(after=90, has_ticket=True, at=AT), 'level=INFO msg="pulls may start" waited=1m30s ticket=yes'),
         (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="container runtime available again" after=3s'),
         (
             PullsPaused(reason="other-pull", images=("a:1", "b:1"), detail="another pull on this node", at=AT),

@@ -24,6 +24,8 @@ from nodeprefetch.events import (
     RunStarted,
     RuntimeLost,
     RuntimeReturned,
+    StartAllowed,
+    StartDelayed,
 )
 from nodeprefetch.report.live import live_table
 from nodeprefetch.report.table import RunTable
@@ -193,6 +195,32 @@ def test_paused_pulls_are_shown_as_such_and_below_the_table_why():
     assert "2 pulling (0s); held back: another pull on this node" == paused[-1]
     assert ["a:1", "pulling"] == resumed[2].split()[:2]
     assert "2 pulling (0s)" == resumed[-1]
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (
+            StartDelayed(ahead=17, pulling=10, limit=10),
+            "waiting for a ticket, 17 nodes ahead, 10 of 10 pulling",
+        ),
+        (
+            StartDelayed(starts_in=540.3, error="away"),
+            "no answer about a ticket (away), start without one in 9m",
+        ),
+        (StartDelayed(starts_in=540.3), "start in 9m, this node's place in the spread"),
+    ],
+)
+def test_what_the_first_pull_waits_for_is_shown_until_it_starts(event, text):
+    table = RunTable(Clock())
+    table.take(started("a:1"))
+
+    assert table.take(event) is None
+    waiting = drawn(table.snapshot())
+    table.take(StartAllowed(after=90))
+
+    assert f"1 waiting (0s); held back: {text}" == waiting[-1]
+    assert "1 waiting (0s)" == drawn(table)[-1]
 
 
 def test_before_the_run_has_begun_nothing_is_known():
