@@ -5,8 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from nodeprefetch import __version__
 from tests.integration.image import ROOT, Unpacked, archive, inspect, need_image, run, run_container, unpack
@@ -96,6 +94,9 @@ def test_nothing_of_the_build_machine_is_in_it(image: Unpacked) -> None:
 
 
 def test_its_bill_of_materials_is_valid(image: Unpacked) -> None:
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415 - takes seconds, also where no image is tested
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
     text = (image.rootfs / SBOM).read_text()
 
     assert None is JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)

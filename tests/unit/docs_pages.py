@@ -1,7 +1,7 @@
 """The documentation's pages, read for its tests: which there are, and what is in them."""
 
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -16,11 +16,11 @@ PAGES = sorted(
 )
 
 
-def tokens(page: Path) -> Iterator[Token]:
+@cache
+def tokens(page: Path) -> tuple[Token, ...]:
     """All of a page, what stands inside of lines too."""
-    for token in MarkdownIt().enable("table").parse(page.read_text("utf-8")):
-        yield token
-        yield from token.children or ()
+    lines = MarkdownIt().enable("table").parse(page.read_text("utf-8"))
+    return tuple(token for line in lines for token in (line, *(line.children or ())))
 
 
 def blocks(text_of: Path, *languages: str) -> list[str]:
@@ -36,6 +36,7 @@ def links(page: Path) -> list[str]:
     return [str(token.attrs["href"]) for token in tokens(page) if token.type == "link_open"]
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """Of the headings, by the rule of code-hosting sites; a heading that comes again gets a number."""
     found: set[str] = set()
