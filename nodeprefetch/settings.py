@@ -1,7 +1,8 @@
 """Settings of a run: immutable, and valid once created."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
@@ -48,8 +49,7 @@ def pull_policy(image: ImageRef, override: PullPolicy | None) -> PullPolicy:
     return PullPolicy.IF_NOT_PRESENT
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FetchSettings:
+class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How `fetch` pulls. All times are seconds."""
 
     cri_socket: str | None = None
@@ -58,7 +58,7 @@ class FetchSettings:
     runtime_wait: float = 10
     """How long to wait for a runtime to respond: on a booting node it may start after us."""
 
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = msgspec.field(default_factory=RetryPolicy)
     """Timeouts of attempts and delays after them."""
 
     attempt_clock: AttemptClockKind = AttemptClockKind.AUTO

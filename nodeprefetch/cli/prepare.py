@@ -1,8 +1,9 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
 from collections.abc import AsyncIterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
@@ -23,8 +24,7 @@ from nodeprefetch.text.known_secrets import knowing_secrets
 from nodeprefetch.values.image_ref import ImageRef
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreparedFetch:
+class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     """A run of `fetch` that is ready to start."""
 
     settings: FetchSettings

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.credentials.keyring import KeyringEntry
 from nodeprefetch.errors import UsageError
@@ -31,8 +33,7 @@ class CacheKeyType(StrEnum):
     """All images."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProvidedCredentials:
+class ProvidedCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of a provider. Without entries it has no credentials for this image, which can be cached too.
 
     A local provider with many entries should return the same object each time: it is checked and indexed only once.
@@ -110,8 +111,7 @@ def is_local(provider: AnyProvider) -> bool:
         return False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NotConfigured:
+class NotConfigured(msgspec.Struct, frozen=True, kw_only=True):
     """What a factory returns if no options are set: the plugin is installed, but not used."""
 
     why: str

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
 
 import msgspec
 
@@ -26,8 +25,7 @@ class DockerConfigError(UsageError, ValueError):
         super().__init__([problem])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DockerConfig:
+class DockerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed payload."""
 
     entries: tuple[KeyringEntry, ...] = ()

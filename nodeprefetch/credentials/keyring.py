@@ -3,8 +3,9 @@
 import re
 import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.values.image_ref import DEFAULT_DOMAIN, ImageRef, ImageRefError, quote
@@ -25,8 +26,7 @@ _MARKS = {
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KeyPattern:
+class KeyPattern(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed key: what the name of an image is compared with. The host's labels may contain `*`."""
 
     host: str
@@ -88,8 +88,7 @@ class KeyPattern:
         return None if _PATH_START.fullmatch(path) else f"no repository begins with {quote(path)}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KeyringEntry:
+class KeyringEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A credential and its key."""
 
     key: str
@@ -152,8 +151,7 @@ class Keyring:
         return self._by_host.get((_DOCKER_HUB_KEY, ""), {}).get(KeyPattern(host=_DOCKER_HUB_KEY, path=""), ())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KeyringMatch:
+class KeyringMatch(msgspec.Struct, frozen=True, kw_only=True):
     """A credential whose key matches an image."""
 
     entry: KeyringEntry

@@ -1,8 +1,8 @@
 """The credentials for one image, one at a time, from plugins that may be slow, wrong or stale."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Verdict
@@ -27,8 +27,7 @@ A refusal may be for one repository only, so it changes the order and nothing el
 _RANKS = {Verdict.WORKED: 0, Verdict.UNDECIDED: 1, Verdict.REFUSED: 2}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceCredentials:
+class SourceCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """What one source has for an image."""
 
     credentials: tuple[Credential, ...]
@@ -201,7 +200,7 @@ class ChainLookup:
             refused = [self._refused[one.auth] for one in found.credentials if one.auth in self._refused]
             was_cached = found.asked_at < self._began
             if refused and (was_cached or max(refused) - found.asked_at > FRESH):
-                again = replace(found, is_complete=False)  # what holds unless it answers in time
+                again = msgspec.structs.replace(found, is_complete=False)  # what holds unless it answers in time
                 with trio.move_on_after(SOURCE_PATIENCE):
                     again = await self._sources[number].find(self._image, asked_after=found.asked_at)
                 self._found[number] = again

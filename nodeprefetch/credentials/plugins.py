@@ -2,11 +2,12 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
+
+import msgspec
 
 from nodeprefetch.credentials.api import (
     ENTRY_POINT_GROUP,
@@ -35,8 +36,7 @@ class PluginState(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plugin:
+class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     """An installed plugin."""
 
     name: str
@@ -114,7 +114,8 @@ def load_plugins(
 def only_local(plugins: Iterable[Plugin]) -> tuple[Plugin, ...]:
     """Return the plugins with only those of their providers that answer from memory."""
     return tuple(
-        replace(plugin, providers=tuple(pair for pair in plugin.providers if is_local(pair[1]))) for plugin in plugins
+        msgspec.structs.replace(plugin, providers=tuple(pair for pair in plugin.providers if is_local(pair[1])))
+        for plugin in plugins
     )
 
 

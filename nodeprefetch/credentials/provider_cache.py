@@ -3,8 +3,8 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from nodeprefetch.credentials.api import AnyProvider, CacheKeyType, ProvidedCredentials, is_local, wants
@@ -103,8 +103,7 @@ FIRST_BACKOFF, LONGEST_BACKOFF = 1.0, 60.0
 """Seconds for which a provider that failed is not asked; doubles with each consecutive failure."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProviderAnswer:
+class ProviderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of a provider and its lifetime. Times are on Trio's clock."""
 
     keyring: Keyring
@@ -119,12 +118,11 @@ class ProviderAnswer:
     renew_at: float
 
 
-@dataclass(kw_only=True, slots=True)
-class _Flight:
+class _Flight(msgspec.Struct, kw_only=True):
     """A call in progress."""
 
     image: ImageRef
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     answer: ProviderAnswer | None = None
 
 

@@ -1,7 +1,6 @@
 """The calls of the Kubernetes API: read and patch a node, review a token."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -84,7 +83,7 @@ class Kube:
             secret=token,
         )
         review = answer.for_audience(audience)
-        return replace(review, error=one_line(review.error, (token,)))
+        return msgspec.structs.replace(review, error=one_line(review.error, (token,)))
 
     async def aclose(self) -> None:
         """Close the kept connections."""

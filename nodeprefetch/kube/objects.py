@@ -1,7 +1,6 @@
 """The objects of the Kubernetes API as they are decoded. Objects with other types are rejected."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -9,8 +8,7 @@ NODE_NAME_EXTRA = "authentication.kubernetes.io/node-name"
 """In the extra fields of a user: the node of the pod that a token is bound to, from Kubernetes 1.30 on (KEP 4193)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A node, as far as it is read."""
 
     name: str
@@ -20,8 +18,7 @@ class Node:
     """Changes with every change of the object; opaque."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TokenReview:
+class TokenReview(msgspec.Struct, frozen=True, kw_only=True):
     """What the API server reports about a token (authentication.k8s.io/v1)."""
 
     authenticated: bool

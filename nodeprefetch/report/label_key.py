@@ -7,7 +7,6 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax
 
 import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -112,8 +111,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_failure: FirstFailure | None = None
 
 
-@dataclass(slots=True)
-class Counts:
+class Counts(msgspec.Struct):
     """Counts the outcomes of a run's images."""
 
     images: int = 0

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -59,8 +59,7 @@ _START = "start"
 """What holds pulls back that have not started yet."""
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct):
     """The state of one image."""
 
     image: str
@@ -164,7 +163,7 @@ class RunTable:
     def snapshot(self) -> "RunTable":
         """Return a copy that later events do not change."""
         copy = RunTable(self._clock)
-        copy._rows = {image: replace(row) for image, row in self._rows.items()}
+        copy._rows = {image: msgspec.structs.replace(row) for image, row in self._rows.items()}
         copy._held = {**self._held}
         copy._title, copy._began, copy.ended = self._title, self._began, self.ended
         return copy

@@ -1,9 +1,9 @@
 """Parses addresses of gRPC servers, and connects to them."""
 
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import trio
 
 from nodeprefetch.errors import NotConnectedError, UsageError
@@ -29,8 +29,7 @@ class Target(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class UnixTarget:
+class UnixTarget(msgspec.Struct, frozen=True, kw_only=True):
     """A Unix socket."""
 
     path: str
@@ -55,8 +54,7 @@ class UnixTarget:
             raise NotConnectedError(f"cannot connect to {self}: {exc.strerror or exc}") from exc
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TcpTarget:
+class TcpTarget(msgspec.Struct, frozen=True, kw_only=True):
     """A TCP port, without TLS."""
 
     host: str

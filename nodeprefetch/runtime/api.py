@@ -5,16 +5,16 @@ use CRI alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.values.image_ref import ImageRef
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageRecord:
+class ImageRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An image on the node (CRI's `Image`)."""
 
     id: str
@@ -33,8 +33,7 @@ class ImageRecord:
     """Whether the kubelet's image garbage collection skips it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RuntimeVersion:
+class RuntimeVersion(msgspec.Struct, frozen=True, kw_only=True):
     """Name and version of a container runtime."""
 
     name: str
@@ -59,8 +58,7 @@ def _major(version: str) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFilesystem:
+class ImageFilesystem(msgspec.Struct, frozen=True, kw_only=True):
     """A file system with images (CRI's `FilesystemUsage`)."""
 
     mountpoint: str
@@ -135,8 +133,7 @@ class ResourceKind(StrEnum):
     SNAPSHOT = "snapshots"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resource:
+class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a lease protects from containerd's garbage collection."""
 
     kind: ResourceKind
@@ -144,12 +141,11 @@ class Resource:
     """Digest of a blob, reference of an ingest, or key of a snapshot."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, kw_only=True):
     """Protects the data of a pull from containerd's garbage collection."""
 
     id: str
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     created_at: float = 0
     """Unix seconds."""
 
@@ -157,8 +153,7 @@ class Lease:
     """Unix seconds after which the next garbage collection removes it; None: never."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ingest:
+class Ingest(msgspec.Struct, frozen=True, kw_only=True):
     """A blob that is being downloaded."""
 
     ref: str
@@ -171,8 +166,7 @@ class Ingest:
     """Bytes of the complete blob; 0 if unknown."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageName:
+class ImageName(msgspec.Struct, frozen=True, kw_only=True):
     """A record of an image in containerd: a name with labels. CRI creates three for each image it pulls."""
 
     name: str
@@ -181,7 +175,7 @@ class ImageName:
     digest: str
     """Digest of the manifest or index that the name refers to."""
 
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class ContainerdApi(Protocol):

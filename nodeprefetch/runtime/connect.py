@@ -5,9 +5,9 @@ import math
 import os
 import stat
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
 import trio
 
 from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
@@ -39,8 +39,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two searches."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Problem:
+class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a path leads to no runtime."""
 
     text: str
@@ -48,8 +47,7 @@ class _Problem:
     """The path does not exist."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Runtime:
+class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     """A connected container runtime."""
 
     service: ImageService

@@ -1,7 +1,8 @@
 """The classes of faults: what can go wrong with a call to the runtime, and whether a retry helps."""
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 
 class FaultClass(enum.Enum):
@@ -34,8 +35,7 @@ _OF_NETWORK_OR_NODE = frozenset({
 """Reasons that do not depend on the credential."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """A classified error."""
 
     kind: FaultClass

@@ -3,8 +3,9 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from nodeprefetch.runtime.api import Lease
 
@@ -19,8 +20,7 @@ _LONGEST = 1000
 """Bytes of a name in a label; containerd allows 4096 for key and value."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PullLease:
+class PullLease(msgspec.Struct, frozen=True, kw_only=True):
     """A lease that a run has created for an image."""
 
     id: str

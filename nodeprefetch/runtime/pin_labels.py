@@ -7,9 +7,10 @@ so that only pins of nodeprefetch are removed, and only by the last instance.
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from nodeprefetch.runtime.api import ContainerdApi, ImageName
 
@@ -45,8 +46,7 @@ def pin_labels(instance: str) -> Mapping[str, str | None]:
     return {PINNED: PINNED_VALUE, mark_of(instance): "true"}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Released:
+class Released(msgspec.Struct, frozen=True, kw_only=True):
     """An image that some instances no longer pin."""
 
     image_id: str

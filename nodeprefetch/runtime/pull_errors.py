@@ -16,6 +16,8 @@ import itertools
 import re
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from nodeprefetch.runtime import error_words
 from nodeprefetch.runtime.error_words import QUOTED, Words
 from nodeprefetch.runtime.faults import Fault, FaultClass
@@ -137,7 +139,7 @@ def read_pull_error(text: str) -> Fault | None:
         return Fault(kind=FaultClass.PASSING, reason=fault.reason)
     if "blob" in passed and not passed & {"token", "network"}:
         # A cache in front of the registry may refuse to continue a download, with any status.
-        return replace(
+        return msgspec.structs.replace(
             fault, discards_partial=fault.discards_partial or fault.kind in {FaultClass.REFUSED, FaultClass.PERMANENT}
         )
     return fault

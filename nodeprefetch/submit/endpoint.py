@@ -1,9 +1,10 @@
 """The aggregator to send to (`--metrics-endpoint`), and its error texts in short and without the token."""
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
+
+import msgspec
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.text.innermost import innermost_message
@@ -18,8 +19,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _EXPECTED = "expected HOST:PORT, http://HOST[:PORT][/PREFIX] or https://HOST[:PORT][/PREFIX]"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The address of an aggregator."""
 
     scheme: str

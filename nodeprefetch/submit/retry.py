@@ -1,9 +1,10 @@
 """What can become of a batch, and how to continue: with which protocol, after what delay. No I/O."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from nodeprefetch.events import Batch
 from nodeprefetch.values.retry import RetryPolicy, Round, full_jitter
@@ -27,20 +28,17 @@ class Transport(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """Acknowledged: the aggregator has the batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Undeliverable:
+class Undeliverable(msgspec.Struct, frozen=True):
     """Not as it is: the batch is too large, or an event cannot be encoded. A part of it may get through."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(msgspec.Struct, frozen=True):
     """Temporary: nobody is listening, or the aggregator is overloaded, broken or too slow."""
 
     text: str
@@ -48,15 +46,13 @@ class Unavailable:
     """Seconds to wait, as the aggregator asks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(msgspec.Struct, frozen=True):
     """Somebody has to fix something: credentials, or an aggregator of another version."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnsupportedProtocol:
+class UnsupportedProtocol(msgspec.Struct, frozen=True):
     """The peer does not seem to support this protocol."""
 
     text: str

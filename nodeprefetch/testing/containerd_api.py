@@ -1,8 +1,9 @@
 """A fake of containerd's own API, with leases, blobs and records of images that a test sets and changes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from nodeprefetch.runtime.api import ImageName, Ingest, Lease, Resource, ResourceKind
@@ -59,7 +60,7 @@ class FakeContainerdApi:
     def write(self, digest: str, offset: int, *, kind: str = "layer") -> None:
         """Set the number of bytes downloaded."""
         ref = f"{kind}-{digest}"
-        self.arriving[ref] = replace(self.arriving[ref], offset=offset)
+        self.arriving[ref] = msgspec.structs.replace(self.arriving[ref], offset=offset)
 
     def commit(self, digest: str, content: bytes | int, *, kind: str = "layer") -> None:
         """Complete a blob: its bytes, or just their number. The leases that held its ingest hold the blob."""
@@ -175,7 +176,9 @@ class FakeContainerdApi:
         if record is None:
             return False
         changed = {**record.labels, **labels}
-        self.names[name] = replace(record, labels={key: value for key, value in changed.items() if value})
+        self.names[name] = msgspec.structs.replace(
+            record, labels={key: value for key, value in changed.items() if value}
+        )
         return True
 
     async def _enter(self, method: str) -> None:

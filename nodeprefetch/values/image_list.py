@@ -1,7 +1,8 @@
 """Parses image lists, one image per line, into images and problems with their line numbers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from nodeprefetch.text.list_lines import IMAGE_ID, read_lines, shape_of
 from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
@@ -12,8 +13,7 @@ MAX_LIST_BYTES = 1 << 20
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ListedImage:
+class ListedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image and where it is listed."""
 
     ref: ImageRef
@@ -23,8 +23,7 @@ class ListedImage:
     """Line number from 1; for arguments, the position."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageList:
+class ImageList(msgspec.Struct, frozen=True, kw_only=True):
     """The valid and the invalid lines of a list."""
 
     images: tuple[ListedImage, ...] = ()

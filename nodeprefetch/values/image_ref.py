@@ -1,8 +1,9 @@
 """`ImageRef`: an image name, parsed and normalized as Docker and the kubelet do."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from nodeprefetch.errors import UsageError
 
@@ -39,8 +40,7 @@ class ImageRefError(UsageError, ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageRef:
+class ImageRef(msgspec.Struct, frozen=True, kw_only=True):
     """An image name, by the reference grammar of the distribution project, as Docker applies it."""
 
     text: str

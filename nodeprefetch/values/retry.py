@@ -1,8 +1,9 @@
 """Retry schedules: for each round of attempts, its timeout and the maximum delay after it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 
 class Round(NamedTuple):
@@ -15,8 +16,7 @@ class Round(NamedTuple):
     """Maximum delay before the next round. The actual delay is a random part of it, see `full_jitter`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Timeouts and delays that double from round to round, up to a maximum. All in seconds.
 
     Raises:

@@ -1,7 +1,8 @@
 """Amounts of data: formats bytes, and parses the free disk space to keep, in the units of Kubernetes."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from nodeprefetch.errors import UsageError
 
@@ -60,8 +61,7 @@ class DiskFloorError(UsageError, ValueError):
         super().__init__([problem])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DiskFloor:
+class DiskFloor(msgspec.Struct, frozen=True, kw_only=True):
     """Free space to keep: an absolute size or a percentage. The other one is 0."""
 
     size: int = 0

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+import msgspec
+
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
@@ -148,11 +150,11 @@ class CriScript:
         named = f"{ref.lookup_name}@{ref.digest or digest}"
         with self._changed:
             others = [
-                replace(record, repo_tags=tuple(name for name in record.repo_tags if name != tag))
+                msgspec.structs.replace(record, repo_tags=tuple(name for name in record.repo_tags if name != tag))
                 for record in self._held
             ]
             old = next((record for record in others if record.id == image_id), ImageRecord(id=image_id, size=size))
-            new = replace(
+            new = msgspec.structs.replace(
                 old,
                 repo_tags=tuple(dict.fromkeys([*old.repo_tags, *([tag] if tag else [])])),
                 repo_digests=tuple(dict.fromkeys([*old.repo_digests, named])),

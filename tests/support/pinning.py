@@ -1,7 +1,9 @@
 """A fake containerd whose CRI and own API know of each other, as far as pins go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from nodeprefetch.runtime.api import ImageRecord, RuntimeVersion
 from nodeprefetch.testing.containerd_api import FakeContainerdApi
@@ -60,7 +62,9 @@ class PinningImageService(FakeImageService):
         for held in [one for one in self._held if ref.pull_ref in one.repo_tags]:
             self._held.remove(held)
             if held.id != image_id:
-                self._held.append(replace(held, repo_tags=tuple(tag for tag in held.repo_tags if tag != ref.pull_ref)))
+                self._held.append(
+                    msgspec.structs.replace(held, repo_tags=tuple(tag for tag in held.repo_tags if tag != ref.pull_ref))
+                )
         super()._hold(ref, image_id)
         self._record(self._held[-1])
 
@@ -75,4 +79,4 @@ class PinningImageService(FakeImageService):
         digest = self.api.names[record.id].digest
         labels = [one.labels for one in self.api.names.values() if one.digest == digest]
         is_pinned = self.reports_pins and any(each.get("io.cri-containerd.pinned") == "pinned" for each in labels)
-        return replace(record, pinned=is_pinned)
+        return msgspec.structs.replace(record, pinned=is_pinned)
