@@ -207,6 +207,22 @@ class RuntimeReturned(Event, frozen=True, kw_only=True, tag="runtime_returned"):
     """Seconds without the runtime."""
 
 
+class RegistryThrottled(Event, frozen=True, kw_only=True, tag="registry_throttled"):
+    """A registry asked for fewer requests (429, 503), so its pulls pause and then go one at a time."""
+
+    registry: str
+    """The host with its port, as in the names of images."""
+
+    seconds: float
+    """For how long its pulls pause, or by how much that grew."""
+
+    total: float
+    """Seconds of all its pauses in this run so far: a batch that arrives twice counts once."""
+
+    error: str = ""
+    """Of the pull that was throttled. One line without secrets."""
+
+
 class PullsPaused(Event, frozen=True, kw_only=True, tag="pulls_paused"):
     """Pulls are held back for the sake of others: no new one starts, or some in progress are paused, or both."""
 
@@ -306,6 +322,7 @@ AnyEvent = (
     | RetryPlanned
     | RuntimeLost
     | RuntimeReturned
+    | RegistryThrottled
     | PullsPaused
     | PullsResumed
     | ImageFinished

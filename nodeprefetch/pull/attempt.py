@@ -17,6 +17,8 @@ from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.pauses import PausablePull, Pauses
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.pull.registries import Account, Registries
+from nodeprefetch.pull.slot import Slot
 from nodeprefetch.pull.start import Start, StartAtOnce
 from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
@@ -60,6 +62,9 @@ class PullContext:
     start: Start | StartAtOnce = field(default_factory=StartAtOnce)
     """Awaited by each pull that needs the registry, before it looks up credentials, which may expire meanwhile."""
 
+    registries: Registries = field(default_factory=Registries)
+    """What each registry allows."""
+
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
 
@@ -72,34 +77,6 @@ class PullContext:
 
 class StaleCredentialError(Exception):
     """Raised when a credential became outdated while its attempt waited for a slot (which stays held) or was paused."""
-
-
-@dataclass(kw_only=True, slots=True)
-class Slot:
-    """A pull's place among the parallel pulls.
-
-    Held during an attempt, and while a credential that became outdated in the queue is looked up again. Queueing again
-    for each answer of a provider with short-lived credentials could keep a pull from ever starting its attempt.
-    """
-
-    limiter: trio.CapacityLimiter
-    on_taken: Callable[[], None]
-    """Called each time a slot is taken."""
-
-    is_held: bool = False
-
-    async def take(self) -> None:
-        """Wait for a slot, unless one is held."""
-        if not self.is_held:
-            await self.limiter.acquire()
-            self.is_held = True
-            self.on_taken()
-
-    def give_back(self) -> None:
-        """Pass the slot to the next pull in the queue."""
-        if self.is_held:
-            self.limiter.release()
-            self.is_held = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,13 +121,15 @@ class Attempt:
             on_pulled: called when the image is present; after that only its size and digest are queried.
 
         Raises:
-            RuntimeFaultError: the pull failed or timed out.
+            RuntimeFaultError: the pull failed or timed out; or it was not tried, as its registry asks to wait for
+                too long.
             StaleCredentialError: nothing was done, and the slot is held. Never raised where nothing was waited for: the
                 credential was just looked up, and is used once however short its life, as the kubelet does. Or the
                 registry refused it after a pause.
         """
         has_waited = not self.slot.is_held
-        await self.slot.take()
+        account = Account.of(self.image, self.credential)
+        await self.slot.take(account)
         has_waited |= await self.context.pauses.pass_gate()
         if has_waited and self._is_outdated:
             raise StaleCredentialError
@@ -162,6 +141,7 @@ class Attempt:
                 await self._call()
             except RuntimeFaultError as error:
                 self._emit_end(str(error), error.fault.kind.value, error.fault.reason)
+                self.slot.failed(error, account)
                 if error.fault.kind is FaultClass.REFUSED and self._paused and self._is_outdated:
                     raise StaleCredentialError from error
                 raise
@@ -169,6 +149,7 @@ class Attempt:
                 self._emit_end("cancelled because the run ended", "cancelled", "cancelled")
                 raise
             self._ended = trio.current_time()
+            self.slot.succeeded()
         finally:
             self.slot.give_back()
         on_pulled()

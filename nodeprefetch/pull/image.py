@@ -9,7 +9,9 @@ import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
-from nodeprefetch.pull.attempt import Attempt, PullContext, Slot, StaleCredentialError, manifest_digest
+from nodeprefetch.pull.attempt import Attempt, PullContext, StaleCredentialError, manifest_digest
+from nodeprefetch.pull.registry_budget import resumes_first
+from nodeprefetch.pull.slot import Slot
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import PullPolicy
@@ -42,6 +44,9 @@ class Pull:
 
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
+    _throttles: int = 0
+    """Rounds that the registry throttled."""
+
     _first_met: dict[str, float] = field(default_factory=dict)
     """Trio's time by reason, for errors that may repeat for a while."""
 
@@ -76,6 +81,9 @@ class Pull:
                 if self._is_final(self._fault, context):
                     self.outcome = Outcome.FAILED
                     return
+                if self._fault.throttles:
+                    await self._wait_for_registry(context)
+                    continue
                 if self._fault.kind is not FaultClass.RUNTIME_GONE:
                     break
                 # Not the registry's fault: repeat the round once the runtime is back. If it crashes because of this
@@ -167,8 +175,25 @@ class Pull:
         context.emit(RetryPlanned(image=self.image.text, delay=delay))
         await trio.sleep(delay)
 
+    async def _wait_for_registry(self, context: PullContext) -> None:
+        """Prepare to repeat a round that the registry throttled. All its pulls wait together, see `Slot`.
+
+        Only for the quota of an account each pull waits by itself: others may have a login that works.
+        """
+        self._throttles += 1
+        delay = context.registries.of(self.image).delay_after(self._fault)
+        if delay is not None:
+            self.outcome = Outcome.WAITING
+            context.emit(RetryPlanned(image=self.image.text, delay=delay))
+            await trio.sleep(delay if self._fault.is_of_account else 0)
+
     async def _round(self, attempt_timeout: float, context: PullContext) -> bool:
-        slot = Slot(limiter=context.slots, on_taken=self.leave_queue)
+        slot = Slot(
+            limiter=context.slots,
+            registry=context.registries.of(self.image),
+            on_queue_left=self.leave_queue,
+            goes_first=resumes_first(self._throttles),
+        )
         try:
             while True:
                 try:

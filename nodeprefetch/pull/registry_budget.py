@@ -15,11 +15,11 @@ The rule and the reasons for it are in docs/adr/0023-registry-budget.md.
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pacing:
+class Pacing(msgspec.Struct, frozen=True, kw_only=True):
     """The constants of the rule, in seconds."""
 
     first_pause: float = 1.0
@@ -95,13 +95,17 @@ class RegistryBudget:
         next_start = self._paused_until if self._streak else max(self._paused_until, self._next_start)
         return max(next_start - now, 0.0)
 
+    def pause(self, now: float) -> float:
+        """Seconds that the current pause lasts; 0: there is none."""
+        return max(self._paused_until - now, 0.0)
+
     def reopens_at(self, account: Hashable = None) -> float:
         """When the registry takes requests again, by its own words: a lower bound, without pauses of ours.
 
         Args:
-            account: whose quota is asked for, too; None: only what holds for the whole host.
+            account: whose quota is asked for; None: what holds for the whole host.
         """
-        return max(self._windows.get(None, -math.inf), self._windows.get(account, -math.inf))
+        return self._windows.get(account, -math.inf)
 
     def start(self, now: float) -> int:
         """Begin a pull; `wait` has returned 0. Returns the epoch to report its outcome with."""

@@ -35,6 +35,7 @@ from nodeprefetch.pull.io_pressure import IoPressure
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
+from nodeprefetch.pull.registries import Registries
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
 from nodeprefetch.pull.yielding import Yielding
 from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
@@ -244,6 +245,12 @@ class _Run:
             artifacts=ArtifactCheck(runtime.containerd),
             disk=disk,
             pauses=pauses,
+            registries=Registries(
+                self.emit,
+                retry=self.settings.retry,
+                ends=self.started + self.settings.overall_timeout,
+                jitter=self.jitter,
+            ),
             jitter=self.jitter,
         )
 

@@ -18,6 +18,7 @@ from nodeprefetch.events import (
     PullsPaused,
     PullsResumed,
     Reader,
+    RegistryThrottled,
     RetryPlanned,
     RunFinished,
     RunStarted,
@@ -97,7 +98,15 @@ def log_line(event: Event) -> Line:
         case RetryPlanned():
             level, message = INFO, "retrying after delay"
             known = {"image": event.image, "delay": float(event.delay)}
-        case StartDelayed() | StartAllowed() | RuntimeLost() | RuntimeReturned() | PullsPaused() | PullsResumed():
+        case (
+            StartDelayed()
+            | StartAllowed()
+            | RuntimeLost()
+            | RuntimeReturned()
+            | RegistryThrottled()
+            | PullsPaused()
+            | PullsResumed()
+        ):
             level, message, known = _pause_line(event)
         case ImageFinished():
             failed = event.outcome is Outcome.FAILED
@@ -137,7 +146,7 @@ def log_line(event: Event) -> Line:
 
 
 def _pause_line(
-    event: StartDelayed | StartAllowed | RuntimeLost | RuntimeReturned | PullsPaused | PullsResumed,
+    event: StartDelayed | StartAllowed | RuntimeLost | RuntimeReturned | RegistryThrottled | PullsPaused | PullsResumed,
 ) -> Line:
     match event:
         case StartDelayed():
@@ -152,8 +161,16 @@ def _pause_line(
             return WARNING, "container runtime unavailable, pulls paused", {"error": event.error}
         case RuntimeReturned():
             return INFO, "container runtime available again", {"after": float(event.after)}
+        case RegistryThrottled():
+            known: dict[str, Value] = {
+                "registry": event.registry,
+                "delay": float(event.seconds),
+                "total": float(event.total),
+                "error": event.error,
+            }
+            return WARNING, "registry throttles pulls", known
         case PullsPaused():
-            known: dict[str, Value] = {"reason": event.reason, "detail": event.detail, "images": event.images}
+            known = {"reason": event.reason, "detail": event.detail, "images": event.images}
             return INFO, "pulls paused", known
         case PullsResumed():
             known = {"reason": event.reason, "after": float(event.after), "images": event.images}

@@ -20,6 +20,7 @@ from nodeprefetch.events import (
     Progress,
     PullsPaused,
     PullsResumed,
+    RegistryThrottled,
     RetryPlanned,
     RunFinished,
     RunStarted,
@@ -133,10 +134,8 @@ class RunTable:
                 row = self._row(event.image)
                 row.outcome, row.attempt, row.lasted = event.outcome, event.attempts, event.elapsed
                 row.size, row.reason, row.error = event.size, event.reason, event.error
-            case RuntimeLost():
-                return f"container runtime unavailable, pulls paused: {printable(event.error)}"
-            case RuntimeReturned():
-                return f"container runtime available again after {format_duration(round(event.after, 1))}"
+            case RuntimeLost() | RuntimeReturned() | RegistryThrottled():
+                return _outage_text(event)
             case PullsPaused() | PullsResumed():
                 self._hold(event)
             case ImagesListed():
@@ -246,6 +245,17 @@ def _delay_text(event: StartDelayed | StartAllowed) -> str:
     if event.starts_in:
         return f"start in {start}, this node's place in the spread"
     return f"waiting for a ticket, {event.ahead} nodes ahead, {event.pulling} of {event.limit} pulling"
+
+
+def _outage_text(event: RuntimeLost | RuntimeReturned | RegistryThrottled) -> str:
+    match event:
+        case RuntimeLost():
+            return f"container runtime unavailable, pulls paused: {printable(event.error)}"
+        case RuntimeReturned():
+            return f"container runtime available again after {format_duration(round(event.after, 1))}"
+        case RegistryThrottled():
+            seconds = format_duration(round(event.seconds, 1))
+            return f"{printable(event.registry)} throttles, its pulls wait {seconds}: {printable(event.error)}"
 
 
 def _add_columns(table: Table, *names: str) -> None:

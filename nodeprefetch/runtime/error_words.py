@@ -15,6 +15,10 @@ def _passing(reason: str, retries: int | None = None, *, discards_partial: bool 
     return Fault(kind=FaultClass.PASSING, reason=reason, retries=retries, discards_partial=discards_partial)
 
 
+def _throttling(reason: str) -> Fault:
+    return Fault(kind=FaultClass.PASSING, reason=reason, throttles=True)
+
+
 def _permanent(reason: str, *, missing: bool = False) -> Fault:
     return Fault(kind=FaultClass.PERMANENT, reason=reason, missing=missing)
 
@@ -36,7 +40,7 @@ _CLOCK_PATIENCE = 300.0
 NOT_FOUND = _permanent("not_found", missing=True)
 UNAUTHORIZED, DENIED = _refused("unauthorized"), _refused("denied")
 CLIENT_ERROR = _permanent("client_error")
-RATE_LIMITED = _passing("rate_limited")
+RATE_LIMITED, UNAVAILABLE = _throttling("rate_limited"), _throttling("server_error")
 SERVER_ERROR, TIMEOUT, CONNECTION = _passing("server_error"), _passing("timeout"), _passing("connection")
 BLOB_MISSING = _passing("blob_missing", 1, discards_partial=True)
 BAD_RANGE = _passing("bad_range", 1, discards_partial=True)
@@ -64,7 +68,7 @@ NAMED_ERRORS = _table(
     (r"(?:toomanyrequests|too many requests)(?=:|$)", RATE_LIMITED),
     (r"blob unknown(?: to registry)?(?=:|$)", BLOB_MISSING),
     (r"(?:name|tag|manifest|digest|size|range) invalid(?=:|$)|unsupported: ", CLIENT_ERROR),
-    (r"(?:service )?unavailable(?=:|$)", SERVER_ERROR),
+    (r"(?:service )?unavailable(?=:|$)", UNAVAILABLE),
 )
 """The errors of the distribution specification, by name. What follows the name is the server's message."""
 

@@ -56,6 +56,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     discards_partial: bool = False
     """A partial download of earlier attempts may be the cause, so it is discarded."""
 
+    throttles: bool = False
+    """The registry asks for fewer requests: 429, 503. All pulls from it slow down."""
+
+    retry_after: float = 0.0
+    """Seconds that it asks to wait, as far as its message says."""
+
+    is_of_account: bool = False
+    """Whether that holds for this credential alone, and not for the whole registry."""
+
     useless_partial: bool = False
     """A partial download is useless to later runs: this is not an image, and will not become one."""
 

@@ -3,7 +3,8 @@
 A text is a chain: `what was done: what that did: what went wrong`. The first links are the runtime's own words. Names
 (image, host, URL, file) are quoted or contain no spaces, and a server's message comes last. So the links are removed
 one by one, and the first words of the rest decide (see `error_words`). Nothing is searched for in the middle, and what
-follows those words is ignored: neither the name of an image nor a server's message decides anything.
+follows those words is ignored: neither the name of an image nor a server's message decides anything. Only a registry
+that throttles is listened to about how long to wait (see `throttle_words`).
 
 Two cases are ambiguous. Plain HTTP to a TLS server may end like any reset connection, and is retried. And if a message
 could have closed the bracket around the errors of mirrors, the error is unknown.
@@ -21,6 +22,7 @@ import msgspec
 from nodeprefetch.runtime import error_words
 from nodeprefetch.runtime.error_words import QUOTED, Words
 from nodeprefetch.runtime.faults import Fault, FaultClass
+from nodeprefetch.runtime.throttle_words import with_wait
 
 _STATUS = re.compile(
     r"(?:(?:pulling from host \S+ failed with status code \[[^]\s]+ [^]\s]+\]"
@@ -151,10 +153,10 @@ def _read(text: str, passed: set[str]) -> Fault | None:
     for _ in range(_MOST_LINKS):
         status = zone.status.match(text, position)
         if status:
-            return _by_status(int(status.group(1)), passed)
+            return _heard(_by_status(int(status.group(1)), passed), text[status.end() :])
         for pattern, fault in zone.words:
-            if pattern.match(text, position):
-                return fault
+            if words := pattern.match(text, position):
+                return _heard(fault, text[words.end() :])
         link = zone.links.match(text, position)
         if link is None or link.lastgroup is None:
             break
@@ -171,6 +173,11 @@ def _read(text: str, passed: set[str]) -> Fault | None:
         if pattern.search(text, tail):
             return fault
     return None
+
+
+def _heard(fault: Fault | None, message: str) -> Fault | None:
+    """Add what the registry's message says about when to come back. It decides nothing else."""
+    return with_wait(fault, message) if fault is not None and fault.throttles else fault
 
 
 def _after_mirrors(text: str, position: int) -> int:
@@ -193,6 +200,7 @@ def _by_status(status: int, passed: set[str]) -> Fault | None:
         416: error_words.BAD_RANGE,
         425: error_words.RATE_LIMITED,
         429: error_words.RATE_LIMITED,
+        503: error_words.UNAVAILABLE,
     }
     if status == 404 and "token" in passed:  # noqa: PLR2004
         return error_words.CLIENT_ERROR

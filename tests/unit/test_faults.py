@@ -107,6 +107,7 @@ def expected(row: dict[str, Any]) -> Fault:
         retries=row["retries"],
         patience=row.get("patience"),
         discards_partial=row.get("discards_partial", False),
+        throttles=row.get("throttles", False),
     )
 
 
@@ -156,7 +157,9 @@ def test_a_code_we_never_heard_of_passes() -> None:
     ("status", "fault"),
     [
         ("408 Request Timeout", Fault(kind=FaultClass.PASSING, reason="timeout")),
-        ("425 Too Early", Fault(kind=FaultClass.PASSING, reason="rate_limited")),
+        ("425 Too Early", Fault(kind=FaultClass.PASSING, reason="rate_limited", throttles=True)),
+        ("503", Fault(kind=FaultClass.PASSING, reason="server_error", throttles=True)),
+        ("500", Fault(kind=FaultClass.PASSING, reason="server_error")),
         ("418 I'm a teapot", Fault(kind=FaultClass.PERMANENT, reason="client_error")),
         ("404 Not Found", Fault(kind=FaultClass.PERMANENT, reason="not_found", missing=True)),
         ("302 Found", Fault(kind=FaultClass.PASSING, reason="unknown")),
@@ -275,6 +278,54 @@ def test_what_the_pieces_are_known_to_say_is_understood(text: str, kind: str, re
     fault = classify("UNKNOWN", text)
 
     assert (kind, reason) == (fault.kind.value, fault.reason)
+
+
+GET = (
+    P + "failed to copy: httpReadSeeker: failed open: unexpected status code https://h/v2/a/manifests/sha256:3b: "
+    "429 Too Many Requests - Server message: toomanyrequests: "
+)
+GET_2 = R + "unexpected status from GET request to https://h/v2/a/manifests/1: 429 Too Many Requests\ntoomanyrequests: "
+
+
+@pytest.mark.parametrize("begin", [GET, GET_2, READING + "toomanyrequests: ", "fetching blob: toomanyrequests: "])
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("retry-after: 880.092µs, allowed: 44000/minute", 880.092e-6),
+        ("retry-after: 1m1.5s, allowed: 44000/minute", 61.5),
+        ("Retry-After: 30", 30),
+        ("slow down, retry after 30 seconds.", 30),
+        ("slow down, retry after 30s.", 30),
+        ("please try again in 5 minutes", 300),
+        ("Too many requests, try again in 2h", 7200),
+        ('{"retryAfter": "10"}', 10),
+        ("try again in 90sec or so", 90),
+        ("Rate exceeded", 0),
+        ("Quota exceeded for quota metric 'Requests per project per region per minute'", 0),
+        ("Too many requests. Please visit https://aka.ms/acr/skus#sku-feature-matrix to view limits", 0),
+        ("retry later, in 30 seconds there may be quota", 0),
+        ("", 0),
+    ],
+)
+def test_a_registry_that_throttles_is_listened_to_about_when_to_come_back(begin: str, message: str, seconds: float):
+    fault = classify("UNKNOWN", begin + message)
+
+    assert Fault(kind=FaultClass.PASSING, reason="rate_limited", throttles=True, retry_after=seconds) == fault
+
+
+@pytest.mark.parametrize(
+    "begin", [GET, GET_2, READING + "toomanyrequests: ", "Error response from daemon: toomanyrequests: "]
+)
+@pytest.mark.parametrize("whose", ["", "unauthenticated "])
+def test_the_pull_limit_of_docker_hub_is_of_an_account_and_lasts_six_hours(begin: str, whose: str):
+    fault = classify("UNKNOWN", f"{begin}You have reached your {whose}pull rate limit. https://www.docker.com/x")
+
+    assert (True, True, 6 * 3600) == (fault.throttles, fault.is_of_account, fault.retry_after)
+
+
+@pytest.mark.parametrize("text", [GET.replace("429", "500") + "retry-after: 30", P + "failed to copy: retry-after: 30"])
+def test_nobody_else_is_listened_to_about_when_to_come_back(text: str):
+    assert 0 == classify("UNKNOWN", text).retry_after
 
 
 def test_a_chain_without_end_is_given_up() -> None:

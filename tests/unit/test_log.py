@@ -20,6 +20,7 @@ from nodeprefetch.events import (
     Progress,
     PullsPaused,
     PullsResumed,
+    RegistryThrottled,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -125,6 +126,10 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         ),
         (StartAllowed(after=90, has_ticket=True, at=AT), 'level=INFO msg="pulls may start" waited=1m30s ticket=yes'),
         (RuntimeReturned(after=3.0, at=AT), 'level=INFO msg="container runtime available again" after=3s'),
+        (
+            RegistryThrottled(registry="quay.io", seconds=1.5, total=4.5, error="429", at=AT),
+            'level=WARN msg="registry throttles pulls" registry=quay.io delay=1.5s total=4.5s error=429',
+        ),
         (
             PullsPaused(reason="other-pull", images=("a:1", "b:1"), detail="another pull on this node", at=AT),
             'level=INFO msg="pulls paused" reason=other-pull detail="another pull on this node" images=a:1,b:1',

@@ -18,6 +18,7 @@ from nodeprefetch.events import (
     Progress,
     PullsPaused,
     PullsResumed,
+    RegistryThrottled,
     RetryPlanned,
     RunEnd,
     RunFinished,
@@ -111,6 +112,14 @@ def with_progress() -> RunTable:
         table.take(Progress(attempt_id=image, image=image, phase=phase, done_bytes=done, total_bytes=total, rate=rate))
     table.take(finished("done:1", Outcome.SUCCEEDED, size=3 * mib))
     return table
+
+
+def test_a_registry_that_throttles_is_named_above_the_table():
+    table = RunTable(Clock())
+
+    text = table.take(RegistryThrottled(registry="quay.io", seconds=1.52, total=1.52, error="429 Too Many Requests"))
+
+    assert "quay.io throttles, its pulls wait 1.5s: 429 Too Many Requests" == text
 
 
 def test_a_pull_that_is_seen_shows_its_phase_bytes_bar_rate_and_the_time_left():
