@@ -21,6 +21,10 @@ def main() -> None:
 
             sys.stdout.write(f"{__version__}\n")
             sys.exit(0)
+        case ["supervise", *plan]:  # what `keep` becomes
+            from nodeprefetch.keep.supervisor import supervise  # noqa: PLC0415
+
+            sys.exit(supervise(plan))
         case arguments:
             from nodeprefetch.cli.commands import run  # noqa: PLC0415
 

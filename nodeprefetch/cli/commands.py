@@ -5,10 +5,9 @@ Commands import Trio, and what needs it, when they run: `--help` stays fast.
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Sequence
+from functools import cache, partial
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -22,10 +21,10 @@ from nodeprefetch.settings import LogFormat, PullPolicy
 from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.printable import printable
 
-if TYPE_CHECKING:
-    from nodeprefetch.events import Reader
-
 OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, SIGNAL_BASE = 0, 1, 2, 3, 128
+KEEP_HELP = (
+    "Keep all listed images on this node until stopped: pull them again when they, their tags or the lists change."
+)
 AGGREGATE_HELP = "Collect results from all nodes and serve them as JSON and Prometheus metrics."
 
 app = App(
@@ -42,6 +41,8 @@ app = App(
 
 
 # Loaded only when used: fetch starts faster without them.
+app.command("nodeprefetch.cli.keep:keep", help=KEEP_HELP)
+
 app.command("nodeprefetch.cli.aggregate:aggregate", name=["aggregate", "aggregate-metrics"], help=AGGREGATE_HELP)
 
 app.command("nodeprefetch.cli.unpin:unpin", help="Remove the pins created by fetch --pin and list the affected images.")
@@ -51,7 +52,7 @@ app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial d
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit code: 0 done, 1 image missing, 2 usage, 3 no runtime, 128+n signal n."""
-    if not arguments or arguments[0] not in {"fetch", "explain"}:
+    if not arguments or arguments[0] not in {"fetch", "keep", "explain"}:
         _offer_completion()
     code = OK
     try:
@@ -74,21 +75,10 @@ def run(arguments: Sequence[str]) -> int:
 def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
     """Pull all listed images onto this node."""
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415
+    from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
 
-    prepared = prepare(flags, images, read_environment())
-
-    import trio  # noqa: PLC0415
-
-    from nodeprefetch.cli.stop_signals import stop_signals  # noqa: PLC0415
-    from nodeprefetch.pull.run import Report  # noqa: PLC0415
-
-    async def main() -> Report:
-        with stop_signals() as signals:
-            return await prepared.run(reader, signals)
-
-    log_format = LogFormat(flags.log_format) if flags.log_format else None
-    with _reader(log_format, prepared.progress_interval) as reader:
-        report = trio.run(main)
+    prepared = prepare(flags, partial(read_images, flags.image_list_file, images), read_environment())
+    report = run_prepared(prepared, LogFormat(flags.log_format) if flags.log_format else None)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
     return SOME_IMAGE_MISSING if report.failed and not flags.allow_failures else OK
@@ -169,24 +159,6 @@ def completion(
 def _offer_completion() -> None:
     """Add `--install-completion`. Loading what it needs takes 6 ms, too long for a pull."""
     app.register_install_completion_command(add_to_startup=False)
-
-
-@contextmanager
-def _reader(log_format: LogFormat | None, progress_interval: float) -> "Iterator[Reader]":
-    """The live table on a terminal, otherwise the log."""
-    if log_format is None and sys.stderr.isatty():
-        from rich.console import Console  # noqa: PLC0415
-
-        from nodeprefetch.report.live import live_table  # noqa: PLC0415
-
-        with live_table(Console(stderr=True)) as emit:
-            yield emit
-    else:
-        from nodeprefetch.report.log import log_to, lost  # noqa: PLC0415
-
-        style = log_format or LogFormat.LOGFMT
-        with open_outlet(sys.stderr, lost(style)) as outlet:
-            yield log_to(outlet.put, style, progress_interval=progress_interval)
 
 
 def _fail(code: int, group: BaseExceptionGroup[Exception]) -> int:

@@ -18,6 +18,7 @@ _NO_ENVIRONMENT = Environment()
 # In this order in --help and in docs/reference.md; within a group in the order of the fields below.
 INSTANCE = Group.create_ordered("Instance")
 IMAGES = Group.create_ordered("Images")
+SCHEDULE = Group.create_ordered("Schedule")
 TIMEOUTS = Group.create_ordered("Timeouts and retries")
 CREDENTIALS = Group.create_ordered("Credentials")
 RUNTIME = Group.create_ordered("Runtime")
@@ -247,6 +248,25 @@ class FetchFlags(ImageFlags):
         bool,
         switch("Log the images on the node before and after, and the matching credentials.", group=OUTPUT),
     ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class KeepFlags(FetchFlags):
+    """When to pull again."""
+
+    check_every: Annotated[
+        str, _duration("Interval between checks that all images are still on the node.", SCHEDULE)
+    ] = "5m"
+    refresh_every: Annotated[
+        str,
+        flag(
+            "Interval between requests to the registries whether a tag with the policy Always has moved; 'never'"
+            " disables them.",
+            "DURATION",
+            group=SCHEDULE,
+        ),
+    ] = "1h"
 
 
 @Parameter(name="*")

@@ -24,21 +24,48 @@ if TYPE_CHECKING:
 _OPTION = re.compile(r"(?P<plugin>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
-def read_images(files: Sequence[str], arguments: Sequence[str]) -> tuple[ImageRef, ...]:
-    """Return the images of all lists, then those of the arguments, each once.
+class ImageListError(UsageError):
+    """The image lists, or the names given as arguments, are unreadable, invalid or empty."""
+
+
+def read_list_file(file: str) -> bytes:
+    """Read a list; `-` is standard input. Reads no more than is needed to see that it is too long.
 
     Raises:
-        UsageError: with every unreadable file and every invalid line; or there are no images.
+        OSError: it cannot be read.
+        ValueError: the path contains a NUL byte.
     """
-    lists = [_read_list(file) for file in files]
+    if file == "-":
+        return sys.stdin.buffer.read(MAX_LIST_BYTES + 1)
+
+    from nodeprefetch.text.plain_file import open_given  # noqa: PLC0415 - not for --help
+
+    with open_given(file) as stream:
+        return stream.read(MAX_LIST_BYTES + 1)
+
+
+def read_images(
+    files: Sequence[str], arguments: Sequence[str], *, read: Callable[[str], bytes] = read_list_file
+) -> tuple[ImageRef, ...]:
+    """Return the images of all lists, then those of the arguments, each once.
+
+    Args:
+        files: names of the lists.
+        arguments: names of images.
+        read: reads a list, as `read_list_file` does.
+
+    Raises:
+        ImageListError: with every unreadable file and every invalid line; or there are no images.
+    """
+    lists = [_read_list(file, read) for file in files]
     given = parse_image_arguments(arguments)
     images = merge([*lists, given])
     if images.problems:
-        raise UsageError([problem for each in (*lists, given) for problem in first_problems(each.problems)])
+        raise ImageListError([problem for each in (*lists, given) for problem in first_problems(each.problems)])
     if not images.images:
         names = ", ".join(STANDARD_INPUT if file == "-" else file for file in files)
         problem = f"{names} contain{'s' if len(files) == 1 else ''} no images" if files else "no images given"
-        raise UsageError([f"{problem}; pass them as arguments or with --image-list-file"])
+        raise ImageListError([f"{problem}; pass them as arguments or with --image-list-file"])
     return unique(images.refs)
 
 
@@ -96,14 +123,9 @@ def plugin_order(flags: CredentialFlags) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
-def _read_list(file: str) -> ImageList:
-    from nodeprefetch.text.plain_file import open_given  # noqa: PLC0415 - not for --help
-
+def _read_list(file: str, read: Callable[[str], bytes]) -> ImageList:
     try:
-        if file == "-":
-            return decode_image_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1), origin=STANDARD_INPUT)
-        with open_given(file) as stream:
-            return decode_image_list(stream.read(MAX_LIST_BYTES + 1), origin=file)
+        return decode_image_list(read(file), origin=STANDARD_INPUT if file == "-" else file)
     except OSError as error:
         return ImageList(problems=(f"{file}: cannot be read: {error.strerror or error}",))
     except ValueError:

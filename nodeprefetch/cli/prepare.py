@@ -1,13 +1,13 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from functools import partial
 
 import msgspec
 
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
-from nodeprefetch.cli.inputs import load_credential_plugins, read_images
+from nodeprefetch.cli.inputs import load_credential_plugins
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.errors import Problems
@@ -81,8 +81,15 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def prepare(flags: FetchFlags, images: Sequence[str], environment: Environment) -> PreparedFetch:
+def prepare(
+    flags: FetchFlags, read_images: Callable[[], tuple[ImageRef, ...]], environment: Environment
+) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
+
+    Args:
+        flags: of the command.
+        read_images: reads the lists; raises `UsageError`.
+        environment: of the process.
 
     Raises:
         UsageError: with all problems.
@@ -96,7 +103,7 @@ def prepare(flags: FetchFlags, images: Sequence[str], environment: Environment) 
     with problems.collected():
         progress_interval = read_seconds(flags, "progress_interval", may_be_zero=True)
     with problems.collected():
-        refs = read_images(flags.image_list_file, images)
+        refs = read_images()
     with problems.collected():
         plugins = load_credential_plugins(flags, environment.variables, notices.add)
     reporters: list[Reporter] = []

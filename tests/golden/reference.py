@@ -20,10 +20,11 @@ from tests.golden.flags import value_of
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
 
-COMMANDS = ("fetch", "explain", "aggregate", "leases", "unpin", "plugins", "sleep", "completion")
+COMMANDS = ("fetch", "keep", "explain", "aggregate", "leases", "unpin", "plugins", "sleep", "completion")
 """In this order on the page."""
 
 GUIDES = {
+    "keep": "Takes all flags of `fetch` (see there), and these. Guide: [Keep images on the node](keep.md).",
     "aggregate": "Also called `aggregate-metrics`. Guide: [Aggregator](aggregator.md).",
     "leases": "Guide: [Resuming pulls](resume.md).",
     "unpin": "Guide: [Pins and free disk](pins-and-disk.md).",
@@ -33,7 +34,7 @@ GUIDES = {
 }
 """What follows the help of a command."""
 
-USAGES = {"fetch": "[IMAGE…]", "explain": "[IMAGE…]", "completion": "SHELL"}
+USAGES = {"fetch": "[IMAGE…]", "keep": "[IMAGE…]", "explain": "[IMAGE…]", "completion": "SHELL"}
 """Arguments that are not flags."""
 
 NOTES = {
@@ -109,8 +110,10 @@ def _program_command(name: str) -> str:
     command = app[name]
     arguments = command.assemble_argument_collection()
     groups: dict[str, list[str]] = {}
+    of_fetch = {argument.name for argument in app["fetch"].assemble_argument_collection()}
     for argument in sorted(arguments, key=_group_position):
-        if argument.index is None and argument.name.startswith("--"):
+        is_repeated = name == "keep" and argument.name in of_fetch
+        if argument.index is None and argument.name.startswith("--") and not is_repeated:
             (group,) = argument.parameter.group
             groups.setdefault(group.name, []).append(_row(argument, NOTES if name == "fetch" else {}))
     usage = " ".join([name, *(["[FLAGS]"] if groups else []), *([USAGES[name]] if name in USAGES else [])])

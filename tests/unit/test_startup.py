@@ -73,6 +73,16 @@ def test_sleep_loads_nothing_but_itself():
     assert set() == {"re", "enum", "signal"} & modules
 
 
+def test_the_supervisor_loads_hardly_more_than_sleep():
+    modules = loaded("supervise", "1", "inf", "0", "logfmt", "9:", "-c", "pass", stop="keeping images")
+
+    names = {"", ".keep", ".keep.lists", ".keep.log", ".keep.orders", ".keep.schedule", ".keep.supervisor", ".__main__"}
+    assert {f"nodeprefetch{name}" for name in names} == of_ours(modules)
+    assert set() == of_others(modules)
+    of_python = modules - of_ours(modules) - of_the_interpreter() - loaded("sleep", stop="Sleeping")
+    assert {"__future__", "_json", "select"} == of_python
+
+
 def test_help_loads_the_parser_and_no_trio():
     modules = loaded("fetch", "--help")
 

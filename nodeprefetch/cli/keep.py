@@ -1,0 +1,152 @@
+"""`keep`: checks its flags and becomes the supervisor (`nodeprefetch.keep`). Started by that, it makes one `fetch`."""
+
+import math
+import os
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import NoReturn
+
+from nodeprefetch.cli.environment import Environment, read_environment
+from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file
+from nodeprefetch.cli.output import warn
+from nodeprefetch.errors import Problems, RuntimeUnavailableError
+from nodeprefetch.keep.lists import Snapshot
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, SUPERVISE, Order, Plan
+from nodeprefetch.keep.schedule import CHECK
+from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
+from nodeprefetch.tickets.spread import place
+from nodeprefetch.values.image_ref import ImageRef
+
+DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
+"""Exit codes of a run, which the supervisor alone sees."""
+
+
+def keep(*images: Images, flags: KeepFlags = KeepFlags()) -> int:  # noqa: B008 - frozen
+    """Keep all listed images on this node until stopped.
+
+    Returns:
+        the exit code of a run. Without an order to make one, it becomes the supervisor and does not return.
+
+    Raises:
+        UsageError: with all problems of what the user gave.
+    """
+    environment = read_environment()
+    if order := environment.variables.get(ORDER_VARIABLE):
+        return _run(Order.parse(order), flags, images, environment)
+    return _become_supervisor(_plan(flags, images, environment))
+
+
+def _become_supervisor(plan: Plan) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # From now on signals wait for the supervisor.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    os.execv(sys.executable, [sys.executable, *_launcher(), SUPERVISE, *plan.to_arguments()])  # noqa: S606 - ourselves
+
+
+def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> Plan:
+    """Check everything, and read the lists.
+
+    Raises:
+        UsageError: with all problems.
+    """
+    from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help
+
+    contents: dict[str, bytes] = {}
+
+    def read(file: str) -> bytes:
+        if file not in contents:
+            contents[file] = read_list_file(file)
+        return contents[file]
+
+    problems = Problems()
+    check_every = refresh_every = math.inf
+    with problems.collected():
+        check_every = read_seconds(flags, "check_every")
+    with problems.collected():
+        if flags.refresh_every != "never":
+            refresh_every = read_seconds(flags, "refresh_every")
+    with problems.collected():
+        prepare(flags, partial(read_images, flags.image_list_file, images, read=read), environment)
+    problems.raise_if_any()
+    return Plan(
+        check_every=check_every,
+        refresh_every=refresh_every,
+        place=place(environment.instance_name, environment.reporting_node),
+        log_format=flags.log_format or LogFormat.LOGFMT,
+        paths=["" if file == "-" or not _is_regular(file) else file for file in flags.image_list_file],
+        snapshot=Snapshot.of([contents[file] for file in flags.image_list_file]),
+        command=[*_launcher(), *sys.argv[1:]],
+    )
+
+
+def _launcher() -> list[str]:
+    """What comes between Python and our own arguments: `-m nodeprefetch`, or flags of Python and a script."""
+    return sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+
+
+def _is_regular(file: str) -> bool:
+    """Whether it can be read again, unlike a pipe."""
+    try:
+        return stat.S_ISREG(os.stat(file).st_mode)  # noqa: PTH116 - a link to the end
+    except OSError:
+        return True  # gone since it was read, to come back
+
+
+def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: Environment) -> int:
+    """Make a run. Returns its exit code, which the supervisor reads.
+
+    Raises:
+        UsageError: what the user gave has become invalid; the lists are not to blame.
+    """
+    lists = dict(zip(flags.image_list_file, order.snapshot.contents(), strict=True))
+    try:
+        refs = read_images(flags.image_list_file, images, read=lists.__getitem__)
+    except ImageListError as error:
+        for problem in error.problems:
+            warn(problem)
+        return BROKEN_LIST
+    if order.kind == CHECK:
+        flags = replace(flags, pull_policy=PullPolicy.IF_NOT_PRESENT.value)
+        if order.is_settled and not flags.debug and _are_all_present(refs, fetch_settings(flags), environment):
+            return DONE
+
+    from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help, nor if all images are present
+    from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
+
+    report = run_prepared(prepare(flags, lambda: refs, environment), LogFormat(flags.log_format or LogFormat.LOGFMT))
+    if report.signal is not None:
+        return SIGNAL_BASE + report.signal
+    return SOME_IMAGE_MISSING if report.failed else DONE
+
+
+def _are_all_present(images: Sequence[ImageRef], settings: FetchSettings, environment: Environment) -> bool:
+    """Ask the runtime alone. False also if it cannot be asked: the run that follows reports why."""
+    import trio  # noqa: PLC0415 - not for --help
+
+    from nodeprefetch.runtime.api import Inventory  # noqa: PLC0415
+    from nodeprefetch.runtime.connect import connect_to  # noqa: PLC0415
+    from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within  # noqa: PLC0415
+
+    connect = connect_to(settings.cri_socket, wait=0, environment=environment.variables)
+
+    async def ask() -> bool:
+        async with trio.open_nursery() as nursery:
+            runtime = await connect(nursery)
+            with answered_within(settings.image_list_timeout):
+                inventory = Inventory(await runtime.service.list_images())
+            nursery.cancel_scope.cancel()
+        found = [inventory.find(image) for image in images]
+        return all(record is not None and (record.pinned or not settings.pin) for record in found)
+
+    are_present = False
+    try:
+        are_present = trio.run(ask)
+    except* (RuntimeFaultError, RuntimeUnavailableError):
+        pass
+    return are_present

@@ -1,0 +1,110 @@
+"""What the processes of `keep` tell each other.
+
+`nodeprefetch keep FLAGS` checks what it is given, and replaces itself by the supervisor, with a `Plan` as arguments.
+For each run the supervisor starts the same command again, with an `Order` in the environment.
+"""
+
+from __future__ import annotations
+
+from nodeprefetch.keep.lists import Snapshot
+
+TYPE_CHECKING = False  # typing is large
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUPERVISE = "supervise"
+"""First argument of the supervisor."""
+
+ORDER_VARIABLE = "NODEPREFETCH_KEEP_RUN"
+BROKEN_LIST = 65
+"""Exit code of a run that refuses its lists. EX_DATAERR of sysexits.h; no other command uses it."""
+
+
+class Plan:
+    """What the supervisor is to do.
+
+    Args:
+        check_every: seconds.
+        refresh_every: seconds; infinite: never.
+        place: of this node in both periods, from 0 up to 1.
+        log_format: `logfmt` or `json`.
+        paths: of the lists; empty for one that cannot change.
+        snapshot: contents of the lists.
+        command: starts `keep` with the flags that the user gave.
+    """
+
+    __slots__ = ("check_every", "command", "log_format", "paths", "place", "refresh_every", "snapshot")
+
+    def __init__(
+        self,
+        *,
+        check_every: float,
+        refresh_every: float,
+        place: float,
+        log_format: str,
+        paths: Sequence[str],
+        snapshot: Snapshot,
+        command: Sequence[str],
+    ) -> None:
+        self.check_every = check_every
+        self.refresh_every = refresh_every
+        self.place = place
+        self.log_format = log_format
+        self.paths = tuple(paths)
+        self.snapshot = snapshot
+        self.command = tuple(command)
+
+    def to_arguments(self) -> list[str]:
+        """Arguments after `SUPERVISE`."""
+        numbers = map(str, (self.check_every, self.refresh_every, self.place))
+        return [*numbers, self.log_format, str(self.snapshot), *self.paths, *self.command]
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> Plan:
+        """The inverse of `to_arguments`.
+
+        Raises:
+            ValueError: they are not a plan.
+        """
+        check_every, refresh_every, place, log_format, text, *rest = arguments
+        snapshot = Snapshot.parse(text)
+        lists = len(snapshot.sizes)
+        return cls(
+            check_every=float(check_every),
+            refresh_every=float(refresh_every),
+            place=float(place),
+            log_format=log_format,
+            paths=rest[:lists],
+            snapshot=snapshot,
+            command=rest[lists:],
+        )
+
+
+class Order:
+    """What a run is to do.
+
+    Args:
+        kind: `CHECK` or `REFRESH`.
+        is_settled: the last run has reported that all images are present. If they still are, there is nothing to say.
+        snapshot: contents of the lists, to use in place of the files.
+    """
+
+    __slots__ = ("is_settled", "kind", "snapshot")
+
+    def __init__(self, *, kind: str, is_settled: bool, snapshot: Snapshot) -> None:
+        self.kind = kind
+        self.is_settled = is_settled
+        self.snapshot = snapshot
+
+    def __str__(self) -> str:
+        return f"{self.kind} {'settled' if self.is_settled else 'unsettled'} {self.snapshot}"
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """The inverse of `str`.
+
+        Raises:
+            ValueError: it is not an order.
+        """
+        kind, settled, snapshot = text.split(" ")
+        return cls(kind=kind, is_settled=settled == "settled", snapshot=Snapshot.parse(snapshot))

@@ -1,0 +1,148 @@
+"""Decides when `keep` starts a run, and which kind. Pure: no I/O, and time is an argument.
+
+All times are seconds of one clock that never goes back (CLOCK_MONOTONIC): whoever sets the wall clock changes nothing.
+It counts from the start of the node, so a restarted `keep` finds its place again.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing is large
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHECK = "check"
+"""Pull what is missing, and ask no registry for anything else."""
+
+REFRESH = "refresh"
+"""A plain `fetch`: images with the policy Always are asked for at their registries too."""
+
+DONE = "done"
+"""All images are present."""
+
+FAILED = "failed"
+STOPPED = "stopped"
+"""Interrupted, as the list changed."""
+
+BROKEN = "broken"
+"""Refused the new list, so the last good one stays in force."""
+
+FIRST_RETRY, LAST_RETRY = 60.0, 900.0
+"""Seconds to the run after a failed one: doubles from the first to the last. Jitter shortens it by up to half."""
+
+_NEVER = float("inf")
+
+
+def next_at(now: float, every: float, place: float) -> float:
+    """Return the first moment after `now` at which a node is due.
+
+    Args:
+        now: seconds.
+        every: the period, seconds; infinite: never.
+        place: of the node in the period, from 0 up to 1.
+    """
+    if every == _NEVER:
+        return _NEVER
+    at = ((now / every - place) // 1 + 1 + place) * every
+    return at if at > now else at + every
+
+
+class Schedule:
+    """What to run next.
+
+    Args:
+        now: seconds; a refresh is due at once.
+        check_every: seconds between checks.
+        refresh_every: seconds between refreshes; infinite: none.
+        place: of this node in both periods, from 0 up to 1.
+        jitter: random numbers from 0 to 1.
+    """
+
+    __slots__ = (
+        "_check_at",
+        "_check_every",
+        "_failures",
+        "_is_asked",
+        "_jitter",
+        "_place",
+        "_refresh_at",
+        "_refresh_every",
+        "_retries_refresh",
+        "_retry_at",
+        "is_settled",
+        "running",
+    )
+
+    def __init__(
+        self, now: float, *, check_every: float, refresh_every: float, place: float, jitter: Callable[[], float]
+    ) -> None:
+        self._check_every = check_every
+        self._refresh_every = refresh_every
+        self._place = place
+        self._jitter = jitter
+        self._check_at = next_at(now, check_every, place)
+        self._refresh_at = next_at(now, refresh_every, place)
+        self._is_asked = True
+        self._failures = 0
+        self._retry_at = 0.0
+        self._retries_refresh = False
+        self.running = ""
+        """The kind of the run under way; empty: there is none."""
+
+        self.is_settled = False
+        """The last run found or brought all images, and has reported it."""
+
+    @property
+    def wake_at(self) -> float:
+        """When something is due next, if nothing happens before."""
+        if self.running:
+            return _NEVER
+        if self._is_asked:
+            return 0.0
+        if self._failures:
+            return self._retry_at
+        return min(self._check_at, self._refresh_at)
+
+    def due(self, now: float) -> str:
+        """Return the kind of run to start now; empty: none.
+
+        After a failed run its retries take the place of checks, which would be retries as well.
+        """
+        if now < self.wake_at:
+            return ""
+        is_retried = self._failures > 0 and self._retries_refresh
+        return REFRESH if self._is_asked or is_retried or self._refresh_at <= now else CHECK
+
+    def begin(self, kind: str) -> None:
+        """A run has been started."""
+        self.running = kind
+        if kind == REFRESH:
+            self._is_asked = False
+
+    def end(self, now: float, verdict: str) -> None:
+        """The run has ended. What came due meanwhile is dropped, except a refresh during a check."""
+        kind, self.running = self.running, ""
+        self._check_at = next_at(now, self._check_every, self._place)
+        if verdict == BROKEN:
+            self._is_asked = self._is_asked or not self.is_settled  # there is something to do with the last good list
+            return
+        self.is_settled = verdict == DONE
+        if verdict == STOPPED:
+            return
+        if kind == REFRESH:
+            self._refresh_at = next_at(now, self._refresh_every, self._place)
+        if verdict == DONE:
+            self._failures = 0
+            return
+        self._failures += 1
+        self._retries_refresh = kind == REFRESH
+        self._retry_at = now + self._pause()
+
+    def ask(self) -> None:
+        """A refresh is due as soon as no run is under way: the list has changed, or somebody wants it."""
+        self._is_asked = True
+        self._failures = 0
+
+    def _pause(self) -> float:
+        first = min(FIRST_RETRY, self._check_every)
+        whole = min(first * 2.0 ** min(self._failures - 1, 64), LAST_RETRY)
+        return whole * (0.5 + 0.5 * self._jitter())

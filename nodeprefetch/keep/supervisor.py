@@ -1,0 +1,179 @@
+"""The supervisor: waits for time, signals and edits, starts runs and reaps them. `Schedule` and `Lists` decide."""
+
+from __future__ import annotations
+
+# The C module: signal.py is too large.
+import _signal as signal  # type: ignore[import-not-found]
+import os
+import sys
+import time
+
+from nodeprefetch.keep import log
+from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, Order, Plan
+from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STOPPED, Schedule
+
+TYPE_CHECKING = False  # typing is large
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOOK_EVERY = 10.0
+"""Seconds between two looks at the lists; not more than between two checks."""
+
+LONGEST_WAIT = 3600.0
+"""Seconds, for what the system call takes."""
+
+SIGNAL_BASE = 128
+STOPS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGCHLD)
+
+
+def supervise(arguments: Sequence[str]) -> int:
+    """Keep the images until SIGTERM or SIGINT. Returns 128 + the signal's number.
+
+    The signals are blocked and waited for. This also works as PID 1, for which the kernel discards signals without a
+    handler, and none is lost before the wait.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, the kernel reaps
+    return _Supervisor(Plan.parse(arguments)).run()
+
+
+def _jitter() -> float:
+    return int.from_bytes(os.urandom(6), "big") / 2.0**48
+
+
+class _Supervisor:
+    __slots__ = ("_child", "_command", "_is_stopped", "_lists", "_log_format", "_look_every", "_schedule")
+
+    def __init__(self, plan: Plan) -> None:
+        self._command = [sys.executable, *plan.command]
+        self._log_format = plan.log_format
+        self._lists = Lists(plan.paths, plan.snapshot)
+        self._look_every = min(LOOK_EVERY, plan.check_every)
+        self._schedule = Schedule(
+            time.monotonic(),
+            check_every=plan.check_every,
+            refresh_every=plan.refresh_every,
+            place=plan.place,
+            jitter=_jitter,
+        )
+        self._child = 0
+        """Process ID of the run under way; 0: none."""
+
+        self._is_stopped = False
+        """The run under way was told to stop, as the list has changed."""
+
+        every = plan.refresh_every
+        self._log(
+            log.INFO,
+            "keeping images",
+            check_every=plan.check_every,
+            refresh_every="never" if every == float("inf") else every,
+        )
+
+    def run(self) -> int:
+        look_at = 0.0
+        while True:
+            now = time.monotonic()
+            kind = self._schedule.due(now)
+            if self._lists.can_change and (kind or now >= look_at):
+                self._look()
+                kind = self._schedule.due(now)
+                look_at = now + self._look_every
+            if kind:
+                self._start(kind)
+            until = min(self._schedule.wake_at, look_at if self._lists.can_change else now + LONGEST_WAIT)
+            number = self._wait(until - time.monotonic())
+            if number == signal.SIGCHLD:
+                if (code := self._reap()) is not None:
+                    self._judge(code)
+            elif number == signal.SIGHUP:
+                self._schedule.ask()
+            elif number:
+                return self._end(number)
+
+    def _wait(self, seconds: float) -> int:
+        """Wait for a signal. Returns its number; 0: there was none in that time."""
+        received = signal.sigtimedwait(SIGNALS, min(max(seconds, 0.0), LONGEST_WAIT))
+        return int(received.si_signo) if received else 0
+
+    def _look(self) -> None:
+        found = self._lists.look()
+        if found == LOST:
+            text = "cannot read an image list, the last valid lists stay in force"
+            self._log(log.WARNING, text, error=self._lists.problem)
+        elif found == FOUND:
+            self._log(log.INFO, "image lists can be read again")
+        elif found == CHANGED:
+            self._log(log.INFO, "image list changed")
+            self._schedule.ask()
+            if self._child and not self._is_stopped:
+                self._is_stopped = True
+                os.kill(self._child, signal.SIGTERM)
+
+    def _start(self, kind: str) -> None:
+        order = Order(kind=kind, is_settled=self._schedule.is_settled, snapshot=self._lists.give())
+        self._schedule.begin(kind)
+        self._is_stopped = False
+        try:
+            self._child = os.posix_spawn(
+                self._command[0],
+                self._command,
+                {**os.environ, ORDER_VARIABLE: str(order)},
+                file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+                setpgroup=0,  # a terminal's SIGINT comes to us alone, and we pass it on
+                setsigmask=(),
+                setsigdef=SIGNALS,
+            )
+        except OSError as error:  # no memory, or no process ID left
+            self._fail(f"cannot start: {error.strerror}")
+
+    def _reap(self) -> int | None:
+        """Reap everything that has ended, as PID 1 also orphans. Returns the run's exit code, if it is among them."""
+        code = None
+        try:
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if not pid:
+                    return code
+                if pid == self._child:
+                    self._child = 0
+                    code = os.waitstatus_to_exitcode(status)
+        except ChildProcessError:
+            return code
+
+    def _judge(self, code: int) -> None:
+        if code == BROKEN_LIST and self._lists.is_given_on_trial:
+            self._lists.refuse()
+            self._log(log.WARNING, "image list is invalid, the last valid lists stay in force")
+            self._schedule.end(time.monotonic(), BROKEN)
+            return
+        if code >= 0:  # otherwise it may not have come to its lists
+            self._lists.accept()
+        if code == 0:
+            self._schedule.end(time.monotonic(), DONE)
+        elif self._is_stopped:
+            self._schedule.end(time.monotonic(), STOPPED)
+        else:
+            self._fail(f"exit code {code}" if code > 0 else f"killed by signal {-code}")
+
+    def _fail(self, error: str) -> None:
+        now = time.monotonic()
+        self._schedule.end(now, FAILED)
+        self._log(log.WARNING, "run failed, retrying", delay=max(self._schedule.wake_at - now, 0.0), error=error)
+
+    def _end(self, number: int) -> int:
+        """Stop the run as `fetch` is stopped, and wait for its end; a second signal ends it and us at once."""
+        if self._child:
+            os.kill(self._child, number)
+        while self._child:
+            received = self._wait(LONGEST_WAIT)
+            if received in STOPS:
+                os.kill(self._child, signal.SIGKILL)
+                return SIGNAL_BASE + received
+            self._reap()
+        return SIGNAL_BASE + number
+
+    def _log(self, level: str, message: str, **fields: str | float) -> None:
+        log.write(self._log_format, level, message, **fields)

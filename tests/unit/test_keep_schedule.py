@@ -1,0 +1,286 @@
+"""When `keep` runs what, in exact numbers on virtual time."""
+
+import math
+import random
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodeprefetch.keep.schedule import BROKEN, CHECK, DONE, FAILED, REFRESH, STOPPED, Schedule, next_at
+from nodeprefetch.tickets.spread import place
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+
+
+class Days:
+    """A schedule on virtual time.
+
+    Args:
+        start: seconds since the node's start.
+        results: verdicts of the first runs; later ones are `DONE`.
+        takes: seconds of each run.
+        place: of the node.
+        jitter: 1 for the whole of each pause.
+    """
+
+    def __init__(
+        self,
+        *results: str,
+        start: float = 1000.0,
+        takes: float = 2.0,
+        check_every: float = 5 * MINUTE,
+        refresh_every: float = HOUR,
+        place: float = 0.5,
+        jitter: Callable[[], float] = lambda: 1.0,
+    ) -> None:
+        self.now = start
+        self.runs: list[tuple[float, str]] = []
+        self._results = list(results)
+        self._takes = takes
+        self._ends: float = math.inf
+        self.schedule = Schedule(
+            start, check_every=check_every, refresh_every=refresh_every, place=place, jitter=jitter
+        )
+
+    def go_on(self, until: float, happens: Mapping[float, Callable[[], None]] | None = None) -> None:
+        """Let time pass until then, and things happen in order of their times."""
+        for at, event in sorted((happens or {}).items()):
+            self._pass(at)
+            event()
+        self._pass(until)
+
+    def end_now(self, verdict: str) -> None:
+        """The run under way ends early."""
+        self._ends = math.inf
+        self.schedule.end(self.now, verdict)
+
+    def _pass(self, until: float) -> None:
+        while (at := min(self._ends, self.schedule.wake_at)) <= until:
+            self.now = max(self.now, at)
+            if self._ends <= self.now:
+                self._ends = math.inf
+                self.schedule.end(self.now, self._results.pop(0) if self._results else DONE)
+            elif kind := self.schedule.due(self.now):
+                self.schedule.begin(kind)
+                self.runs.append((self.now, kind))
+                self._ends = self.now + self._takes
+        self.now = until
+
+
+def test_it_begins_with_a_refresh_and_checks_at_its_place() -> None:
+    """Place 0.5 of 300 s: due at 150 + n * 300, so at 1050, 1350, 1650."""
+    node = Days()
+
+    node.go_on(1700)
+
+    assert [(1000, REFRESH), (1050, CHECK), (1350, CHECK), (1650, CHECK)] == node.runs
+
+
+def test_a_refresh_takes_the_place_of_the_check_at_the_same_moment() -> None:
+    """Place 0 of 3600 s: due at 3600, when a check is due too."""
+    node = Days(start=3200, place=0.0)
+
+    node.go_on(4000)
+
+    assert [(3200, REFRESH), (3300, CHECK), (3600, REFRESH), (3900, CHECK)] == node.runs
+
+
+def test_never_refreshes_if_told_so() -> None:
+    node = Days(refresh_every=math.inf)
+
+    node.go_on(1000 + DAY)
+
+    assert [1000.0] == [at for at, kind in node.runs if kind == REFRESH]
+    assert DAY / (5 * MINUTE) == len(node.runs) - 1
+
+
+def test_a_day_has_288_checks_and_24_refreshes() -> None:
+    """288 moments for checks; place 0.3: checks at 90 + n * 300, refreshes at 1080 + n * 3600, never together."""
+    node = Days(start=0.0, place=0.3)
+
+    node.go_on(DAY)
+
+    assert {CHECK: 288, REFRESH: 1 + 24} == Counter(kind for _, kind in node.runs)
+
+
+def test_the_place_stays_over_restarts() -> None:
+    whole, restarted = Days(start=0.0), Days(start=5000.0)
+    whole.go_on(DAY)
+    restarted.go_on(DAY)
+
+    assert [run for run in whole.runs if run[0] > 5000] == restarted.runs[1:]
+
+
+def test_five_thousand_nodes_never_act_in_step() -> None:
+    """Over 300 s, 16.7 a second on average, like calls at random: never as many as 45."""
+    moments = Counter(int(next_at(1e6, 300.0, place("web", f"node-{number}"))) for number in range(5000))
+
+    assert 300 <= len(moments) <= 301
+    assert max(moments.values()) < 45
+
+
+def test_a_failed_run_is_repeated_after_1_2_4_8_and_15_minutes() -> None:
+    """Instead of checks. Each run takes 2 s, and the pause begins at its end. Done: back to 150 + n * 300."""
+    node = Days(*[FAILED] * 7)
+
+    node.go_on(6000)
+
+    starts = [at for at, _ in node.runs]
+    assert [60, 120, 240, 480, 900, 900, 900] == [after - before - 2 for before, after in pairwise(starts)][:7]
+    assert {REFRESH} == {kind for _, kind in node.runs[:8]}
+    assert [(4650 + n * 300, CHECK) for n in range(3)] == [run for run in node.runs[8:] if run[1] == CHECK][:3]
+
+
+def test_jitter_takes_up_to_half_of_the_pause() -> None:
+    """31 s = 60 s * (0.5 + 0.5 * 1/30)."""
+    node = Days(FAILED, jitter=lambda: 1 / 30)
+
+    node.go_on(1040)
+
+    assert [1000.0, pytest.approx(1000 + 2 + 31)] == [at for at, _ in node.runs]
+
+
+def test_a_failed_check_is_repeated_as_a_check_and_asks_no_registry() -> None:
+    """Checks at 1050 and, failed at 1052, at 1112."""
+    node = Days(DONE, FAILED)
+
+    node.go_on(1200)
+
+    assert [(1000, REFRESH), (1050, CHECK), (1112, CHECK)] == node.runs
+
+
+def test_a_retry_refreshes_if_a_refresh_came_due_meanwhile() -> None:
+    """The refresh is due at 1800; the check of 1650 fails at 1652 and 1714, and is repeated at 1836."""
+    node = Days(DONE, DONE, DONE, FAILED, FAILED)
+
+    node.go_on(1840)
+
+    assert [(1650, CHECK), (1712, CHECK), (1834, REFRESH)] == node.runs[3:]
+
+
+def test_the_first_pause_is_no_longer_than_the_time_between_checks() -> None:
+    node = Days(FAILED, FAILED, check_every=4.0, takes=0.0)
+
+    node.go_on(1013)
+
+    assert [1000, 1004, 1012] == [at for at, _ in node.runs]
+
+
+def test_a_new_list_is_run_at_once_also_while_a_failure_waits() -> None:
+    node = Days(FAILED)
+
+    node.go_on(1050, {1010: node.schedule.ask})
+
+    assert [(1000, REFRESH), (1010, REFRESH), (1050, CHECK)] == node.runs
+
+
+def test_a_new_list_interrupts_a_run_and_the_next_begins_at_once() -> None:
+    node = Days(takes=100.0)
+
+    def edit() -> None:
+        node.schedule.ask()
+        node.end_now(STOPPED)
+
+    node.go_on(1101, {1010: edit})
+
+    assert [(1000, REFRESH), (1010, REFRESH)] == node.runs
+
+
+def test_one_run_at_a_time() -> None:
+    """Each takes 700 s, more than twice the time between checks: 1700 is followed by the check at 1950."""
+    node = Days(takes=700.0, refresh_every=math.inf)
+
+    node.go_on(3000)
+
+    assert [(1000, REFRESH), (1950, CHECK), (2850, CHECK)] == node.runs
+
+
+def test_a_refresh_that_came_due_during_a_check_follows_it() -> None:
+    """The check of 1650 takes until 1850, the refresh was due at 1800."""
+    node = Days(takes=200.0)
+
+    node.go_on(1900)
+
+    assert [(1650, CHECK), (1850, REFRESH)] == node.runs[-2:]
+
+
+def test_a_signal_during_a_run_is_followed_by_another() -> None:
+    node = Days(takes=10.0)
+
+    node.go_on(1030, {1005: node.schedule.ask})
+
+    assert [(1000, REFRESH), (1010, REFRESH)] == node.runs
+
+
+def test_a_broken_list_changes_nothing_while_all_is_well() -> None:
+    node = Days(DONE, BROKEN)
+
+    node.go_on(1060, {1010: node.schedule.ask})
+
+    assert [(1000, REFRESH), (1010, REFRESH), (1050, CHECK)] == node.runs
+    assert node.schedule.is_settled
+
+
+def test_a_broken_list_that_interrupted_a_run_is_followed_by_the_last_good_one() -> None:
+    """Judged at 1012, after 2 s."""
+    node = Days(BROKEN)
+
+    def edit() -> None:
+        node.schedule.ask()
+        node.end_now(STOPPED)
+
+    node.go_on(1020, {1001: edit})
+
+    assert [(1000, REFRESH), (1001, REFRESH), (1003, REFRESH)] == node.runs
+
+
+@pytest.mark.parametrize(("verdict", "settled"), [(DONE, True), (FAILED, False), (STOPPED, False)])
+def test_it_is_settled_after_a_run_that_found_or_brought_everything(verdict: str, settled: bool) -> None:  # noqa: FBT001
+    node = Days(DONE, verdict)
+
+    node.go_on(1053)
+
+    assert settled is node.schedule.is_settled
+
+
+@given(
+    now=st.floats(0, 1e9),
+    every=st.floats(0.001, 1e7),
+    where=st.floats(0, 1, exclude_max=True),
+)
+def test_the_next_moment_is_later_and_within_a_period(now: float, every: float, where: float) -> None:
+    at = next_at(now, every, where)
+
+    assert now < at <= now + every * 1.001 + 1e-6
+
+
+def test_a_million_runs_leave_no_growth() -> None:
+    """Nine and a half years of checks, with failures, edits and signals among them."""
+    chance = random.Random(1)
+    schedule = Schedule(0.0, check_every=300.0, refresh_every=3600.0, place=0.3, jitter=chance.random)
+    now = 0.0
+
+    def live(runs: int) -> None:
+        nonlocal now
+        for _ in range(runs):
+            if chance.random() < 0.01:
+                schedule.ask()
+            now = max(now, schedule.wake_at)
+            schedule.begin(schedule.due(now))
+            schedule.end(now + 1, chance.choice((DONE, DONE, DONE, FAILED, STOPPED, BROKEN)))
+
+    live(1000)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    live(1_000)
+    after_some = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    live(1_000_000)
+
+    assert abs(after_some - before) < 1000
+    assert all(not isinstance(getattr(schedule, name), list | dict | set) for name in Schedule.__slots__)

@@ -1,0 +1,305 @@
+"""The supervisor, with real processes, signals and files. A small program of these tests stands for `fetch`."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from nodeprefetch.keep.lists import Snapshot
+from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Order, Plan
+from tests.support.patience import eventually
+
+PATIENCE = 300.0
+"""Seconds after which what a test waits for is not going to happen."""
+
+RUN = """
+import os, signal, sys, time
+directory = sys.argv[1]
+def say(word):
+    with open(f"{directory}/runs", "a") as runs:
+        runs.write(f"{word} {os.environ['NODEPREFETCH_KEEP_RUN']} {os.getpid()}\\n")
+def stop(number, frame):
+    say("stopped")
+    sys.exit(128 + number)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+fd, _, sizes = os.environ["NODEPREFETCH_KEEP_RUN"].split()[2].partition(":")
+text = os.pread(int(fd), int(sizes), 0).decode()
+with open(f"{directory}/given", "a") as given:
+    given.write(text)
+say("began")
+if "deaf" in text:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    say("deaf")
+if "orphan" in text and os.fork() == 0:
+    if os.fork() == 0:
+        time.sleep(0.1)
+    os._exit(0)
+while "slow" in text and not os.path.exists(f"{directory}/release"):
+    time.sleep(0.01)
+if "crash" in text:
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.exit(65 if "broken" in text else 1 if "fail" in text else 0)
+"""
+
+
+class Keep:
+    """A supervisor, and what its runs have said."""
+
+    def __init__(self, directory: Path, content: str, prefix: tuple[str, ...], check_every: float) -> None:
+        self.list = directory / "images.txt"
+        self.list.write_text(content)
+        self._directory = directory
+        snapshot = Snapshot.of([content.encode()])
+        plan = Plan(
+            check_every=check_every,
+            refresh_every=float("inf"),
+            place=0.5,
+            log_format="logfmt",
+            paths=[str(self.list)],
+            snapshot=snapshot,
+            command=["-ISc", RUN, str(directory)],
+        )
+        with (directory / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "nodeprefetch", SUPERVISE, *plan.to_arguments()],
+                pass_fds=[snapshot.descriptor],
+                stderr=log,
+                start_new_session=True,
+            )
+        snapshot.close()
+
+    @property
+    def runs(self) -> list[tuple[str, str, int]]:
+        """What happened in runs, the kind of each, and its process."""
+        file = self._directory / "runs"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(words[0], words[1], int(words[-1])) for line in lines if (words := line.split())]
+
+    @property
+    def given(self) -> list[str]:
+        """The list of each run."""
+        return (self._directory / "given").read_text().splitlines()
+
+    @property
+    def log(self) -> str:
+        return (self._directory / "log").read_text()
+
+    def edit(self, content: str) -> None:
+        temporary = self.list.with_suffix(".new")
+        temporary.write_text(content)
+        temporary.rename(self.list)
+
+    def release(self) -> None:
+        """Let slow runs end."""
+        (self._directory / "release").touch()
+
+    def wait_until(self, is_so: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not is_so():
+            assert time.monotonic() < end, f"{self.runs}\n{self.log}"
+            assert self.process.poll() is None, self.log
+            time.sleep(0.01)
+
+    def wait_for_run(self, word: str, number: int = 1) -> int:
+        """Wait until runs have said so that many times. Returns the last one's process."""
+
+        def found() -> list[int]:
+            return [pid for said, _, pid in self.runs if said == word]
+
+        self.wait_until(lambda: len(found()) >= number)
+        return found()[number - 1]
+
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        self.wait_until(lambda: self.log.count(text) >= times)
+
+
+Start = Callable[..., Keep]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Keep] = []
+
+    def start_it(content: str = "a:1\n", prefix: tuple[str, ...] = (), check_every: float = 3600.0) -> Keep:
+        started.append(Keep(tmp_path, content, prefix, check_every))
+        return started[-1]
+
+    yield start_it
+    for keep in started:
+        keep.release()
+        keep.process.kill()
+        keep.process.wait()
+
+
+def test_it_begins_with_a_run_that_is_given_the_list(start: Start) -> None:
+    keep = start()
+
+    keep.wait_for_run("began")
+
+    assert [("began", "refresh")] == [run[:2] for run in keep.runs]
+    assert ["a:1"] == keep.given
+
+
+def test_checks_follow(start: Start) -> None:
+    keep = start(check_every=0.05)
+
+    keep.wait_for_run("began", 4)
+
+    assert ["refresh", "check", "check", "check"] == [kind for _, kind, _ in keep.runs][:4]
+
+
+def test_an_edit_starts_a_run_with_the_new_list(start: Start) -> None:
+    keep = start(check_every=0.2)
+    keep.wait_for_run("began")
+
+    keep.edit("b:1\n")
+
+    keep.wait_until(lambda: "b:1" in keep.given)
+    assert ["refresh"] == [run[1] for run, given in zip(keep.runs, keep.given, strict=False) if given == "b:1"][:1]
+
+
+def test_an_edit_during_a_run_ends_that_in_order_and_starts_the_next(start: Start) -> None:
+    keep = start("slow\n", check_every=0.2)
+    first = keep.wait_for_run("began")
+
+    keep.edit("b:1\n")
+
+    keep.wait_until(lambda: "b:1" in keep.given)
+    assert [("began", first), ("stopped", first)] == [(said, pid) for said, _, pid in keep.runs[:2]]
+
+
+def test_a_broken_list_leaves_the_last_good_one_in_force_until_it_is_mended(start: Start) -> None:
+    keep = start(check_every=0.2)
+    keep.wait_for_run("began")
+
+    keep.edit("broken\n")
+    keep.wait_for_log("image list is invalid")
+    keep.wait_until(lambda: keep.given.count("a:1") > 3)
+    keep.edit("b:1\n")
+    keep.wait_until(lambda: "b:1" in keep.given)
+
+    assert 1 == keep.given.count("broken")
+    assert 1 == keep.log.count("image list is invalid")
+
+
+def test_a_list_that_is_gone_leaves_the_last_good_one_in_force(start: Start) -> None:
+    keep = start(check_every=0.1)
+    keep.wait_for_run("began")
+
+    keep.list.unlink()
+    keep.wait_for_log("cannot read an image list")
+    before = len(keep.given)
+    keep.wait_until(lambda: len(keep.given) > before + 2)
+    keep.edit("a:1\n")
+    keep.wait_for_log("image lists can be read again")
+
+    assert {"a:1"} == set(keep.given)
+    assert 1 == keep.log.count("cannot read an image list")
+
+
+def test_sighup_starts_a_run_now(start: Start) -> None:
+    keep = start()
+    keep.wait_for_run("began")
+
+    keep.process.send_signal(signal.SIGHUP)
+
+    keep.wait_for_run("began", 2)
+    assert ["refresh", "refresh"] == [kind for _, kind, _ in keep.runs]
+
+
+@pytest.mark.parametrize(("content", "error"), [("fail\n", "exit code 1"), ("crash\n", "killed by signal 9")])
+def test_a_failed_run_is_one_failed_run(start: Start, content: str, error: str) -> None:
+    keep = start(content, check_every=0.05)
+
+    keep.wait_for_run("began", 3)
+
+    assert {"refresh"} == {kind for _, kind, _ in keep.runs}
+    assert f'msg="run failed, retrying" delay=0s error="{error}"' in keep.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_in_order_and_then_keep(start: Start, number: signal.Signals) -> None:
+    keep = start("slow\n")
+    keep.wait_for_run("began")
+
+    keep.process.send_signal(number)
+
+    assert 128 + number == keep.process.wait(PATIENCE)
+    assert ["began", "stopped"] == [said for said, _, _ in keep.runs]
+
+
+def test_a_signal_between_runs_ends_it_at_once(start: Start) -> None:
+    keep = start()
+    keep.wait_for_run("began")
+
+    keep.process.terminate()
+
+    assert 128 + signal.SIGTERM == keep.process.wait(PATIENCE)
+
+
+def test_a_second_signal_ends_both_at_once(start: Start) -> None:
+    keep = start("slow deaf\n")
+    pid = keep.wait_for_run("deaf")
+
+    keep.process.terminate()
+    with pytest.raises(subprocess.TimeoutExpired):
+        keep.process.wait(0.3)
+    keep.process.send_signal(signal.SIGINT)
+
+    assert 128 + signal.SIGINT == keep.process.wait(PATIENCE)
+    assert eventually(lambda: has_ended(pid))
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_as_pid_1_it_reaps_orphans_and_ends_too(start: Start) -> None:
+    keep = start("orphan\n", ("unshare", "--pid", "--fork", "--kill-child"), check_every=0.2)
+    keep.wait_for_run("began", 3)
+    (pid,) = children(keep.process.pid)
+
+    keep.wait_until(lambda: not children(pid))  # a zombie would be one
+    os.kill(pid, signal.SIGTERM)
+
+    assert 128 + signal.SIGTERM == keep.process.wait(PATIENCE)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether there is no such process, or only a zombie that nobody reaps."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return True
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(["pgrep", "--parent", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(word) for word in listed.split()]
+
+
+def test_a_plan_and_an_order_can_be_read_again() -> None:
+    snapshot = Snapshot(5, [3, 0])
+    plan = Plan(
+        check_every=300.0,
+        refresh_every=float("inf"),
+        place=1 / 3,
+        log_format="json",
+        paths=["/x y", ""],
+        snapshot=snapshot,
+        command=["-m", "nodeprefetch", "keep", "a:1"],
+    )
+    order = Order(kind="check", is_settled=True, snapshot=snapshot)
+
+    assert plan.to_arguments() == Plan.parse(plan.to_arguments()).to_arguments()
+    assert (1 / 3, ("/x y", ""), plan.command) == (
+        (again := Plan.parse(plan.to_arguments())).place,
+        again.paths,
+        again.command,
+    )
+    assert str(order) == str(Order.parse(str(order)))
+    assert "65" == str(BROKEN_LIST)
