@@ -4,17 +4,19 @@ import logging
 import ssl
 from collections.abc import AsyncIterable, Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 import trio
 
 from nodeprefetch.aggregator.access.auth import make_authenticator
 from nodeprefetch.aggregator.access.token_reviews import TokenReviewer
-from nodeprefetch.aggregator.server.listening import Server, listen
+from nodeprefetch.aggregator.server.listening import Server, listen, possible
 from nodeprefetch.aggregator.server.tls import open_tls, renew
 from nodeprefetch.aggregator.settings import AggregatorSettings
 from nodeprefetch.aggregator.store.retention import keep_in_bounds
 from nodeprefetch.aggregator.store.schema import open_database
 from nodeprefetch.aggregator.store.store import Store
+from nodeprefetch.aggregator.tickets.limits import PullingNodes
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.errors import Problems
@@ -59,15 +61,21 @@ async def serve(
             query_socket = stack.enter_context(listen(settings.bind, settings.http_port, settings.bounds))
         with problems.collected():
             submission_socket = stack.enter_context(listen(settings.bind, settings.grpc_port, settings.bounds))
+        limits = PullingNodes(None, None)
+        with problems.collected():
+            limits = PullingNodes(settings.pulling_nodes, settings.pulling_nodes_file)
         problems.raise_if_any()
+        settings = replace(settings, bounds=possible(settings.bounds))
         database = stack.enter_context(open_database(settings.data_dir, log))
         service = make_service(
-            settings, Store(database, settings.bounds, settings.results_kept, log), authenticator, log
+            settings, Store(database, settings.bounds, settings.results_kept, log), authenticator, log, limits
         )
         server = Server(settings.bounds, service.counters, tls)
         async with trio.open_nursery() as housekeeping:
             housekeeping.start_soon(service.writer.run)
             housekeeping.start_soon(keep_in_bounds, service.store, settings)
+            housekeeping.start_soon(service.tickets.run)
+            housekeeping.start_soon(limits.follow, service.tickets.settle, log)
             if tls is not None:
                 housekeeping.start_soon(renew, tls, settings, log)
             async with trio.open_nursery() as serving:
@@ -78,6 +86,7 @@ async def serve(
                 log(f"listening on {_url(scheme, submission_socket.getsockname())} (submissions)")
                 number = await _stopped(stop)
                 service.writer.stop()
+                service.tickets.stop()
                 await server.stop()
                 serving.cancel_scope.deadline = trio.current_time() + _GRACE
             housekeeping.cancel_scope.cancel()

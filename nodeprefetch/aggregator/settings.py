@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from nodeprefetch.tickets.growth import Growth
+
 
 class AuthMode(StrEnum):
     """How submitters authenticate."""
@@ -67,6 +69,9 @@ class Bounds:
     streams: int = 10
     """Concurrent requests on one HTTP/2 connection. REFUSED_STREAM."""
 
+    ticket_nodes: int = 50_000
+    """Nodes that wait for a ticket, pull, or are warm, each once for each instance. 429."""
+
     readers: int = 100
     """Concurrent readers of the live stream. 429."""
 
@@ -128,6 +133,15 @@ class AggregatorSettings:
 
     auth_read: bool = False
     """Require authentication for queries too, except for health checks."""
+
+    pulling_nodes: int | None = None
+    """How many nodes of an instance may pull at once; None: no limit."""
+
+    pulling_nodes_file: Path | None = None
+    """Has the limits of instances; read again when it changes."""
+
+    growth: Growth = Growth.FIXED
+    """How the number of nodes that pull develops."""
 
     debug: bool = False
     """Log each submission."""

@@ -9,10 +9,12 @@ from cyclopts import Group, Parameter
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
 from nodeprefetch.cli.flags import flag, read_seconds, switch
 from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.tickets.growth import Growth
 
 LISTENING = Group.create_ordered("Listening")
 STORAGE = Group.create_ordered("Storage")
 AUTHENTICATION = Group.create_ordered("Authentication")
+PULLING = Group.create_ordered("Nodes that pull")
 LOGGING = Group.create_ordered("Logging")
 
 
@@ -65,6 +67,30 @@ class AggregateFlags:
             group=AUTHENTICATION,
         ),
     ] = None
+    pulling_nodes: Annotated[
+        int | None,
+        flag(
+            "Nodes of an instance that may pull at the same time, if they run fetch with --tickets. Default: no limit.",
+            "N",
+            group=PULLING,
+        ),
+    ] = None
+    pulling_nodes_file: Annotated[
+        str | None,
+        flag(
+            "File with such limits, one per line: INSTANCE N, or * N for all others; read again when it changes.",
+            "FILE",
+            group=PULLING,
+        ),
+    ] = None
+    growth: Annotated[
+        Literal["fixed", "doubling"],
+        flag(
+            "Whether as many nodes as have all images may pull if that is more (doubling), for clusters whose nodes"
+            " serve each other images.",
+            group=PULLING,
+        ),
+    ] = "fixed"
     debug: Annotated[bool, switch("Log each submission.", group=LOGGING)] = False
 
 
@@ -83,6 +109,8 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
             problems.add(f"--{name.replace('_', '-')}: must be a number from 0 to 65535")
     if flags.max_results is not None and flags.max_results < 1:
         problems.add("--max-results: must be at least 1")
+    if flags.pulling_nodes is not None and flags.pulling_nodes < 0:
+        problems.add("--pulling-nodes: must not be negative")
     with problems.collected():
         _check_service_account(flags.auth_service_account or "")
     problems.raise_if_any()
@@ -100,6 +128,9 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         auth_audience=flags.auth_audience,
         auth_service_account=flags.auth_service_account or "",
         auth_read=flags.auth_read,
+        pulling_nodes=flags.pulling_nodes,
+        pulling_nodes_file=_path(flags.pulling_nodes_file),
+        growth=Growth(flags.growth),
         debug=flags.debug,
     )
 

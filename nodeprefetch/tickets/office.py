@@ -11,10 +11,10 @@ ticket is given.
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from enum import StrEnum
+from collections.abc import Callable, Iterator, KeysView
 from typing import NamedTuple
 
+from nodeprefetch.tickets.growth import Growth
 from nodeprefetch.tickets.messages import LOST_AFTER, RENEW_INTERVAL, TicketReply, TicketRequest, TicketState
 from nodeprefetch.tickets.queue import Rank, TicketQueue, Waiter
 from nodeprefetch.tickets.spread import place
@@ -22,21 +22,11 @@ from nodeprefetch.tickets.spread import place
 RESTART_GRACE = RENEW_INTERVAL + 2
 """Seconds after the start without new tickets, so that the nodes that pull can say so first."""
 
-MAX_HELD = 1000
+MAX_HELD = 900
 """Requests kept open at the same time, those of nodes that come first."""
 
 MAX_ASK_AGAIN = 60.0
 """Seconds. A node far back in the queue asks again after half of the expected time, and at the latest after this."""
-
-
-class Growth(StrEnum):
-    """How the number of nodes that pull at once develops."""
-
-    FIXED = "fixed"
-    """Always the limit."""
-
-    DOUBLING = "doubling"
-    """As many as are warm, and never fewer than the limit: for clusters whose nodes serve each other images."""
 
 
 class QueueCounts(NamedTuple):
@@ -103,18 +93,22 @@ class TicketOffice:
         return sum(map(len, self._queues.values()))
 
     @property
-    def instances(self) -> frozenset[str]:
+    def instances(self) -> KeysView[str]:
         """The instances of known nodes."""
-        return frozenset(self._queues)
+        return self._queues.keys()
 
     def leave(self, request: TicketRequest, *, now: float) -> TicketReply:
-        """An open request ends without a ticket: its time is over, or the node has gone. Returns the answer."""
+        """An open request ends without a ticket: its time is over, or the node has gone. Returns the answer.
+
+        A ticket that this request got meanwhile is taken back.
+        """
         queue = self._queues.get(request.instance)
         if queue is None:
             return TicketReply(ask_again=0, limit=self._limit(request.instance))
-        waiter = queue.waiting.get(request.node)
-        if waiter is not None and waiter.request is request:
+        if (waiter := queue.waiting.get(request.node)) is not None and waiter.request is request:
             queue.release(waiter, until=now + LOST_AFTER)
+        elif (holder := queue.pulling.get(request.node)) is not None and holder.request is request:
+            queue.forget(request.node)
         return self._reply(queue, request, granted=False, ask_again=0)
 
     def grants(self, *, now: float) -> Iterator[tuple[TicketRequest, TicketReply]]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import trio
 
 from nodeprefetch.tickets.client import NoAnswerError
+from nodeprefetch.tickets.growth import Growth
 from nodeprefetch.tickets.messages import TicketReply, TicketRequest
-from nodeprefetch.tickets.office import Growth, TicketOffice
+from nodeprefetch.tickets.office import TicketOffice
 
 
 @dataclass(kw_only=True)

@@ -7,9 +7,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodeprefetch.tickets.messages import LOST_AFTER, RENEW_INTERVAL, TicketReply, TicketRequest, TicketState
-from nodeprefetch.tickets.office import MAX_HELD, RESTART_GRACE, Growth, TicketOffice
+from nodeprefetch.tickets.growth import Growth
+from nodeprefetch.tickets.messages import LOST_AFTER, RENEW_INTERVAL, TicketReply, TicketRequest
+from nodeprefetch.tickets.office import MAX_HELD, RESTART_GRACE, TicketOffice
 from nodeprefetch.tickets.spread import place, spread_needed
+from tests.support.ticket_requests import done, pulling, waiting
 
 NODES = [f"node-{number}" for number in range(20)]
 BY_PLACE = sorted(NODES, key=lambda node: place("web", node))
@@ -18,20 +20,6 @@ OPEN = RESTART_GRACE
 
 def office(limit: int | None = 2, growth: Growth = Growth.FIXED, max_held: int = MAX_HELD) -> TicketOffice:
     return TicketOffice(lambda _: limit, growth=growth, started=0, max_held=max_held)
-
-
-def waiting(node: str, *, run: str = "1", zone: str = "", gated: bool = False, wait: float = 20) -> TicketRequest:
-    return TicketRequest(
-        node=node, run_id=run, state=TicketState.WAITING, instance="web", zone=zone, is_gated=gated, wait=wait
-    )
-
-
-def pulling(node: str, run: str = "1") -> TicketRequest:
-    return TicketRequest(node=node, run_id=run, state=TicketState.PULLING, instance="web")
-
-
-def done(node: str, *, run: str = "1", zone: str = "", warm: bool = True) -> TicketRequest:
-    return TicketRequest(node=node, run_id=run, state=TicketState.DONE, instance="web", zone=zone, is_warm=warm)
 
 
 def ask_all(tickets: TicketOffice, nodes: Iterable[str], now: float) -> list[str]:
@@ -208,6 +196,18 @@ def test_a_request_that_ended_gets_no_ticket():
 
     assert TicketReply(granted=False, ask_again=0, limit=1) == reply
     assert [] == granted(tickets, now=OPEN)
+
+
+def test_a_node_that_goes_while_it_gets_its_ticket_gives_it_back():
+    tickets = office(limit=1)
+    request = waiting(BY_PLACE[0])
+    tickets.ask(request, now=0)
+    ask_all(tickets, BY_PLACE[1:2], now=0)
+    granted(tickets, now=OPEN)
+
+    tickets.leave(request, now=OPEN)
+
+    assert BY_PLACE[1:2] == granted(tickets, now=OPEN)
 
 
 def test_nodes_far_back_in_the_queue_are_told_when_to_ask_again():

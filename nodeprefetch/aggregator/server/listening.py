@@ -9,6 +9,7 @@ import resource
 import socket
 import ssl
 from contextlib import nullcontext
+from dataclasses import replace
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -44,7 +45,7 @@ class Server:
     """Serves applications on sockets.
 
     Args:
-        bounds: limits of connections and times.
+        bounds: limits of connections and times; see `possible`.
         counters: count connections.
         tls: None for plaintext.
     """
@@ -60,11 +61,7 @@ class Server:
         config.h2_max_header_list_size = config.h11_max_incomplete_size
         context = WorkerContext(None)
         self._context = ServerContext(bounds=bounds, counters=counters, config=config, context=context, tls=tls)
-        others = _EXTRA_CONNECTIONS + _OTHER_FILES
-        allowed = max(1, _file_limit(bounds.connections + others) - others)
-        if allowed < bounds.connections:
-            _log.warning("the open file limit allows %d connections instead of %d", allowed, bounds.connections)
-        self._slots = ConnectionSlots(min(bounds.connections, allowed))
+        self._slots = ConnectionSlots(bounds.connections)
         self._extra_slots = ConnectionSlots(_EXTRA_CONNECTIONS)
         self._connections: set[HttpConnection] = set()
 
@@ -136,6 +133,16 @@ class Server:
             self._connections.discard(connection)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
+
+
+def possible(bounds: Bounds) -> Bounds:
+    """Return bounds with as many connections as there may be open files. Raises the limit of those."""
+    others = _EXTRA_CONNECTIONS + _OTHER_FILES
+    allowed = max(1, _file_limit(bounds.connections + others) - others)
+    if allowed >= bounds.connections:
+        return bounds
+    _log.warning("the open file limit allows %d connections instead of %d", allowed, bounds.connections)
+    return replace(bounds, connections=allowed)
 
 
 def _file_limit(wanted: int) -> int:

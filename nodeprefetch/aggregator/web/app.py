@@ -18,6 +18,7 @@ from nodeprefetch.aggregator.web.metrics import metrics
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.aggregator.web.status import status
 from nodeprefetch.aggregator.web.submit import submit
+from nodeprefetch.aggregator.web.tickets import tickets
 
 _ANY: list[str] = []
 _REASONS = {404: "not_found", 405: "wrong_method"}
@@ -46,6 +47,7 @@ def make_app(service: Service, *, with_queries: bool) -> App:
 
     routes = [
         route("/v1/events", submit, ["POST"]),
+        route("/v1/tickets", tickets, ["POST"]),
         Route("/Metrics/Submit", MetricsRoute(service)),
         route("/healthz", _healthz, ["GET"]),
         route("/readyz", _readyz, ["GET"]),

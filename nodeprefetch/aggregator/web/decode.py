@@ -5,6 +5,7 @@ them while it decodes, at no measurable cost.
 """
 
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -42,11 +43,11 @@ class Decoder:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        kinds: dict[str, Any] = {str(kind.__struct_config__.tag): _bounded(kind, bounds) for kind in get_args(AnyEvent)}
+        kinds: dict[str, Any] = {str(kind.__struct_config__.tag): bounded(kind, bounds) for kind in get_args(AnyEvent)}
         count = msgspec.Meta(max_length=bounds.events)
         event: Any = reduce(or_, kinds.values())
-        batch = _bounded(Batch, bounds, events=Annotated[types.GenericAlias(tuple, (event, ...)), count])
-        envelope = _bounded(Batch, bounds, events=msgspec.Raw)
+        batch = bounded(Batch, bounds, events=Annotated[types.GenericAlias(tuple, (event, ...)), count])
+        envelope = bounded(Batch, bounds, events=msgspec.Raw)
         items = Annotated[tuple[msgspec.Raw, ...], count]
         self._kinds = frozenset(kinds)
         self._msgpack = _Decoders(
@@ -91,10 +92,7 @@ class Decoder:
             raise RefusedError(400, "invalid_batch", f"invalid batch: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "malformed", f"cannot decode body: {error}") from error
-        for name in _NAMES:
-            if len(getattr(batch, name).encode()) > self._bounds.name:
-                longest = self._bounds.name
-                raise RefusedError(400, "name_too_long", f"{name} must not be longer than {longest} bytes in UTF-8")
+        check_names(batch, _NAMES, self._bounds)
         return batch
 
     def _without_unknown(
@@ -142,7 +140,18 @@ class _Decoders:
     event: Any
 
 
-def _bounded(kind: type[msgspec.Struct], bounds: Bounds, **given: Any) -> type[msgspec.Struct]:
+def check_names(message: msgspec.Struct, names: Sequence[str], bounds: Bounds) -> None:
+    """Check how long fields of a message are in UTF-8; decoding limits characters.
+
+    Raises:
+        RefusedError: one is too long.
+    """
+    for name in names:
+        if len(getattr(message, name).encode()) > bounds.name:
+            raise RefusedError(400, "name_too_long", f"{name} must not be longer than {bounds.name} bytes in UTF-8")
+
+
+def bounded(kind: type[msgspec.Struct], bounds: Bounds, **given: Any) -> type[msgspec.Struct]:
     """Derive a struct with limits in the types of its fields."""
     fields: list[tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(kind):

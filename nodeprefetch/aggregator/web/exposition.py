@@ -93,6 +93,7 @@ class _Collector(Collector):
         yield build
         yield from self._attempts()
         yield from self._states()
+        yield from self._tickets()
         yield from self._own()
 
     def _attempts(self) -> Iterator[Metric]:
@@ -144,6 +145,27 @@ class _Collector(Collector):
             value=len(overview.skewed),
         )
 
+    def _tickets(self) -> Iterator[Metric]:
+        tickets = self._service.tickets
+        nodes = GaugeMetricFamily(
+            "nodeprefetch_ticket_nodes", "Nodes that use tickets, by what they do.", labels=["instance", "state"]
+        )
+        limit = GaugeMetricFamily(
+            "nodeprefetch_ticket_limit", "Nodes that may pull at the same time.", labels=["instance"]
+        )
+        for instance, counts in sorted(tickets.counts().items()):
+            for state in ("waiting", "pulling", "warm"):
+                nodes.add_metric([instance, state], getattr(counts, state))
+            if counts.limit is not None:
+                limit.add_metric([instance], counts.limit)
+        yield nodes
+        yield limit
+        for name, text, count in (
+            ("given", "Tickets given to nodes.", tickets.given),
+            ("lost", "Tickets lost by nodes that fell silent.", tickets.lost),
+        ):
+            yield CounterMetricFamily(f"nodeprefetch_tickets_{name}", text, value=count)
+
     def _own(self) -> Iterator[Metric]:
         service, counters = self._service, self._service.counters
         for name, text, values, label in (
@@ -170,6 +192,7 @@ class _Collector(Collector):
         for name, text, value in (
             ("connections", "Open connections.", counters.connections),
             ("live_readers", "Readers of the live stream.", service.readers.used),
+            ("open_ticket_requests", "Requests for tickets that wait for an answer.", service.tickets.open),
             ("in_flight_bytes", "Request and response bytes in memory.", service.budget.used),
             ("results", "Attempts stored.", service.store.records.attempts),
             ("healthy", "Whether the database can be written and read (1) or not (0).", int(service.store.is_healthy)),

@@ -12,8 +12,11 @@ from nodeprefetch.aggregator.store.backlog import RenderedRows
 from nodeprefetch.aggregator.store.overview import Overviews
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.store.writer import Writer
+from nodeprefetch.aggregator.tickets.desk import TicketDesk
+from nodeprefetch.aggregator.tickets.limits import PullingNodes
 from nodeprefetch.aggregator.web.coalescer import Coalescer
 from nodeprefetch.aggregator.web.decode import Decoder
+from nodeprefetch.aggregator.web.decode_ticket import TicketDecoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,8 @@ class Service:
     """Held by queries, and while large bodies are decoded."""
 
     expositions: Coalescer
+    tickets: TicketDesk
+    ticket_decoder: TicketDecoder
 
     log: Callable[[str], None]
     """Logs a line."""
@@ -52,9 +57,22 @@ class Service:
 
 
 def make_service(
-    settings: AggregatorSettings, store: Store, authenticator: Authenticator, log: Callable[[str], None]
+    settings: AggregatorSettings,
+    store: Store,
+    authenticator: Authenticator,
+    log: Callable[[str], None],
+    limits: PullingNodes | None = None,
 ) -> Service:
-    """Return a service for an open store. The caller must run `writer.run`."""
+    """Return a service for an open store. The caller must run `writer.run` and `tickets.run`.
+
+    Args:
+        settings: how to serve.
+        store: where results are.
+        authenticator: finds out who sends a request.
+        log: logs a line.
+        limits: how many nodes may pull; None: what the settings say.
+    """
+    limits = limits or PullingNodes(settings.pulling_nodes, settings.pulling_nodes_file)
     budget = Budget(settings.bounds.in_flight, settings.bounds.retry_after)
     lock = FairLock()
     return Service(
@@ -70,5 +88,7 @@ def make_service(
         rendered=RenderedRows(store.database, budget),
         lock=lock,
         expositions=Coalescer(lock),
+        tickets=TicketDesk(limits, settings.growth, settings.bounds),
+        ticket_decoder=TicketDecoder(settings.bounds),
         log=log,
     )

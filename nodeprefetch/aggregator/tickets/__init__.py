@@ -1,0 +1,1 @@
+"""Tickets over HTTP: which nodes may pull, and how many."""
