@@ -126,10 +126,9 @@ class Registry:
                 raise self._closed(whose, until - now, is_final=until >= self._ends)
 
     def delay_after(self, fault: Fault) -> float | None:
-        """Seconds until a pull with that fault has another chance at the earliest; None: not in this run."""
+        """Seconds until a pull with that fault has another chance at the earliest; None: the registry allows none."""
         now = trio.current_time()
-        delay = max(fault.retry_after, self._budget.pause(now))
-        return delay if now + delay < self._ends else None
+        return max(fault.retry_after, self._budget.pause(now)) if now + fault.retry_after < self._ends else None
 
     def start(self) -> int | None:
         """Begin a pull. Returns its epoch for `throttled` and `succeeded`; None: it may not start now."""

@@ -229,6 +229,13 @@ def test_after_the_first_throttle_the_pace_is_one_that_the_quota_allows(rate: fl
     assert 40 * 6 == total - refused
 
 
+def test_in_the_long_run_one_request_in_a_thousand_is_refused():
+    """2,000 images of 6 requests; 8 times 6 are refused at the first throttle, as eight pulls run then."""
+    _, total, refused = pull_all(2000, 6, Quota(10, 10), parallel=8)
+
+    assert (refused - 8 * 6) / total <= 0.001
+
+
 def test_with_a_small_quota_few_requests_are_refused():
     """500 images of 6 requests at one request a second, where a pull of ours must begin every 6 seconds."""
     elapsed, total, refused = pull_all(500, 6, Quota(1, 10), parallel=8)
