@@ -11,7 +11,17 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from nodeprefetch.aggregator import serve
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.events import AttemptStarted, NodeLabelled, Outcome, Phase, Progress, PullsPaused, RunEnd, RunFinished
+from nodeprefetch.events import (
+    AttemptStarted,
+    NodeLabelled,
+    Outcome,
+    Phase,
+    Progress,
+    PullsPaused,
+    RegistryThrottled,
+    RunEnd,
+    RunFinished,
+)
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
 
@@ -159,6 +169,16 @@ def test_errors_that_fetch_did_not_recognize_are_counted_apart_and_with_their_cl
     assert "nodeprefetch_unrecognized_errors_total 1.0" in text
     assert 'nodeprefetch_attempts_total{error_class="passing",outcome="failed"} 1.0' in text
     assert 'nodeprefetch_attempts_total{error_class="permanent",outcome="failed"} 1.0' in text
+
+
+def test_the_pauses_of_registries_are_counted_once(aggregator):
+    pauses = [RegistryThrottled(registry="quay.io", seconds=2, total=total, error="429") for total in (2, 4)]
+    submit(aggregator, *pauses)
+    submit(aggregator, *pauses)
+
+    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+
+    assert 'nodeprefetch_registry_throttled_seconds_total{registry="quay.io"} 4.0' in text
 
 
 def test_images_beyond_two_hundred_share_a_histogram(aggregator):

@@ -12,7 +12,7 @@ from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import FILE, open_database
 from nodeprefetch.aggregator.store.store import Store, StoreError
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Notice, Outcome, RunEnd, RunFinished
+from nodeprefetch.events import Notice, Outcome, RegistryThrottled, RunEnd, RunFinished
 from tests.support.batches import attempt, batch_of, begun, ended
 
 
@@ -166,13 +166,25 @@ def test_a_file_of_version_1_is_taken_over(tmp_path):
         one(Store(database, Bounds()), batch_of(attempt("a:1", attempt_id="x")))
         database.executescript(
             "CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;"
-            "PRAGMA user_version = 1"
+            "DROP TABLE throttled; PRAGMA user_version = 1"
         )
 
     with open_database(tmp_path) as database:
         store = Store(database, Bounds())
         assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:1", attempt_id="x")))
         assert 1 == store.records.attempts
+
+
+def test_a_file_of_version_2_is_taken_over(tmp_path):
+    with open_database(tmp_path) as database:
+        one(Store(database, Bounds()), batch_of(attempt("a:1", attempt_id="x")))
+        database.executescript("DROP TABLE throttled; PRAGMA user_version = 2")
+
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:1", attempt_id="x")))
+        one(store, batch_of(RegistryThrottled(registry="quay.io", seconds=1, total=1)))
+        assert {"quay.io": 1} == store.records.throttles.totals
 
 
 def test_a_new_run_forgets_images_its_list_has_no_more(database):

@@ -12,6 +12,7 @@ from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.states import LatestProgress, NodeStates, changed, legacy_state, waiting
 from nodeprefetch.aggregator.store.tallies import Tallies
+from nodeprefetch.aggregator.store.throttles import Throttles
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
@@ -21,6 +22,7 @@ from nodeprefetch.events import (
     Progress,
     PullsPaused,
     PullsResumed,
+    RegistryThrottled,
     RunFinished,
     RunStarted,
 )
@@ -64,6 +66,7 @@ class Records:
         self.images = Names(database, "image", bounds.images, bounds.image, bounds.retry_after)
         self.instances = Names(database, "instance", bounds.instances, bounds.name, bounds.retry_after)
         self.tallies = Tallies(database)
+        self.throttles = Throttles(database)
         self.progress = LatestProgress()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
@@ -78,7 +81,7 @@ class Records:
 
     def reload(self) -> None:
         """Read names, runs and tallies again from the database."""
-        for kept in (self.nodes, self.images, self.instances, self.tallies, self.runs):
+        for kept in (self.nodes, self.images, self.instances, self.tallies, self.throttles, self.runs):
             kept.reload()
 
     def begin(self) -> None:
@@ -138,7 +141,7 @@ class Records:
                 case RunFinished():
                     if not self.runs.finished(run, event):
                         known.add(id(event))
-                case _:  # only for the live stream
+                case _:  # only for the live stream, or below
                     pass
         if self.states + states.growth > self.bounds.states:
             raise RefusedError(
@@ -149,6 +152,8 @@ class Records:
             )
         states.write(now)
         self.states += states.growth
+        throttles = [event for event in batch.events if isinstance(event, RegistryThrottled)]
+        known.update(id(event) for event in throttles if not self.throttles.add(run, event))
         known |= self._write_attempts(attempts, run, node, now, replace=submission.legacy)
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:

@@ -85,6 +85,8 @@ async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
         records.attempts -= gone["attempt"]
         records.states -= gone["state"]
         records.runs.count -= gone["run"]
+        if gone["run"]:
+            records.throttles.merge_forgotten()
         records.live_bytes -= freed
         records.forgotten.update(gone)
         if not any(gone.values()):

@@ -11,7 +11,7 @@ from nodeprefetch.aggregator.store.damage import damage_in, is_of_version, set_a
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
-VERSION = 2
+VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE instance (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
@@ -80,6 +80,13 @@ CREATE TABLE tally (
     PRIMARY KEY (image, error_class)
 ) WITHOUT ROWID;
 
+CREATE TABLE throttled (
+    run INTEGER NOT NULL,                  -- 0: all runs that are not in the database any more
+    registry TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (run, registry)
+) WITHOUT ROWID;
+
 CREATE TABLE live (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     received INTEGER NOT NULL,
@@ -90,6 +97,11 @@ CREATE TABLE live (
 _ATTEMPT = _SCHEMA[_SCHEMA.index("CREATE TABLE attempt") : _SCHEMA.index("CREATE TABLE state")]
 _FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt SELECT * FROM old; DROP TABLE old;"  # noqa: S608
 """In version 1 the key of attempts had no node, so one node could replace the results of another."""
+
+
+_THROTTLED = _SCHEMA[_SCHEMA.index("CREATE TABLE throttled") : _SCHEMA.index("CREATE TABLE live")]
+_UPGRADES = {1: _FROM_1 + _THROTTLED, 2: _THROTTLED}
+"""What makes a database of an earlier version one of this version."""
 
 
 @contextmanager
@@ -127,7 +139,7 @@ def open_database(
 
 def _make_room(path: Path, log: Callable[[str], None]) -> None:
     """Set aside the file if it is ours and damaged."""
-    if not path.exists() or not is_of_version(path, (1, VERSION)):
+    if not path.exists() or not is_of_version(path, (*_UPGRADES, VERSION)):
         return
     if problem := damage_in(path, thorough=False):
         try:
@@ -148,7 +160,7 @@ def _closing(path: Path | str) -> Iterator[sqlite3.Connection]:
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version not in {0, 1, VERSION}:
+    if version not in {0, *_UPGRADES, VERSION}:
         raise UsageError([f"cannot use database {path}: it has version {version}, this program supports {VERSION}"])
     if version == 0 and database.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise UsageError([f"cannot use database {path}: it has tables of another program"])
@@ -160,8 +172,8 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     database.execute("PRAGMA cache_size = -16000")  # KiB
     if version == 0:
         database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-    elif version == 1:
-        database.executescript(f"BEGIN; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version in _UPGRADES:
+        database.executescript(f"BEGIN; {_UPGRADES[version]} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 @contextmanager

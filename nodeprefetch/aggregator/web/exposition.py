@@ -119,6 +119,14 @@ class _Collector(Collector):
             sizes.add_metric([name], size)
         yield durations
         yield sizes
+        throttled = CounterMetricFamily(
+            "nodeprefetch_registry_throttled_seconds",
+            "Seconds for which nodes paused their pulls because the registry asked for fewer requests.",
+            labels=["registry"],
+        )
+        for registry, waited in sorted(self._service.store.records.throttles.totals.items()):
+            throttled.add_metric([registry], waited)
+        yield throttled
 
     def _states(self) -> Iterator[Metric]:
         overview = self._overview
