@@ -10,10 +10,11 @@ from nodeprefetch.testing.registry_content import Content
 from nodeprefetch.testing.registry_exchange import Desk
 from nodeprefetch.testing.registry_faults import Fault, Stage
 from nodeprefetch.testing.registry_log import RequestLog
+from nodeprefetch.testing.registry_quota import Quota
 from nodeprefetch.testing.registry_server import RegistryServer
 from nodeprefetch.testing.tokens import Realm
 
-__all__ = ["FakeRegistry", "Fault"]
+__all__ = ["FakeRegistry", "Fault", "Quota"]
 
 
 class FakeRegistry:
@@ -125,6 +126,14 @@ class FakeRegistry:
         if stage in ("manifest", "config", "layer"):
             references = self._content.references(stage, repository, tag, layer)
         self._desk.script.add(stage, faults, repository=repository, references=references, forever=forever)
+
+    def limit(self, quota: Quota | None) -> None:
+        """Refuse requests beyond a quota from now on, before anything else. `requests` shows them by their status.
+
+        Args:
+            quota: what each client address may do; None: no limit any more.
+        """
+        self._desk.turnstile.set(quota)
 
     def heal(self) -> None:
         """Remove all faults and release stalled responses."""

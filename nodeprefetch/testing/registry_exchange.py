@@ -16,6 +16,7 @@ from nodeprefetch.testing.registry_answers import (
 from nodeprefetch.testing.registry_content import Content
 from nodeprefetch.testing.registry_faults import Fault, FaultKind, FaultScript, Target
 from nodeprefetch.testing.registry_log import Request, RequestLog
+from nodeprefetch.testing.registry_quota import Turnstile
 from nodeprefetch.testing.tokens import Gatekeeper, Verdict
 
 _JSON = {"Content-Type": "application/json"}
@@ -52,6 +53,7 @@ class Desk:
         self.log = RequestLog()
         self.script = FaultScript()
         self.gatekeeper = Gatekeeper()
+        self.turnstile = Turnstile()
         self.url = ""
         """URL of the registry, for challenges."""
 
@@ -71,8 +73,8 @@ class Desk:
         with self._lock:
             self._releases += 1
 
-    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Exchange:
-        """Return the response to a request (header names in lower case)."""
+    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes, *, address: str) -> Exchange:
+        """Return the response to a request from an address (header names in lower case)."""
         parts = urlsplit(path)
         parameters = parse_qs(parts.query or body.decode(errors="replace"))
         authorization = headers.get("authorization", "")
@@ -91,6 +93,9 @@ class Desk:
         number = self.log.begin(request)
         if target is None or method not in ("GET", "HEAD", "POST"):
             return Exchange(self, number, error_answer(HTTPStatus.NOT_FOUND, code="UNSUPPORTED"), Fault.none())
+        refusal = self.turnstile.refusal(address, method, target.stage)
+        if refusal is not None:
+            return Exchange(self, number, refusal, Fault.none())
         verdict, answer = self._answer(target, authorization, parameters, request.range)
         is_turned_away = target.stage not in ("ping", "token") and verdict.status != HTTPStatus.OK
         fault = Fault.none() if is_turned_away else self.script.take(target)

@@ -19,8 +19,8 @@ _GARBAGE_ANSWER = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection:
 class Application(Protocol):
     """The registry's interface for its sockets."""
 
-    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Exchange:
-        """Handle a request (header names in lower case)."""
+    def exchange(self, method: str, path: str, headers: dict[str, str], body: bytes, *, address: str) -> Exchange:
+        """Handle a request from an address (header names in lower case)."""
         ...
 
 
@@ -115,7 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        exchange = self.server.application.exchange(self.command, self.path, headers, body)
+        exchange = self.server.application.exchange(
+            self.command, self.path, headers, body, address=self.client_address[0]
+        )
         delivery = Delivery(self, exchange, is_stopping=lambda: self.server.is_stopping)
         delivery.run()
 

@@ -13,7 +13,8 @@ import pytest
 import trustme
 
 from nodeprefetch.testing.images import make_image, make_index
-from nodeprefetch.testing.registry import FakeRegistry, Fault
+from nodeprefetch.testing.registry import FakeRegistry, Fault, Quota
+from nodeprefetch.testing.registry_quota import Turnstile
 
 IMAGE = make_image((100_000, 200_000), seed="registry")
 LAYER = IMAGE.layers[0]
@@ -420,3 +421,54 @@ def test_an_error_of_its_own_is_shown(registry: FakeRegistry, capsys: pytest.Cap
     registry.stop()
 
     assert "TypeError" in capsys.readouterr().err
+
+
+def test_requests_beyond_a_quota_are_refused(registry: FakeRegistry) -> None:
+    registry.limit(Quota.plain(rate=0.001, burst=2))
+
+    answers = [get(registry, path) for path in ("/v2/", "/v2/team/app/manifests/1", layer_path(), "/v2/")]
+
+    assert [200, 200, 429, 429] == [status for status, _, _ in answers]
+    assert 900 < int(answers[2][1]["Retry-After"]) <= 1000
+    assert 2 == len(registry.requests.of(status=429))
+    registry.limit(None)
+    assert 200 == get(registry, "/v2/")[0]
+
+
+def test_a_quota_says_when_to_come_back_as_github_does(registry: FakeRegistry) -> None:
+    registry.limit(Quota.github(rate=0.001, burst=0))
+
+    (error,) = json.loads(get(registry, "/v2/")[2])["errors"]
+
+    assert "TOOMANYREQUESTS" == error["code"]
+    assert error["message"].startswith("retry-after: 16m")
+    assert error["message"].endswith("allowed: 0/minute")
+
+
+def test_docker_hub_limits_requests_for_manifests_alone(registry: FakeRegistry) -> None:
+    registry.limit(Quota.docker_hub(1))
+    path = "/v2/team/app/manifests/1"
+
+    statuses = [get(registry, path, method=method)[0] for method in ("HEAD", "GET", "GET", "HEAD")]
+    _, headers, body = get(registry, path)
+
+    assert [200, 200, 429, 200] == statuses
+    assert 200 == get(registry, layer_path())[0]
+    assert "1;w=21600" == headers["ratelimit-limit"]
+    assert b"You have reached your unauthenticated pull rate limit." in body
+
+
+def test_a_quota_is_refilled_and_each_address_has_its_own() -> None:
+    now = [0.0]
+    turnstile = Turnstile(lambda: now[0])
+    turnstile.set(Quota(rate=10, burst=2))
+
+    def is_refused(address: str) -> bool:
+        return turnstile.refusal(address, "GET", "layer") is not None
+
+    assert [False, False, True] == [is_refused("a") for _ in range(3)]
+    assert not is_refused("b")
+    now[0] = 0.1
+    assert [False, True] == [is_refused("a") for _ in range(2)]
+    now[0] = 60
+    assert [False, False, True] == [is_refused("a") for _ in range(3)]
