@@ -21,6 +21,10 @@ from deploy_gen.options import Options
 from deploy_gen.platforms import HTTP_PORT, SUBMISSION_PORT
 
 DATA_MOUNT = "/var/lib/nodeprefetch"
+LIMITS_MOUNT = "/etc/nodeprefetch/limits"
+LIMITS_KEY = "pulling-nodes"
+"""Key of the ConfigMap, and name of the file."""
+
 _EMPTY_DIR_LIMIT = "1Gi"
 """A million results, the default maximum, take 281 MiB; the write-ahead log takes some more."""
 
@@ -69,6 +73,19 @@ def volume_claim(options: Options) -> Object:
             "resources": {"requests": {"storage": options.persist}},
         },
     }
+
+
+def limits(options: Options) -> Object:
+    """Build the ConfigMap with the number of nodes that may pull. The aggregator reads it again after an edit."""
+    found = new_object(
+        "v1",
+        "ConfigMap",
+        metrics_name(options),
+        options,
+        AGGREGATOR,
+        description="Number of nodes that may pull at the same time. Edits take effect within two minutes.",
+    )
+    return {**found, "data": {LIMITS_KEY: str(options.pulling_nodes)}}
 
 
 def deployment(options: Options) -> Object:
@@ -128,8 +145,22 @@ def _pod(options: Options) -> Object:
         "volumes": [
             {"name": "data", **(claim if options.persist else {"emptyDir": {"sizeLimit": _EMPTY_DIR_LIMIT}})},
             api_token_volume("api-token"),
+            *_limits_volume(options),
         ],
     }
+
+
+def _limits_volume(options: Options) -> list[Object]:
+    """Build the volume, which is mounted as a directory: the kubelet never updates a single file."""
+    if options.pulling_nodes is None:
+        return []
+    return [{"name": "limits", "configMap": {"name": metrics_name(options)}}]
+
+
+def _limits_args(options: Options) -> list[str]:
+    if options.pulling_nodes is None:
+        return []
+    return [f"--pulling-nodes-file={LIMITS_MOUNT}/{LIMITS_KEY}", f"--growth={options.growth}"]
 
 
 def _container(options: Options) -> Object:
@@ -138,6 +169,7 @@ def _container(options: Options) -> Object:
         f"--data-dir={DATA_MOUNT}",
         "--auth=kubernetes",
         f"--auth-service-account={options.namespace}:{options.name}",
+        *_limits_args(options),
         *options.aggregate_args,
     ]
     return {
@@ -158,6 +190,7 @@ def _container(options: Options) -> Object:
         "volumeMounts": [
             mount("data", DATA_MOUNT, read_only=False),
             mount("api-token", SERVICE_ACCOUNT_MOUNT),
+            *(mount(volume["name"], LIMITS_MOUNT) for volume in _limits_volume(options)),
         ],
     }
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from deploy_gen import __version__
 from deploy_gen.images import DEFAULT_REPOSITORY, DEFAULT_VERSION
-from deploy_gen.platforms import CLOUDS, FLAVORS
+from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS
 from deploy_gen.problems import InputError
 
 DEFAULT_LABEL_PREFIX = "nodeprefetch.io"
@@ -220,6 +220,13 @@ def _add_results(group: "argparse._ArgumentGroup") -> None:
     _add_list(group, "--aggregate-arg", "ARG", "Argument to pass to 'nodeprefetch aggregate'. May be repeated.")
     _add_value(group, "--persist", "SIZE", "Keep results on a volume of this size, e.g. 1Gi.")
     _add_value(group, "--expose", "TYPE", "Type of its Service, ClusterIP or LoadBalancer. Default: ClusterIP.")
+    _add_value(group, "--pulling-nodes", "N", "Number of nodes that may pull at the same time. Default: no limit.")
+    _add_value(
+        group,
+        "--growth",
+        "MODE",
+        f"How that number grows: {', '.join(GROWTHS)}. With doubling, as many nodes may pull as have all images.",
+    )
     _add_switch(group, "--service-monitor", "Create a ServiceMonitor for the Prometheus operator.")
 
 

@@ -19,6 +19,7 @@ _DURATION_PART = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>h
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_COUNT = re.compile(r"[0-9]{1,6}")
 _SELINUX_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 _SUBDOMAIN_LIMIT = 253  # characters
@@ -108,6 +109,13 @@ def max_unavailable(text: str) -> int | str:
         return text
     if not _NUMBER.fullmatch(text):
         raise InputError(f"invalid number {text!r}: must be 1 or more, or a percentage from 1% to 100%")
+    return int(text)
+
+
+def node_count(text: str) -> int:
+    """Check a number of nodes, which may be 0."""
+    if not _COUNT.fullmatch(text):
+        raise InputError(f"invalid number {text!r}: must be 0 or more")
     return int(text)
 
 

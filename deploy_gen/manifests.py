@@ -1,6 +1,6 @@
 """Builds all objects of an installation, in the order of their creation, and notices for the user."""
 
-from deploy_gen.aggregator import deployment, network_policies, service, service_monitor, volume_claim
+from deploy_gen.aggregator import deployment, limits, network_policies, service, service_monitor, volume_claim
 from deploy_gen.daemonset import daemon_set, image_list
 from deploy_gen.objects import Object
 from deploy_gen.options import Options
@@ -44,6 +44,8 @@ def build_manifests(options: Options) -> list[Object]:
         objects += aggregator_access(options)
         if options.persist:
             objects.append(volume_claim(options))
+        if options.pulling_nodes is not None:
+            objects.append(limits(options))
         objects += [deployment(options), service(options)]
         if options.service_monitor:
             objects.append(service_monitor(options))

@@ -65,6 +65,12 @@ class Options:
     persist: str
     """Size of the aggregator's volume. Empty: results are lost with its pod."""
 
+    pulling_nodes: int | None
+    """How many nodes may pull at the same time. None: no limit."""
+
+    growth: str
+    """How that number grows."""
+
     service_monitor: bool
     network_policy: bool
     output: str

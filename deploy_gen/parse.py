@@ -9,7 +9,7 @@ from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
 from deploy_gen.options import TOLERATE_ALL, Options, Toleration
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
-from deploy_gen.platforms import CLOUDS, FLAVORS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
+from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
 
 NAME_LIMIT = 55
@@ -104,6 +104,10 @@ def read_options(flags: argparse.Namespace) -> Options:
         aggregate_args=_aggregate_args(flags, problems),
         expose=values.given("--expose", _one_of(_SERVICE_TYPES), flags.expose, _SERVICE_TYPES[0]),
         persist=values.given("--persist", checks.quantity, flags.persist),
+        pulling_nodes=values.one("--pulling-nodes", checks.node_count, flags.pulling_nodes, None)
+        if flags.pulling_nodes
+        else None,
+        growth=values.given("--growth", _one_of(GROWTHS), flags.growth, GROWTHS[0]),
         service_monitor=flags.service_monitor,
         network_policy=flags.network_policy,
         output=values.one("--output", _one_of(_OUTPUTS), flags.output, ""),
@@ -172,9 +176,12 @@ def _aggregate_args(flags: argparse.Namespace, problems: Problems) -> tuple[str,
             "--aggregate-arg": flags.aggregate_arg,
             "--expose": flags.expose,
             "--persist": flags.persist,
+            "--pulling-nodes": flags.pulling_nodes,
             "--service-monitor": flags.service_monitor,
         }
         problems.add(*(f"{flag}: requires --collect-metrics" for flag, value in given.items() if value))
+    if flags.growth and not flags.pulling_nodes:
+        problems.add("--growth: requires --pulling-nodes")
     with problems.collected("--aggregate-arg: "):
         return check_aggregate_args(flags.aggregate_arg)
     return ()

@@ -40,6 +40,9 @@ RESERVED_AGGREGATE_FLAGS: Mapping[str, str] = {
     "--auth": "set by the manifest: fetch pods authenticate with their tokens",
     "--auth-service-account": "set by the manifest: the service account of the fetch pods",
     "--auth-audience": "cannot be changed: tokens of the fetch pods have the default audience",
+    "--pulling-nodes": "use the flag --pulling-nodes of this generator",
+    "--pulling-nodes-file": "use the flag --pulling-nodes of this generator",
+    "--growth": "use the flag --growth of this generator",
     "--tls-cert-file": "not supported: the probes and fetch pods use plain HTTP",
     "--tls-key-file": "not supported: the probes and fetch pods use plain HTTP",
 }

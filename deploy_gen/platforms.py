@@ -9,6 +9,9 @@ HTTP_PORT = 8080
 SUBMISSION_PORT = 8443
 """For submissions only. Fetch pods use it, so that a network policy can separate them from queries."""
 
+GROWTHS = ("fixed", "doubling")
+"""How the number of nodes that may pull can grow, the default first."""
+
 OPENSHIFT = "ocp"
 
 SOCKETS: Mapping[str, str] = {

@@ -177,6 +177,28 @@ def test_a_changed_list_triggers_a_rollout(tmp_path):
     assert [hashlib.sha256(content).hexdigest() for content in (b"nginx:1\n", b"nginx:2\n")] == digests
 
 
+@pytest.mark.parametrize(("flags", "growth"), [([], "fixed"), (["--growth=Doubling"], "doubling")])
+def test_the_limit_of_nodes_is_a_file_that_follows_edits(flags, growth):
+    """A single mounted file (subPath) would never change."""
+    found = made("web", "--collect-metrics", "--pulling-nodes=0", *flags)
+    (pod,) = [pod for pod in pods(found) if pod["serviceAccountName"] == "web-metrics"]
+    (container,) = pod["containers"]
+
+    assert {"pulling-nodes": "0"} == one(found, "ConfigMap")["data"]
+    assert {"name": "limits", "configMap": {"name": "web-metrics"}} in pod["volumes"]
+    assert {"name": "limits", "mountPath": "/etc/nodeprefetch/limits", "readOnly": True} in container["volumeMounts"]
+    assert {"--pulling-nodes-file=/etc/nodeprefetch/limits/pulling-nodes", f"--growth={growth}"} <= {*container["args"]}
+
+
+def test_without_a_limit_there_is_no_file():
+    found = made("web", "--collect-metrics")
+
+    assert [] == [each for each in found if each["kind"] == "ConfigMap"]
+    assert not any(
+        "pulling" in text for text in one(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+    )
+
+
 @pytest.mark.parametrize(
     ("cloud", "paths"),
     [

@@ -143,6 +143,8 @@ def test_an_invalid_version_is_rejected(arguments):
         "--persist=1Gi",
         "--expose=ClusterIP",
         "--service-monitor",
+        "--pulling-nodes=10",
+        "--growth=doubling",
         "--aggregate-arg=--debug",
     ],
 )
@@ -154,6 +156,8 @@ def test_an_invalid_value_is_reported_with_its_flag(argument):
 @pytest.mark.parametrize(
     "argument",
     ["--persist=0", "--persist=1gb", "--persist=-1Gi", "--persist=1 Gi", "--expose=NodePort"]
+    + ["--pulling-nodes=-1", "--pulling-nodes=10%", "--pulling-nodes=1000000000", "--growth=tripling", "--growth=fixed"]
+    + [f"--aggregate-arg={flag}" for flag in ("--growth=fixed", "--pulling-nodes=1", "--pulling-nodes-file=/x")]
     + [f"--aggregate-arg={flag}" for flag in ("--auth=none", "--data-dir=/x", "--http-port=1", "--tls-key-file=/x")]
     + [f"--fetch-arg={flag}" for flag in ("--metrics-endpoint=x:1", "--metrics-token-file")],
 )
