@@ -11,7 +11,7 @@ from benchmarks.surroundings import Surroundings
 _IN_PRODUCT = str(Path(__file__).with_name("in_product.py").absolute())
 _LIBRARIES = "import trio, h2.connection, grpclib.const, grpclib.exceptions, betterproto2, msgspec, cyclopts"
 _STAY = "import sys, time; sys.stderr.write('here\\n'); sys.stderr.flush(); time.sleep(9)"
-_WITHOUT_RE = "from nodeprefetch.__main__ import main; main()"
+WITHOUT_RE = "from nodeprefetch.__main__ import main; main()"
 _IMAGES = 16
 _LARGE = 64 * MEBIBYTE
 
@@ -46,7 +46,7 @@ def memory(around: Surroundings) -> Iterator[Figure]:
     rounds = range(5)
     for name, command, word, goal in (
         ("memory of python -c pass", [python, "-c", _STAY], "here", None),
-        ("memory of sleep", [python, "-c", _WITHOUT_RE, "sleep"], "Sleeping", 8),
+        ("memory of sleep", [python, "-c", WITHOUT_RE, "sleep"], "Sleeping", 8),
         ("  with pip's console script", [program, "sleep"], "Sleeping", None),
         ("  with python -m", [python, "-m", "nodeprefetch", "sleep"], "Sleeping", None),
         ("memory of importing only the libraries", [python, "-c", f"{_LIBRARIES}; {_STAY}"], "here", None),
@@ -77,7 +77,7 @@ def present(around: Surroundings) -> Iterator[Figure]:
         node.empty()
     held = 500
     runtime = around.fake_runtime(held=held)
-    command = [*fetch(around, runtime.socket), *_names_held(_IMAGES)]
+    command = [*fetch(around, runtime.socket), *names_held(_IMAGES)]
     yield milliseconds(f"{held} present, {_IMAGES} of them requested", [run(command).seconds for _ in range(11)])
     assert not runtime.pulls()
     answer = _in_product(around, "list", str(runtime.socket), "20")
@@ -99,7 +99,8 @@ def calls(around: Surroundings) -> Iterator[Figure]:
     yield ratio("  nodeprefetch / grpclib", our, their)
 
 
-def _names_held(count: int) -> list[str]:
+def names_held(count: int) -> list[str]:
+    """Return names of images that the fake runtime holds."""
     return [f"registry.example.com:5000/team-{number % 20}/service-{number}:v1.{number}" for number in range(count)]
 
 
