@@ -124,6 +124,9 @@ class AttemptStarted(Event, frozen=True, kw_only=True, tag="attempt_started"):
     credential: str = ""
     """Source and key of the credential, never a secret; empty if anonymous."""
 
+    is_present: bool = False
+    """The image is on the node: the registry is asked whether its tag has moved."""
+
 
 class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     """A PullImage call ended."""
@@ -261,6 +264,8 @@ class ImageFinished(Event, frozen=True, kw_only=True, tag="image_finished"):
     """Seconds since the start of the run."""
 
     error: str = ""
+    """Empty on success. With `present`: why the registry could not be asked whether the tag has moved."""
+
     error_class: str = ""
     reason: str = ""
     image_id: str = ""

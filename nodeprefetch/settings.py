@@ -87,6 +87,10 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     pull_policy: PullPolicy | None = None
     """None: depends on the tag of each image, as in Kubernetes."""
 
+    keeps_present: bool = False
+    """An image that is on the node stays present if the registry cannot be asked whether its tag has moved. It is asked
+    once."""
+
     retry_missing: bool = False
     """Retry images the registry does not have yet."""
 

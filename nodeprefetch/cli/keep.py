@@ -16,7 +16,7 @@ from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import Problems, RuntimeUnavailableError
 from nodeprefetch.keep.lists import Snapshot
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, SUPERVISE, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, SUPERVISE, Order, Plan
 from nodeprefetch.keep.schedule import CHECK
 from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
 from nodeprefetch.tickets.spread import place
@@ -119,10 +119,13 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help, nor if all images are present
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
 
-    report = run_prepared(prepare(flags, lambda: refs, environment), LogFormat(flags.log_format or LogFormat.LOGFMT))
+    prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled)
+    report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT))
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
-    return SOME_IMAGE_MISSING if report.failed else DONE
+    if report.failed:
+        return SOME_IMAGE_MISSING
+    return STALE_TAGS if any(image.error for image in report.images) else DONE
 
 
 def _are_all_present(images: Sequence[ImageRef], settings: FetchSettings, environment: Environment) -> bool:

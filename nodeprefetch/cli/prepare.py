@@ -82,7 +82,11 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def prepare(
-    flags: FetchFlags, read_images: Callable[[], tuple[ImageRef, ...]], environment: Environment
+    flags: FetchFlags,
+    read_images: Callable[[], tuple[ImageRef, ...]],
+    environment: Environment,
+    *,
+    is_warm: bool = False,
 ) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
 
@@ -90,6 +94,7 @@ def prepare(
         flags: of the command.
         read_images: reads the lists; raises `UsageError`.
         environment: of the process.
+        is_warm: the node was found to have all images. Then only what is missing counts, and makes it lose its label.
 
     Raises:
         UsageError: with all problems.
@@ -97,7 +102,7 @@ def prepare(
     problems = Problems()
     notices, emit = Notices(), Emitter()
     with problems.collected():
-        settings = fetch_settings(flags, environment)
+        settings = msgspec.structs.replace(fetch_settings(flags, environment), keeps_present=is_warm)
     with problems.collected():
         grace = read_seconds(flags, "report_grace", may_be_zero=True)
     with problems.collected():
@@ -109,7 +114,7 @@ def prepare(
     reporters: list[Reporter] = []
     speakers: list[Reporter] = []
     with problems.collected():
-        speakers += _node_label(flags, notices, emit, environment)
+        speakers += _node_label(flags, notices, emit, environment, is_warm=is_warm)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     problems.raise_if_any()
@@ -130,7 +135,9 @@ def prepare(
     )
 
 
-def _node_label(flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment) -> Sequence[Reporter]:
+def _node_label(
+    flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment, *, is_warm: bool
+) -> Sequence[Reporter]:
     check_prefix(flags.node_label_prefix)
     if not environment.node_name:
         notices.info("node labeling disabled: NODE_NAME is not set")
@@ -143,6 +150,7 @@ def _node_label(flags: FetchFlags, notices: Notices, emit: Emitter, environment:
             connect=partial(connect, flags.kubeconfig, environment=environment.variables),
             warn=notices.add,
             emit=emit,
+            is_warm=is_warm,
         )
     ]
 

@@ -19,6 +19,9 @@ ORDER_VARIABLE = "NODEPREFETCH_KEEP_RUN"
 BROKEN_LIST = 65
 """Exit code of a run that refuses its lists. EX_DATAERR of sysexits.h; no other command uses it."""
 
+STALE_TAGS = 66
+"""Exit code of a run after which all images are present, but whose tags may have moved."""
+
 
 class Plan:
     """What the supervisor is to do.
@@ -85,7 +88,8 @@ class Order:
 
     Args:
         kind: `CHECK` or `REFRESH`.
-        is_settled: the last run has reported that all images are present. If they still are, there is nothing to say.
+        is_settled: the last run of these lists has reported that all images are present. If they still are, there is
+            nothing to say, and the node keeps its label until one cannot be pulled again.
         snapshot: contents of the lists, to use in place of the files.
     """
 

@@ -19,6 +19,9 @@ REFRESH = "refresh"
 DONE = "done"
 """All images are present."""
 
+STALE = "stale"
+"""All images are present, but a registry could not be asked whether its tags have moved."""
+
 FAILED = "failed"
 STOPPED = "stopped"
 """Interrupted, as the list changed."""
@@ -27,7 +30,8 @@ BROKEN = "broken"
 """Refused the new list, so the last good one stays in force."""
 
 FIRST_RETRY, LAST_RETRY = 60.0, 900.0
-"""Seconds to the run after a failed one: doubles from the first to the last. Jitter shortens it by up to half."""
+"""Seconds to the run after a failed one, and to the refresh after one that left something stale. They double from the
+first to the last; jitter shortens them by up to half."""
 
 _NEVER = float("inf")
 
@@ -68,6 +72,7 @@ class Schedule:
         "_refresh_every",
         "_retries_refresh",
         "_retry_at",
+        "_stale_refreshes",
         "is_settled",
         "running",
     )
@@ -85,6 +90,7 @@ class Schedule:
         self._failures = 0
         self._retry_at = 0.0
         self._retries_refresh = False
+        self._stale_refreshes = 0
         self.running = ""
         """The kind of the run under way; empty: there is none."""
 
@@ -125,24 +131,28 @@ class Schedule:
         if verdict == BROKEN:
             self._is_asked = self._is_asked or not self.is_settled  # there is something to do with the last good list
             return
-        self.is_settled = verdict == DONE
+        self.is_settled = verdict in (DONE, STALE)
         if verdict == STOPPED:
             return
         if kind == REFRESH:
             self._refresh_at = next_at(now, self._refresh_every, self._place)
-        if verdict == DONE:
+            self._stale_refreshes = self._stale_refreshes + 1 if verdict == STALE else 0
+        if verdict == STALE:
+            self._refresh_at = min(self._refresh_at, now + self._pause(self._stale_refreshes))
+        if self.is_settled:
             self._failures = 0
             return
         self._failures += 1
         self._retries_refresh = kind == REFRESH
-        self._retry_at = now + self._pause()
+        self._retry_at = now + self._pause(self._failures)
 
     def ask(self) -> None:
         """A refresh is due as soon as no run is under way: the list has changed, or somebody wants it."""
         self._is_asked = True
         self._failures = 0
+        self._stale_refreshes = 0
 
-    def _pause(self) -> float:
+    def _pause(self, failures: int) -> float:
         first = min(FIRST_RETRY, self._check_every)
-        whole = min(first * 2.0 ** min(self._failures - 1, 64), LAST_RETRY)
+        whole = min(first * 2.0 ** min(failures - 1, 64), LAST_RETRY)
         return whole * (0.5 + 0.5 * self._jitter())

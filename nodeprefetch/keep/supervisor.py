@@ -10,8 +10,8 @@ import time
 
 from nodeprefetch.keep import log
 from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, Order, Plan
-from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STOPPED, Schedule
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, Order, Plan
+from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
 
 TYPE_CHECKING = False  # typing is large
 if TYPE_CHECKING:
@@ -113,7 +113,9 @@ class _Supervisor:
                 os.kill(self._child, signal.SIGTERM)
 
     def _start(self, kind: str) -> None:
-        order = Order(kind=kind, is_settled=self._schedule.is_settled, snapshot=self._lists.give())
+        snapshot = self._lists.give()
+        is_settled = self._schedule.is_settled and not self._lists.is_given_on_trial
+        order = Order(kind=kind, is_settled=is_settled, snapshot=snapshot)
         self._schedule.begin(kind)
         self._is_stopped = False
         try:
@@ -153,6 +155,8 @@ class _Supervisor:
             self._lists.accept()
         if code == 0:
             self._schedule.end(time.monotonic(), DONE)
+        elif code == STALE_TAGS:
+            self._schedule.end(time.monotonic(), STALE)
         elif self._is_stopped:
             self._schedule.end(time.monotonic(), STOPPED)
         else:

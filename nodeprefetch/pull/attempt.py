@@ -98,6 +98,9 @@ class Attempt:
     slot: Slot
     """Given back when the attempt ends."""
 
+    is_present: bool = False
+    """Whether an image with this name is on the node."""
+
     image_id: str = ""
     """ID of the pulled image."""
 
@@ -215,6 +218,7 @@ class Attempt:
                 attempt=self.number,
                 limit=self.timeout,
                 credential=str(self.credential or ""),
+                is_present=self.is_present,
             )
         )
 

@@ -42,6 +42,12 @@ class Pull:
     on_queue_left: Callable[[], None] | None = None
     """Called once, by `leave_queue`."""
 
+    was_present: bool = False
+    """Whether an image with this name, which is to be pulled nevertheless, was on the node before."""
+
+    _keeps_present: bool = False
+    """Whether that one counts if it cannot be pulled."""
+
     _refused: set[AuthConfig] = field(default_factory=set)
     _repeats: Counter[str] = field(default_factory=Counter)
     _throttles: int = 0
@@ -60,7 +66,9 @@ class Pull:
     @property
     def can_resume_later(self) -> bool:
         """Whether its partial download is useful to the next run."""
-        return not self.is_present and (self.outcome is not Outcome.FAILED or self._fault.keeps_partial)
+        if not self.outcome.is_final:
+            return True
+        return self.error is not None and self._fault.keeps_partial
 
     def leave_queue(self) -> None:
         """Let the next image of the list begin: this one has its first slot, or its outcome."""
@@ -73,11 +81,17 @@ class Pull:
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._find(context):
             await self._accept(context)
             return
+        if self.policy is PullPolicy.ALWAYS:
+            self.was_present = context.inventory is not None and context.inventory.find(self.image) is not None
+            self._keeps_present = self.was_present and context.settings.keeps_present
         if await context.start.allowed() and self.policy is PullPolicy.IF_NOT_PRESENT and await self._find_now(context):
             await self._accept(context)
             return
         for attempt_timeout, longest_delay in context.settings.retry.rounds():
             while not await self._round(attempt_timeout, context):
+                if self._keeps_present:
+                    self.outcome = Outcome.PRESENT
+                    return
                 if self._is_final(self._fault, context):
                     self.outcome = Outcome.FAILED
                     return
@@ -108,7 +122,7 @@ class Pull:
         if self.error is not None:
             error, error_class, reason = str(self.error), self.error.fault.kind.value, self.error.fault.reason
         if not self.outcome.is_final:
-            self.outcome = Outcome.FAILED
+            self.outcome = Outcome.PRESENT if self._keeps_present else Outcome.FAILED
             error = f"{cancelled}; last error: {error}" if error else cancelled
             error_class, reason = error_class or "cancelled", reason or cancel_reason
         self.result = ImageFinished(
@@ -268,6 +282,7 @@ class Pull:
             timeout=attempt_timeout,
             context=context,
             slot=slot,
+            is_present=self.was_present,
         )
 
         def on_started() -> None:

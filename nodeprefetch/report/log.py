@@ -110,7 +110,7 @@ def log_line(event: Event) -> Line:
             level, message, known = _pause_line(event)
         case ImageFinished():
             failed = event.outcome is Outcome.FAILED
-            level, message = (ERROR if failed else INFO), f"image {event.outcome}"
+            level, message = (ERROR if failed else WARNING if event.error else INFO), f"image {event.outcome}"
             known = {
                 "image": event.image,
                 "attempts": event.attempts,

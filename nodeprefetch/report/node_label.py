@@ -17,6 +17,7 @@ from nodeprefetch.events import (
     NodeLabelled,
     Outcome,
     Reader,
+    RunEnd,
     RunFinished,
     RunStarted,
 )
@@ -85,6 +86,8 @@ class NodeLabel:
         connect: loads the client of the Kubernetes API.
         warn: takes messages for people.
         emit: takes the `NodeLabelled` events.
+        is_warm: the last run found all images, and has set the label. It stays until one cannot be pulled again, and
+            the API server is not called if nothing has changed.
         jitter: random numbers from 0 to 1.
         clock: Unix seconds, for the summary.
     """
@@ -98,6 +101,7 @@ class NodeLabel:
         connect: Connect,
         warn: Callable[[str], None],
         emit: Reader,
+        is_warm: bool = False,
         jitter: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -107,13 +111,17 @@ class NodeLabel:
         self._connect = connect
         self._warn = warn
         self._emit = emit
+        self._is_warm = is_warm
         self._jitter = jitter
         self._clock = clock
         self._nodes: Nodes | None = None
         self._counts = Counts()
         self._finished: RunFinished | None = None
         self._missing = trio.Event()
-        """Set once an image is known to be missing."""
+        """Set once an image is known to be missing; on a warm node, once it cannot be pulled again."""
+
+        self._has_news = False
+        """Whether an image had to be pulled that was not on the node."""
 
         self._is_ending = False
         self._problem = ""
@@ -130,8 +138,10 @@ class NodeLabel:
         match event:
             case RunStarted():
                 self._counts.images = len(event.images)
-            case AttemptStarted():
-                self._missing.set()
+            case AttemptStarted() if not event.is_present:
+                self._has_news = True
+                if not self._is_warm:
+                    self._missing.set()
             case ImageFinished():
                 self._counts.add(event)
                 if event.outcome is Outcome.FAILED:
@@ -156,9 +166,9 @@ class NodeLabel:
     async def finish(self) -> None:
         """Set the label. Retries until it is set, refused for good, or cancelled."""
         self._is_ending = True
-        if self._is_off:
-            return
         value = result_of(self._finished)
+        if self._is_off or (self._is_warm and self._says_nothing_new(value)):
+            return
         summary = summary_text(self._counts, self._finished, at=self._clock(), version=__version__)
         labels, annotations = {self._key: value}, {self._summary_key: summary}
 
@@ -181,7 +191,15 @@ class NodeLabel:
             error = ""
         self._emit(NodeLabelled(key=self._key, value=value, error=error))
 
+    def _says_nothing_new(self, value: str) -> bool:
+        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node."""
+        if self._finished is None or self._finished.end is RunEnd.NO_RUNTIME:
+            return True
+        return value == SUCCEEDED and not self._has_news
+
     async def _remove_stale_label(self) -> None:
+        if self._is_warm:
+            await self._missing.wait()
         node = await self._read()
         await self._missing.wait()
         while not self._is_ending and node.labels.get(self._key) == SUCCEEDED:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.keeping import Keep
 from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
 from tests.integration.reported import LABELS, NODE, ReportingNode
 from tests.support.containerd import Containerd
@@ -56,6 +57,24 @@ def run_fetch(start_fetch: StartFetch) -> RunFetch:
         return start_fetch(containerd, *images, **options).end()
 
     return run_it
+
+
+@pytest.fixture
+def keep(start: Start) -> Iterator[Keep]:
+    """Starts `keep` with short intervals: `keep(containerd, *images, image_list_file=…)`."""
+    started: list[Program] = []
+
+    def start_it(
+        containerd: Containerd, *images: str, how: dict[str, object] | None = None, **options: object
+    ) -> Program:
+        usual = {"check_every": "1s", "refresh_every": "never"}
+        started.append(start("keep", *fetch_arguments(containerd, images, {**usual, **options})[1:], **(how or {})))
+        return started[-1]
+
+    yield start_it
+    for program in started:
+        program.send(signal.SIGTERM)  # killed, it would leave its run
+        program.end()
 
 
 @pytest.fixture

@@ -2,16 +2,15 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
-from tests.integration.node import image_ids
-from tests.integration.program import Line, Program, Start, fetch_arguments
+from tests.integration.keeping import Keep, children, remove, requests_for_images, serve, wait_for_images
+from tests.integration.program import Line, Start
 from tests.integration.resuming import Node
 from tests.support.containerd import Containerd
 from tests.support.patience import eventually
@@ -19,57 +18,6 @@ from tests.support.patience import eventually
 pytestmark = pytest.mark.containerd
 
 BOTH = pytest.mark.parametrize("containerd", CONTAINERDS, indirect=True)
-
-Keep = Callable[..., Program]
-
-
-def children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in listed.split()]
-
-
-@pytest.fixture
-def keep(start: Start) -> Iterator[Keep]:
-    """Starts `keep` with short intervals: `keep(containerd, *images, image_list_file=…)`."""
-
-    started: list[Program] = []
-
-    def start_it(
-        containerd: Containerd, *images: str, how: dict[str, object] | None = None, **options: object
-    ) -> Program:
-        usual = {"check_every": "1s", "refresh_every": "never"}
-        started.append(start("keep", *fetch_arguments(containerd, images, {**usual, **options})[1:], **(how or {})))
-        return started[-1]
-
-    yield start_it
-    for program in started:
-        program.send(signal.SIGTERM)  # killed, it would leave its run
-        program.end()
-
-
-def serve(registry: FakeRegistry, containerd: Containerd, name: str, *sizes: int, seed: str = "") -> tuple[str, Image]:
-    image = make_image(sizes or (2048,), seed=f"keep {name} {seed} {containerd.version}")
-    return registry.add(name, image), image
-
-
-def wait_for_images(containerd: Containerd, images: dict[str, Image]) -> None:
-    """Block until the node holds exactly these of their names."""
-    expected = {name: image.id for name, image in images.items()}
-    assert eventually(lambda: image_ids(containerd, images) == expected)
-
-
-def requests_for_images(registry: FakeRegistry, since: int = 0) -> list[tuple[str, str, str]]:
-    """Method, stage and repository of each request, except for those that belong to no image."""
-    requests = registry.requests.all()[since:]
-    return [(each.method, each.stage, each.repository) for each in requests if each.repository]
-
-
-def remove(containerd: Containerd, name: str) -> None:
-    """Remove an image as `ctr images rm` does, by the three names that CRI gives it."""
-    image_id = image_ids(containerd, [name])[name]
-    repository = name.rpartition(":")[0]
-    names = containerd.ctr("images", "ls", "--quiet").split()
-    containerd.ctr("images", "rm", "--sync", *[one for one in names if one.startswith(repository) or one == image_id])
 
 
 def finished(number: int) -> Callable[[list[Line]], bool]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.keep.schedule import BROKEN, CHECK, DONE, FAILED, REFRESH, STOPPED, Schedule, next_at
+from nodeprefetch.keep.schedule import BROKEN, CHECK, DONE, FAILED, REFRESH, STALE, STOPPED, Schedule, next_at
 from nodeprefetch.tickets.spread import place
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -163,6 +163,32 @@ def test_a_retry_refreshes_if_a_refresh_came_due_meanwhile() -> None:
     assert [(1650, CHECK), (1712, CHECK), (1834, REFRESH)] == node.runs[3:]
 
 
+def test_a_refresh_that_left_something_stale_is_repeated_and_checks_go_on() -> None:
+    """1000 takes 2 s: again after 60, 120 and 240 s, and the checks at 1050 and 1350."""
+    node = Days(STALE, DONE, STALE, STALE, DONE)
+
+    node.go_on(1700)
+
+    assert [
+        (1000, REFRESH),
+        (1050, CHECK),
+        (1062, REFRESH),
+        (1184, REFRESH),
+        (1350, CHECK),
+        (1426, REFRESH),
+        (1650, CHECK),
+    ] == node.runs
+
+
+def test_a_stale_refresh_delays_no_refresh() -> None:
+    """The refreshes end at 1502, 1564, 1686; the pause is 240 s then, but a refresh is due at 1800."""
+    node = Days(STALE, STALE, STALE, start=1500.0, check_every=HOUR)
+
+    node.go_on(1802)
+
+    assert [1500, 1562, 1684, 1800] == [at for at, _ in node.runs]
+
+
 def test_the_first_pause_is_no_longer_than_the_time_between_checks() -> None:
     node = Days(FAILED, FAILED, check_every=4.0, takes=0.0)
 
@@ -239,7 +265,7 @@ def test_a_broken_list_that_interrupted_a_run_is_followed_by_the_last_good_one()
     assert [(1000, REFRESH), (1001, REFRESH), (1003, REFRESH)] == node.runs
 
 
-@pytest.mark.parametrize(("verdict", "settled"), [(DONE, True), (FAILED, False), (STOPPED, False)])
+@pytest.mark.parametrize(("verdict", "settled"), [(DONE, True), (STALE, True), (FAILED, False), (STOPPED, False)])
 def test_it_is_settled_after_a_run_that_found_or_brought_everything(verdict: str, settled: bool) -> None:  # noqa: FBT001
     node = Days(DONE, verdict)
 

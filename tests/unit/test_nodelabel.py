@@ -97,7 +97,15 @@ class FakeNodes:
 class Labelling:
     """A NodeLabel on a fake node, and all that it said."""
 
-    def __init__(self, nodes: FakeNodes, *, node: str = "n1", instance: str = "web", jitter: float = 1.0) -> None:
+    def __init__(
+        self,
+        nodes: FakeNodes,
+        *,
+        node: str = "n1",
+        instance: str = "web",
+        is_warm: bool = False,
+        jitter: float = 1.0,
+    ) -> None:
         self.nodes = nodes
         self.complaints: list[str] = []
         self.told: list[NodeLabelled] = []
@@ -108,6 +116,7 @@ class Labelling:
             connect=nodes.connect,
             warn=self.complaints.append,
             emit=self.hear,
+            is_warm=is_warm,
             jitter=lambda: jitter,
             clock=lambda: 1_700_000_000,
         )
@@ -124,8 +133,8 @@ class Labelling:
             RunStarted(run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=images)
         )
 
-    def attempt(self, image: str = "a:1") -> None:
-        self.label.emit(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30))
+    def attempt(self, image: str = "a:1", *, is_present: bool = False) -> None:
+        self.label.emit(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30, is_present=is_present))
 
     def end_image(self, image: str, outcome: Outcome, error: str = "") -> None:
         self.label.emit(
@@ -237,6 +246,79 @@ async def test_it_stays_when_everything_turns_out_to_be_present(autojump_clock):
         nursery.cancel_scope.cancel()
 
     assert [{KEY: "succeeded"}] == [about for _, what, about in nodes.calls if what == "patch"]
+
+
+async def test_it_stays_while_the_tag_of_a_present_image_is_refreshed(autojump_clock):
+    nodes = FakeNodes(labels={KEY: "succeeded"})
+    labelling = Labelling(nodes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(labelling.label.run)
+        labelling.start("a:1")
+        labelling.attempt(is_present=True)
+        await trio.sleep(1)
+
+        assert {KEY: "succeeded"} == nodes.labels
+        nursery.cancel_scope.cancel()
+
+
+async def test_on_a_warm_node_it_stays_while_a_lost_image_is_pulled_again(autojump_clock):
+    nodes = FakeNodes(labels={KEY: "succeeded"})
+    labelling = Labelling(nodes, is_warm=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(labelling.label.run)
+        labelling.start("a:1")
+        labelling.attempt()
+        await trio.sleep(1)
+        labelling.end_image("a:1", Outcome.SUCCEEDED)
+        labelling.end()
+        await labelling.label.finish()
+        nursery.cancel_scope.cancel()
+
+    assert [{KEY: "succeeded"}] == [about for _, what, about in nodes.calls if what == "patch"]
+
+
+async def test_on_a_warm_node_it_goes_once_a_lost_image_cannot_be_pulled_again(autojump_clock):
+    nodes = FakeNodes(labels={KEY: "succeeded"})
+    labelling = Labelling(nodes, is_warm=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(labelling.label.run)
+        labelling.start("a:1", "b:1")
+        labelling.attempt()
+        labelling.end_image("a:1", Outcome.FAILED, "not found")
+        await trio.sleep(1)
+        before = dict(nodes.labels)
+        labelling.end(failed=1)
+        await labelling.label.finish()
+        nursery.cancel_scope.cancel()
+
+    assert ({}, {KEY: "failed"}) == (before, nodes.labels)
+
+
+async def test_on_a_warm_node_where_nothing_has_changed_the_api_server_is_not_called(autojump_clock):
+    nodes = FakeNodes(labels={KEY: "succeeded"})
+    labelling = Labelling(nodes, is_warm=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(labelling.label.run)
+        labelling.start("a:1")
+        labelling.attempt(is_present=True)
+        labelling.end_image("a:1", Outcome.SUCCEEDED)
+        labelling.end()
+        await labelling.label.finish()
+        nursery.cancel_scope.cancel()
+
+    assert [] == nodes.calls
+
+
+@pytest.mark.parametrize("has_said_so", [True, False])
+async def test_a_warm_node_keeps_its_label_when_no_runtime_answers(autojump_clock, has_said_so):
+    nodes = FakeNodes(labels={KEY: "succeeded"})
+    labelling = Labelling(nodes, is_warm=True)
+    if has_said_so:
+        labelling.end(RunEnd.NO_RUNTIME, failed=1)
+
+    await labelling.label.finish()
+
+    assert {KEY: "succeeded"} == nodes.labels
 
 
 @pytest.mark.parametrize("labels", [{}, {KEY: "failed"}])

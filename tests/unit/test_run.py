@@ -53,6 +53,42 @@ async def test_a_stalled_pull_gets_more_patience(autojump_clock):
     assert [CallEnd.CANCELLED, CallEnd.CANCELLED, CallEnd.PULLED] == [call.end for call in service.calls]
 
 
+async def test_attempts_say_whether_the_image_is_on_the_node(autojump_clock):
+    service = FakeImageService(
+        images=[ImageRecord(id=IMAGE, repo_tags=("docker.io/library/a:latest",))], pulls={"a": [IMAGE], "b": [IMAGE]}
+    )
+    run = FakeRun(service=service)
+
+    await run.fetch("a", "b")
+
+    assert {"a": True, "b": False} == {event.image: event.is_present for event in run.told(AttemptStarted)}
+
+
+@pytest.mark.parametrize("error", [PASSING, MISSING, REFUSED], ids=str)
+async def test_an_image_that_is_kept_stays_present_when_its_registry_cannot_be_asked(autojump_clock, error):
+    """It is asked once. The other image, which is missing, fails as ever."""
+    service = FakeImageService(
+        images=[ImageRecord(id=IMAGE, repo_tags=("docker.io/library/a:latest",))], pulls={"a": [error], "b": [MISSING]}
+    )
+    run = FakeRun(service=service, settings=FetchSettings(keeps_present=True))
+
+    report = await run.fetch("a", "b")
+
+    assert [Outcome.PRESENT, Outcome.FAILED] == [image.outcome for image in report.images]
+    assert str(error) == report.images[0].error
+
+
+async def test_an_image_that_is_kept_stays_present_when_the_run_ends_before_its_registry_answers(autojump_clock):
+    service = FakeImageService(
+        images=[ImageRecord(id=IMAGE, repo_tags=("docker.io/library/a:latest",))], pulls={"a": [HANG]}
+    )
+    run = FakeRun(service=service, settings=FetchSettings(keeps_present=True, overall_timeout=10))
+
+    report = await run.fetch("a")
+
+    assert ((), "cancelled: overall timeout (10s) exceeded") == (report.failed, report.images[0].error)
+
+
 async def test_limits_and_pauses_stop_doubling_at_their_maximum(autojump_clock):
     """Attempts begin at 0, 10+1, 11+20+2, 33+25+3, 61+25+3."""
     policy = RetryPolicy(initial_timeout=10, max_timeout=25, initial_delay=1, max_delay=3)

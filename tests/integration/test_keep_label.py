@@ -1,0 +1,60 @@
+"""The node's label under `keep`: it follows what is on the node, and does not flap."""
+
+import signal
+
+import pytest
+
+from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.registry import FakeRegistry
+from tests.integration.keeping import Keep, remove
+from tests.integration.reported import ENVIRONMENT, ReportingNode
+from tests.support.patience import eventually
+
+pytestmark = pytest.mark.containerd
+
+
+@pytest.fixture
+def images(fake_registry: FakeRegistry) -> tuple[str, str]:
+    """A tag that may move, and one that does not."""
+    moving = fake_registry.add("label/moving:latest", make_image(seed=f"moving {fake_registry.address}"))
+    fixed = fake_registry.add("label/fixed:1", make_image(seed=f"fixed {fake_registry.address}"))
+    return moving, fixed
+
+
+def test_refreshes_that_find_nothing_new_ask_the_registry_once_and_the_api_server_never(
+    node: ReportingNode, fake_registry: FakeRegistry, images: tuple[str, str], keep: Keep
+) -> None:
+    how = {"environment": ENVIRONMENT}
+    keep(node.containerd, *images, how=how, kubeconfig=node.kubeconfig, check_every="10m", refresh_every="1s")
+    assert eventually(lambda: node.label == "succeeded")
+    assert eventually(lambda: len(fake_registry.requests.of(method="HEAD", repository="label/moving")) > 1)
+    calls = len(node.kube.requests)
+    seen = len(fake_registry.requests)
+
+    assert eventually(lambda: len(fake_registry.requests) > seen + 2)
+
+    assert calls == len(node.kube.requests)
+    assert "succeeded" == node.label
+    assert {("HEAD", "label/moving")} == {
+        (each.method, each.repository) for each in fake_registry.requests.all()[seen:] if each.repository
+    }
+
+
+def test_it_stays_while_a_registry_is_down_and_goes_when_an_image_cannot_be_pulled_again(
+    node: ReportingNode, fake_registry: FakeRegistry, images: tuple[str, str], keep: Keep
+) -> None:
+    moving, fixed = images
+    options = {"check_every": "1s", "refresh_every": "2s", "overall_timeout": "5s", "kubeconfig": node.kubeconfig}
+    running = keep(node.containerd, moving, fixed, how={"environment": ENVIRONMENT}, **options)
+    assert eventually(lambda: node.label == "succeeded")
+
+    fake_registry.stop()
+    assert "connection refused" in running.wait_for("image present", image=moving, level="WARN")["error"]
+    assert "succeeded" == node.label
+    remove(node.containerd, fixed)
+    assert eventually(lambda: node.label == "failed")
+    fake_registry.start()
+
+    assert eventually(lambda: node.label == "succeeded")
+    running.send(signal.SIGTERM)
+    assert 128 + signal.SIGTERM == running.end().code
