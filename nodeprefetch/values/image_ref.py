@@ -114,7 +114,7 @@ def _check_common_mistakes(text: str) -> None:
     """Report frequent mistakes with a better message than the grammar has."""
     if not text:
         raise ImageRefError(text, "the name is empty")
-    if any(c.isspace() for c in text):
+    if text.split() != [text]:
         raise ImageRefError(text, "must not contain whitespace")
     if "://" in text:
         scheme = text.partition("://")[0]

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from nodeprefetch.cli.commands import run
 from tests.integration.keeping import Keep
-from tests.integration.program import Ended, Program, RunFetch, Start, StartFetch, fetch_arguments
+from tests.integration.program import (
+    Ended,
+    Program,
+    RunFetch,
+    RunHere,
+    Start,
+    StartFetch,
+    fetch_arguments,
+    private_environment,
+)
 from tests.integration.reported import LABELS, NODE, ReportingNode
 from tests.support.containerd import Containerd
 from tests.support.fake_kube import FakeKube
@@ -75,6 +85,30 @@ def keep(start: Start) -> Iterator[Keep]:
     for program in started:
         program.send(signal.SIGTERM)  # killed, it would leave its run
         program.end()
+
+
+@pytest.fixture
+def run_here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> RunHere:
+    """Runs `nodeprefetch ARGUMENTS…` in this process: a quarter of the CPU time, for what is the same in both."""
+
+    def run_it(*arguments: str) -> Ended:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            for name in list(os.environ):
+                patch.delenv(name)
+            for name, value in private_environment().items():
+                patch.setenv(name, value)
+            code = run(arguments)
+        written = capfd.readouterr()
+        return Ended(code=code, stdout=written.out, stderr=written.err)
+
+    return run_it
+
+
+@pytest.fixture
+def fetch_here(run_here: RunHere) -> RunHere:
+    """As `run_here`, a quick `fetch`."""
+    return lambda *images, **options: run_here(*fetch_arguments(None, images, options))
 
 
 @pytest.fixture

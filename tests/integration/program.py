@@ -220,5 +220,8 @@ Start = Callable[..., Program]
 StartFetch = Callable[..., Program]
 """The fixture `start_fetch`: `start_fetch(containerd, *images, how={…}, **options)`."""
 
+RunHere = Callable[..., Ended]
+"""The fixtures `run_here`: `run_here(*arguments)`, and `fetch_here`: `fetch_here(*images, **options)`."""
+
 RunFetch = Callable[..., Ended]
 """The fixture `run_fetch`: as `start_fetch`, to its end."""

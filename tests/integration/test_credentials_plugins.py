@@ -2,15 +2,17 @@
 
 import json
 import signal
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.credential_sources import SLOW, entry, install, notices, refusals, used, write_secret
-from tests.integration.program import PATIENCE, RunFetch, Start, StartFetch, seconds_to_end
+from tests.integration.program import PATIENCE, RunFetch, RunHere, Start, StartFetch, seconds_to_end
 from tests.support.containerd import Containerd
 
 RIGHT, WRONG = "r1ght-of-ann", "wr0ng-of-ann"
@@ -190,14 +192,21 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_plugins_are_listed_also_when_one_is_broken(start: Start, site: Path, tmp_path: Path, kind: str) -> None:
+def test_plugins_are_listed_also_when_one_is_broken(
+    run_here: RunHere, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     source, value = BROKEN[kind]
     install(site, "a_broken_one", source, plugins=["broken"], value=value)
     install(site, "anyones_vault", GOOD, plugins=["vault"])
     config = write_secret(tmp_path / "c.json", {})
 
-    table = start("plugins", f"--docker-config={config}", **beside(site)).end()
-    ended = start("plugins", "--output=json", f"--docker-config={config}", **beside(site)).end()
+    monkeypatch.syspath_prepend(site)
+    for module in ("a_broken_one", "anyones_vault"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))  # so that it is taken out in the end
+        del sys.modules[module]
+
+    table = run_here("plugins", f"--docker-config={config}")
+    ended = run_here("plugins", "--output=json", f"--docker-config={config}")
 
     listed = {one["name"]: one for one in json.loads(ended.stdout)}
     assert (0, 0) == (table.code, ended.code)

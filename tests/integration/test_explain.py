@@ -7,7 +7,7 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
-from tests.integration.program import RunFetch, Start
+from tests.integration.program import RunFetch, RunHere, Start
 from tests.support.containerd import Containerd
 
 
@@ -42,11 +42,11 @@ def test_with_a_runtime_it_knows_what_is_present(
     assert 0 == len(fake_registry.requests)
 
 
-def test_without_a_runtime_presence_is_open(start: Start, short_path: Path, tmp_path: Path) -> None:
+def test_without_a_runtime_presence_is_open(run_here: RunHere, short_path: Path, tmp_path: Path) -> None:
     (tmp_path / "images.txt").write_text("nginx:1.27 # the web server\nquay.io/team/app\n")
     arguments = (f"--cri-socket={short_path}/none.sock", f"--image-list-file={tmp_path}/images.txt")
 
-    ended = start("explain", "--output=json", "--pull-policy=IfNotPresent", *arguments).end()
+    ended = run_here("explain", "--output=json", "--pull-policy=IfNotPresent", *arguments)
 
     assert 0 == ended.code
     assert [
@@ -69,8 +69,8 @@ def test_people_get_a_table(containerd: Containerd, fake_registry: FakeRegistry,
     assert [name, name, "IfNotPresent", "no", "anonymous"] == row.split()
 
 
-def test_a_bad_reference_is_an_error(start: Start) -> None:
-    ended = start("explain", "--output=json", "nginx", "UPPER", "a:b:c").end()
+def test_a_bad_reference_is_an_error(run_here: RunHere) -> None:
+    ended = run_here("explain", "--output=json", "nginx", "UPPER", "a:b:c")
 
     assert (2, "", 2) == (ended.code, ended.stdout, len(ended.stderr.splitlines()))
 

@@ -9,7 +9,7 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
-from tests.integration.program import Ended, RunFetch, StartFetch
+from tests.integration.program import Ended, RunHere, StartFetch
 from tests.support.containerd import Containerd
 
 NOBODY = 65534
@@ -35,17 +35,17 @@ def said(ended: Ended) -> str:
     return line
 
 
-def test_a_path_where_nothing_is(run_fetch: RunFetch, short_path: Path) -> None:
+def test_a_path_where_nothing_is(fetch_here: RunHere, short_path: Path) -> None:
     path = short_path / "none.sock"
 
-    ended = run_fetch(None, IMAGE, cri_socket=path, runtime_wait="0")
+    ended = fetch_here(IMAGE, cri_socket=path, runtime_wait="0")
 
     assert 3 == ended.code
     assert f"nodeprefetch: no container runtime answered: {path}: does not exist" == said(ended)
 
 
-def test_the_wait_for_a_runtime_ends(run_fetch: RunFetch, short_path: Path) -> None:
-    ended = run_fetch(None, IMAGE, cri_socket=short_path / "none.sock", runtime_wait="1s")
+def test_the_wait_for_a_runtime_ends(fetch_here: RunHere, short_path: Path) -> None:
+    ended = fetch_here(IMAGE, cri_socket=short_path / "none.sock", runtime_wait="1s")
 
     assert 3 == ended.code
     assert "no container runtime answered in 1s: " in said(ended)
@@ -54,29 +54,29 @@ def test_the_wait_for_a_runtime_ends(run_fetch: RunFetch, short_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "words"), [("file", "is a file, not a socket"), ("dir", "is a directory, not a socket")]
 )
-def test_a_path_that_is_no_socket(run_fetch: RunFetch, short_path: Path, kind: str, words: str) -> None:
+def test_a_path_that_is_no_socket(fetch_here: RunHere, short_path: Path, kind: str, words: str) -> None:
     path = short_path / kind
     path.write_text("") if kind == "file" else path.mkdir()
 
-    ended = run_fetch(None, IMAGE, cri_socket=f"unix://{path}", runtime_wait="0")
+    ended = fetch_here(IMAGE, cri_socket=f"unix://{path}", runtime_wait="0")
 
     assert 3 == ended.code
     assert f"{path}: {words}" in said(ended)
 
 
-def test_a_socket_without_listener(run_fetch: RunFetch, listener: Path, short_path: Path) -> None:
+def test_a_socket_without_listener(fetch_here: RunHere, listener: Path, short_path: Path) -> None:
     path = short_path / "left.sock"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
 
-    ended = run_fetch(None, IMAGE, cri_socket=path, runtime_wait="0")
+    ended = fetch_here(IMAGE, cri_socket=path, runtime_wait="0")
 
     assert 3 == ended.code
     assert f"{path}: nothing is listening on this socket" in said(ended)
 
 
-def test_a_socket_that_never_answers(run_fetch: RunFetch, listener: Path) -> None:
-    ended = run_fetch(None, IMAGE, cri_socket=listener, runtime_wait="0")
+def test_a_socket_that_never_answers(fetch_here: RunHere, listener: Path) -> None:
+    ended = fetch_here(IMAGE, cri_socket=listener, runtime_wait="0")
 
     assert 3 == ended.code
     assert f"{listener}: accepts connections, but no answer in 5s (is the runtime" in said(ended)
@@ -109,8 +109,8 @@ def _give_away(path: Path) -> None:
     os.chown(path, NOBODY, NOBODY)
 
 
-def test_a_relative_path(run_fetch: RunFetch) -> None:
-    ended = run_fetch(None, IMAGE, cri_socket="containerd.sock", runtime_wait="0")
+def test_a_relative_path(fetch_here: RunHere) -> None:
+    ended = fetch_here(IMAGE, cri_socket="containerd.sock", runtime_wait="0")
 
     assert 3 == ended.code
     assert "containerd.sock: is not an absolute path" in said(ended)

@@ -24,7 +24,7 @@ ROOT = Path(deploy_gen.__file__).parent.parent
 
 
 def kinds(text):
-    return [one["kind"] for one in yaml.safe_load_all(text)]
+    return [one["kind"] for one in yaml.load_all(text, yaml.CSafeLoader)]
 
 
 def test_a_name_is_enough(capsys):
@@ -71,7 +71,7 @@ def test_arguments_reach_the_container_unchanged(text):
     """From the command line through YAML to the container, where the kubelet makes `$` of `$$`."""
     given = ["web", "--fetch-arg", f"--credential-option=x.y={text}"]
     options = read_options(parse_arguments(given))
-    daemons = list(yaml.safe_load_all(render(build_manifests(options), "yaml", given)))[-1]
+    daemons = list(yaml.load_all(render(build_manifests(options), "yaml", given), yaml.CSafeLoader))[-1]
 
     (container,) = daemons["spec"]["template"]["spec"]["initContainers"]
     assert f"--credential-option=x.y={text}" == container["args"][-1].replace("$$", "$")
@@ -85,7 +85,7 @@ def test_a_list_reaches_the_config_map_unchanged(text):
         file.write(text.encode())
         file.flush()
         options = read_options(parse_arguments(["web", f"--images={file.name}"]))
-    documents = list(yaml.safe_load_all(render(build_manifests(options), "yaml", [])))
+    documents = list(yaml.load_all(render(build_manifests(options), "yaml", []), yaml.CSafeLoader))
 
     assert [text] == [each["data"]["images.txt"] for each in documents if each["kind"] == "ConfigMap"]
 

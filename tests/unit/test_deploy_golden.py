@@ -13,4 +13,4 @@ def test_manifests_are_as_in_their_golden_file(file):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_yaml_says_the_same_as_the_objects(name):
-    assert objects(name) == list(yaml.safe_load_all(text(name)))
+    assert objects(name) == list(yaml.load_all(text(name), yaml.CSafeLoader))

@@ -375,14 +375,14 @@ def test_a_long_text_takes_no_time(piece: str) -> None:
         "errors:\n",
         MIRRORS + "[",
     ):
-        text = start + piece * (250_000 // len(piece))
+        text = start + piece * (50_000 // len(piece))
         begun = time.process_time()
 
         with knowing_secrets():
             remember_secrets(["hunter2hunter2"])
             RuntimeFaultError.from_status("UNKNOWN", text, image="a")
 
-        assert time.process_time() - begun < 30, start  # linear: under a second; quadratic: many minutes
+        assert time.process_time() - begun < 1.2, start  # of CPU; linear: 0.03 s; quadratic: many seconds
 
 
 def test_an_error_carries_class_code_and_image_and_hides_secrets() -> None:

@@ -166,11 +166,11 @@ def test_arbitrary_text_is_a_name_or_our_error(text: str) -> None:
 def test_a_long_name_takes_no_time(piece: str) -> None:
     begun = time.process_time()
 
-    for text in (piece * 200_000 + "!", f"q.io/{piece * 200_000}!", f"{piece * 200_000}!.io/a", "a:" + piece * 200_000):
+    for text in (piece * 40_000 + "!", f"q.io/{piece * 40_000}!", f"{piece * 40_000}!.io/a", "a:" + piece * 40_000):
         with pytest.raises(ImageRefError):
             ImageRef.parse(text)
 
-    assert time.process_time() - begun < 30  # linear: under a second; quadratic: an hour
+    assert time.process_time() - begun < 1.2  # of CPU; linear: 0.03 s; quadratic: minutes
 
 
 def test_what_is_quoted_is_short_and_visible() -> None:
