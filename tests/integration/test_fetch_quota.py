@@ -4,10 +4,17 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Quota
+from tests.conftest import CONTAINERDS
 from tests.integration.program import RunFetch
 from tests.support.containerd import Containerd
 
 pytestmark = pytest.mark.containerd
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both versions repeat a refused request at once, by themselves."""
+    metafunc.parametrize("containerd", CONTAINERDS, indirect=True)
+
 
 HTTP_TOO_MANY = 429
 
@@ -53,7 +60,7 @@ def test_the_pull_limit_of_docker_hub_ends_images_at_once_and_other_registries_g
         assert len(failed) >= 2
         for name in failed:
             result = ended.result(name)
-            assert result["attempts"] <= 1
+            assert result.get("attempts", 0) <= 1
             assert "takes no more pulls of library/… without a login for " in result["error"]
             assert "longer than this run lasts (run again after " in result["error"]
             assert "use a mirror or a login with a higher limit" in result["error"]
