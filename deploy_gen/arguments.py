@@ -121,7 +121,8 @@ def _add_installation(group: "argparse._ArgumentGroup") -> None:
         group,
         "--images",
         "FILE",
-        "Image list to put into the ConfigMap NAME; '-' reads standard input. Changes trigger a rollout.",
+        "Image list to put into the ConfigMap NAME; '-' reads standard input. Changes trigger a rollout, except with"
+        " --keep.",
     )
     _add_value(
         group,
@@ -206,6 +207,24 @@ def _add_nodes(group: "argparse._ArgumentGroup") -> None:
 def _add_pulls(group: "argparse._ArgumentGroup") -> None:
     _add_list(group, "--fetch-arg", "ARG", "Argument to pass to 'nodeprefetch fetch'. May be repeated.")
     _add_switch(group, "--allow-failures", "Become ready even if some images could not be pulled.")
+    _add_switch(
+        group,
+        "--keep",
+        "Keep the images: pull again when the list is edited, without a rollout, an image is removed, or a tag moves.",
+    )
+    _add_value(
+        group,
+        "--check-every",
+        "DURATION",
+        "With --keep, interval between checks that all images are present. Default: 5m.",
+    )
+    _add_value(
+        group,
+        "--refresh-every",
+        "DURATION",
+        "With --keep, interval between requests whether a tag with the policy Always has moved; 'never' disables them."
+        " Default: 1h.",
+    )
     _add_value(
         group,
         "--node-label-prefix",

@@ -140,6 +140,13 @@ def duration(text: str) -> int:
     return math.ceil(seconds)
 
 
+def interval(text: str) -> str:
+    """Check a duration in Go's notation that is longer than nothing."""
+    if duration(text) == 0:
+        raise InputError(f"invalid duration {text!r}: must be greater than 0")
+    return text
+
+
 def plain_text(text: str) -> str:
     """Check that a text is valid UTF-8, as arguments of a program can be any bytes."""
     try:

@@ -1,6 +1,7 @@
-"""Builds the DaemonSet (`fetch` in an init container, then `sleep`), its mounts, and the list's ConfigMap."""
+"""Builds the DaemonSet (`fetch` in an init container, then `sleep` or `keep`), its mounts, and the list's ConfigMap."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from deploy_gen.images import LIST_KEY
@@ -107,7 +108,7 @@ def _pod_annotations(options: Options) -> Object:
     annotations = {"kubectl.kubernetes.io/default-container": "prefetch"}
     if options.is_openshift:
         annotations["openshift.io/required-scc"] = "privileged"
-    if options.images is not None:
+    if options.images is not None and not options.keep:
         # A changed list changes the pod template, which triggers a rollout.
         annotations["nodeprefetch.io/images-sha256"] = hashlib.sha256(options.images.encode()).hexdigest()
     return annotations
@@ -125,18 +126,18 @@ def _pod(options: Options) -> Object:
         **({"tolerations": [_toleration(one) for one in options.tolerations]} if options.tolerations else {}),
         "terminationGracePeriodSeconds": options.termination_grace,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "initContainers": [_prefetch(options)],
-        "containers": [_sleep(options)],
+        "initContainers": [_puller(options, "prefetch", ["fetch"])],
+        "containers": [_puller(options, "keep", _keep_command(options)) if options.keep else _sleep(options)],
         "volumes": _volumes(options),
     }
 
 
-def _prefetch(options: Options) -> Object:
+def _puller(options: Options, name: str, command: Sequence[str]) -> Object:
     selinux = {"seLinuxOptions": {"type": options.selinux_type}} if options.selinux_type else {}
     return {
-        "name": "prefetch",
+        "name": name,
         "image": options.image.reference,
-        "args": container_args(_fetch_arguments(options)),
+        "args": container_args([*command, *_fetch_arguments(options)]),
         "env": [
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             {"name": "INSTANCE_NAME", "value": options.name},
@@ -154,9 +155,13 @@ def _prefetch(options: Options) -> Object:
     }
 
 
+def _keep_command(options: Options) -> list[str]:
+    intervals = {"--check-every": options.check_every, "--refresh-every": options.refresh_every}
+    return ["keep", *(f"{flag}={text}" for flag, text in intervals.items() if text)]
+
+
 def _fetch_arguments(options: Options) -> list[str]:
     texts = [
-        "fetch",
         f"--image-list-file={LIST_MOUNT}/{LIST_KEY}",
         f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
         f"--node-label-prefix={options.node_label_prefix}",

@@ -47,6 +47,13 @@ class Options:
 
     fetch_args: tuple[str, ...]
     allow_failures: bool
+    keep: bool
+    """Whether pods keep the images after the first run."""
+
+    check_every: str
+    refresh_every: str
+    """Intervals of `keep`. Empty: its defaults."""
+
     node_label_prefix: str
     restrict_node_access: bool
     termination_grace: int

@@ -76,6 +76,9 @@ def read_options(flags: argparse.Namespace) -> Options:
     with problems.collected():
         image = program_image(flags.image, flags.version or None, distro=_needs_libc(flags))
     fetch_args, grace = _fetch_args(flags, problems)
+    if not flags.keep:
+        given = {"--check-every": flags.check_every, "--refresh-every": flags.refresh_every}
+        problems.add(*(f"{flag}: requires --keep" for flag, value in given.items() if value))
     options = Options(
         name=values.one("NAME", check_name, _single_name(flags.names, problems), ""),
         namespace=values.one("--namespace", checks.dns_label, flags.namespace, ""),
@@ -92,6 +95,9 @@ def read_options(flags: argparse.Namespace) -> Options:
         images=_images(flags.images, values, problems),
         fetch_args=fetch_args,
         allow_failures=flags.allow_failures,
+        keep=flags.keep,
+        check_every=values.given("--check-every", checks.interval, flags.check_every),
+        refresh_every=values.given("--refresh-every", _interval_or_never, flags.refresh_every),
         node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
@@ -219,6 +225,10 @@ def _credentials(flags: argparse.Namespace) -> CredentialProviders | None:
     paths = [values.given(flag, checks.absolute_path, text) for flag, text in given.items()]
     problems.raise_if_any()
     return CredentialProviders(config=paths[0], bin_dir=paths[1], uses_metadata_server=False)
+
+
+def _interval_or_never(text: str) -> str:
+    return text if text == "never" else checks.interval(text)
 
 
 def _label(text: str) -> tuple[str, str]:

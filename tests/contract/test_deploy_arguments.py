@@ -6,7 +6,7 @@ from deploy_gen.passthrough import REPORT_GRACE, RESERVED_AGGREGATE_FLAGS, RESER
 from deploy_gen.platforms import HTTP_PORT, SUBMISSION_PORT
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.flags import FetchFlags, KeepFlags, fetch_settings, read_seconds
 from nodeprefetch.cli.inputs import plugin_options
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.submit.endpoint import parse_endpoint
@@ -42,6 +42,9 @@ def is_mounted(path, container):
     return any(path == m["mountPath"] or path.startswith(m["mountPath"] + "/") for m in container["volumeMounts"])
 
 
+KEEPING = [name for name in COMMANDS if containers(name, "keep")]
+
+
 @every_installation
 def test_fetch_accepts_its_arguments(name):
     ((metadata, _, container),) = containers(name, "prefetch")
@@ -70,7 +73,20 @@ def test_the_termination_grace_exceeds_the_report_grace(name):
     assert read_seconds(bound["flags"], "report_grace") + 10 <= pod["terminationGracePeriodSeconds"]
 
 
-@every_installation
+@pytest.mark.parametrize("name", KEEPING)
+def test_keep_accepts_its_arguments(name):
+    ((_, _, container),) = containers(name, "keep")
+
+    command, bound = parsed(container)
+
+    flags = bound["flags"]
+    assert "keep" == command.__name__
+    assert isinstance(flags, KeepFlags)
+    intervals = {"keep": ("5m", "1h"), "keep-intervals": ("1m", "never")}
+    assert intervals[name] == (flags.check_every, flags.refresh_every)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in KEEPING])
 def test_sleep_accepts_its_arguments(name):
     ((_, _, container),) = containers(name, "sleep")
 

@@ -15,6 +15,9 @@ from tests.golden.regenerate import COMMANDS, objects, text
 from tests.unit.docs_pages import ROOT, blocks
 
 API_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+PULLERS = {"prefetch", "keep"}
+"""Containers that use the socket of the container runtime."""
+
 every_installation = pytest.mark.parametrize("name", COMMANDS)
 
 
@@ -47,7 +50,7 @@ def test_no_container_has_more_than_it_needs(name):
         assert ["ALL"] == security["capabilities"]["drop"]
         assert security["readOnlyRootFilesystem"] is True
         assert "privileged" not in security
-        assert (container["name"] == "prefetch") == (security.get("runAsUser") == 0)
+        assert (container["name"] in PULLERS) == (security.get("runAsUser") == 0)
 
 
 @every_installation
@@ -59,9 +62,7 @@ def test_only_containers_that_use_a_token_have_one(name):
         if any(m["mountPath"] == API_TOKEN for m in each.get("volumeMounts", ()))
     ]
 
-    assert set(with_token) == {"prefetch"} | {
-        each["name"] for each in containers(found) if each["name"] == "aggregator"
-    }
+    assert set(with_token) == {each["name"] for each in containers(found) if each["name"] in {*PULLERS, "aggregator"}}
     for pod in pods(found):
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
@@ -197,6 +198,35 @@ def test_without_a_limit_there_is_no_file():
     assert not any(
         "pulling" in text for text in one(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
     )
+
+
+def test_with_keep_a_changed_list_triggers_no_rollout(tmp_path):
+    templates = []
+    for content in ("nginx:1\n", "nginx:2\n"):
+        (tmp_path / "list").write_text(content)
+        found = made("web", "--keep", f"--images={tmp_path}/list")
+        templates.append(one(found, "DaemonSet"))
+        assert {"images.txt": content} == one(found, "ConfigMap")["data"]
+
+    assert templates[0] == templates[1]
+
+
+def test_the_list_is_mounted_as_a_directory_which_the_kubelet_updates():
+    (pod,) = pods(made("web", "--keep"))
+
+    (mounted,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "image-list"]
+
+    assert "subPath" not in mounted
+
+
+def test_keep_has_what_prefetch_has():
+    arguments = ["--keep", "--collect-metrics", "--secret=a", "--use-kubelet-image-credential-integration=EKS"]
+    (pod,) = [pod for pod in pods(made("web", *arguments, "--fetch-arg=--pin")) if "initContainers" in pod]
+    (first,), (second,) = pod["initContainers"], pod["containers"]
+
+    assert ("prefetch", "keep") == (first.pop("name"), second.pop("name"))
+    assert ("fetch", "keep") == (first["args"].pop(0), second["args"].pop(0))
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,9 @@ def test_an_invalid_version_is_rejected(arguments):
         "--pulling-nodes=10",
         "--growth=doubling",
         "--aggregate-arg=--debug",
+        "--check-every=1m",
+        "--refresh-every=never",
+        "--fetch-arg=--check-every=1m",
     ],
 )
 def test_an_invalid_value_is_reported_with_its_flag(argument):
@@ -164,6 +167,15 @@ def test_an_invalid_value_is_reported_with_its_flag(argument):
 def test_an_invalid_value_of_the_aggregator_is_reported_with_its_flag(argument):
     with pytest.raises(InputError, match=argument.partition("=")[0]):
         read("web", "--collect-metrics", argument)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--check-every=0", "--check-every=never", "--check-every=5", "--refresh-every=0s", "--refresh-every=daily"],
+)
+def test_an_invalid_interval_is_reported_with_its_flag(argument):
+    with pytest.raises(InputError, match=argument.partition("=")[0]):
+        read("web", "--keep", argument)
 
 
 @pytest.mark.parametrize("argument", ["--fetch-arg=--metrics-endpoint=x:1", "--secret=", "--persist=", "--expose="])
