@@ -39,6 +39,9 @@ class Scene:
     registry: FakeRegistry
     refusing: FaultProxy
     untrusted: FakeRegistry
+    throttling: FakeRegistry
+    """Where pulls go one at a time after a 429 or 503, so that the others need not wait for them."""
+
     portal: FakeRegistry
     """Answers everything with a page for people."""
 
@@ -48,6 +51,11 @@ class Scene:
     def fail(self, name: str, stage: Stage, fault: Fault) -> str:
         whole = self.serve(name)
         self.registry.fail(stage, fault, image=f"{name}:1", forever=True)
+        return whole
+
+    def throttle(self, name: str, stage: Stage, status: int) -> str:
+        whole = self.throttling.add(f"{name}:1", make_image((LAYER_SIZE,), seed=f"errors {name}"))
+        self.throttling.fail(stage, Fault.status(status), image=f"{name}:1", forever=True)
         return whole
 
     def missing(self) -> str:
@@ -112,10 +120,10 @@ CASES = {
     "wrong bytes": Case(lambda s: s.fail("bytes", "layer", Fault.wrong_bytes()), "passing", "bad_digest", 2),
     "404 for a layer": Case(lambda s: s.fail("layer404", "layer", Fault.status(404)), "passing", "blob_missing", 2),
     "unresolvable": Case(lambda _: f"{NO_HOST}/app:1", "passing", "dns", 4),
-    "429": Case(lambda s: s.fail("e429", "manifest", Fault.status(429)), "passing", "rate_limited"),
-    "429 for a layer": Case(lambda s: s.fail("layer429", "layer", Fault.status(429)), "passing", "rate_limited"),
+    "429": Case(lambda s: s.throttle("e429", "manifest", 429), "passing", "rate_limited"),
+    "429 for a layer": Case(lambda s: s.throttle("layer429", "layer", 429), "passing", "rate_limited"),
     "500": Case(lambda s: s.fail("e500", "manifest", Fault.status(500)), "passing", "server_error"),
-    "503 for a layer": Case(lambda s: s.fail("layer503", "layer", Fault.status(503)), "passing", "server_error"),
+    "503 for a layer": Case(lambda s: s.throttle("layer503", "layer", 503), "passing", "server_error"),
     "no answer": Case(lambda s: s.fail("dropped", "manifest", Fault.drop()), "passing", "connection"),
     "reset in mid layer": Case(lambda s: s.fail("reset", "layer", Fault.reset_after(1000)), "passing", "connection"),
     "refused connection": Case(Scene.refused, "passing", "connection"),
@@ -137,10 +145,15 @@ class Met:
 def met(containerd: Containerd) -> Iterator[Met]:
     certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1", "untrusted.test").configure_cert(certificates)
-    with FakeRegistry() as registry, FakeRegistry() as portal, FakeRegistry(tls=certificates) as untrusted:
+    with (
+        FakeRegistry() as registry,
+        FakeRegistry() as throttling,
+        FakeRegistry() as portal,
+        FakeRegistry(tls=certificates) as untrusted,
+    ):
         host, _, port = registry.address.rpartition(":")
         with FaultProxy((host, int(port))) as refusing:
-            scene = Scene(containerd, registry, refusing, untrusted, portal)
+            scene = Scene(containerd, registry, refusing, untrusted, throttling, portal)
             names = {what: case.arrange(scene) for what, case in CASES.items()}
             options = {"initial_pull_attempt_timeout": "4s"}
             program = Program(fetch_arguments(containerd, list(names.values()), options))
@@ -152,6 +165,7 @@ def met(containerd: Containerd) -> Iterator[Met]:
                     "all have failed once, or for good",
                 )
                 registry.heal()
+                throttling.heal()
                 refusing.accept()
                 yield Met(names, program.end())
             finally:
