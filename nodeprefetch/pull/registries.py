@@ -77,6 +77,7 @@ class Registry:
         self._changed = trio.Event()
         self._throttled = 0.0
         self._refusals: dict[Account | None, RuntimeFaultError] = {}
+        """What named the time for which an account, or all, have to wait."""
 
     @property
     def is_untouched(self) -> bool:
@@ -148,7 +149,8 @@ class Registry:
     def throttled(self, epoch: int, error: RuntimeFaultError, account: Account | None) -> None:
         """Take in that it throttled a pull, and emit an event if its pulls pause for longer than before."""
         whose = account if error.fault.is_of_account else None
-        self._refusals[whose] = error.detached()
+        if error.fault.retry_after > 0:
+            self._refusals[whose] = error.detached()
         seconds = self._budget.throttled(
             epoch, trio.current_time(), retry_after=error.fault.retry_after, account=whose, chance=self._jitter()
         )

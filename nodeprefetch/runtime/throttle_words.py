@@ -19,6 +19,9 @@ from nodeprefetch.values.duration import DurationError, parse_duration
 DOCKER_HUB_WINDOW = 6 * 60 * 60.0
 """Seconds in which Docker Hub counts the pulls of an address or a login."""
 
+LONGEST_WAIT = 30 * 24 * 60 * 60.0
+"""Seconds. A message that names more is not taken at its word: it may be a mistake, and no run is that long."""
+
 _LONGEST = 2000
 """Characters of a message that are searched."""
 
@@ -42,7 +45,7 @@ def with_wait(fault: Fault, message: str) -> Fault:
     if _PULL_LIMIT.search(message):
         return msgspec.structs.replace(fault, retry_after=DOCKER_HUB_WINDOW, is_of_account=True)
     seconds = max((_seconds(match) for match in _TIME.finditer(message)), default=0.0)
-    return msgspec.structs.replace(fault, retry_after=seconds) if seconds else fault
+    return msgspec.structs.replace(fault, retry_after=min(seconds, LONGEST_WAIT)) if seconds else fault
 
 
 def _seconds(match: re.Match[str]) -> float:

@@ -300,6 +300,8 @@ GET_2 = R + "unexpected status from GET request to https://h/v2/a/manifests/1: 4
         ("Too many requests, try again in 2h", 7200),
         ('{"retryAfter": "10"}', 10),
         ("try again in 90sec or so", 90),
+        ("retry after 999999999 hours", 30 * 24 * 3600),
+        ("retry-after: 2540400h0m0s", 30 * 24 * 3600),
         ("Rate exceeded", 0),
         ("Quota exceeded for quota metric 'Requests per project per region per minute'", 0),
         ("Too many requests. Please visit https://aka.ms/acr/skus#sku-feature-matrix to view limits", 0),

@@ -143,6 +143,19 @@ async def test_a_wait_longer_than_the_run_ends_all_images_of_the_registry_at_onc
     assert ("passing", "rate_limited") == (run.result(names[1]).error_class, run.result(names[1]).reason)
 
 
+async def test_the_message_of_an_image_that_cannot_be_pulled_shows_what_named_the_time(autojump_clock):
+    """Of two pulls that run together one is refused without a time, and later."""
+    names = images("quay.io", 3)
+    pulls = {names[0]: [Hang(1, then=throttled("Retry-After: 3600"))], names[1]: [Hang(2, then=throttled("no time"))]}
+    service = FakeImageService(pulls={**pulls, names[2]: [IMAGE]})
+    run = FakeRun(service=service, settings=FetchSettings(max_parallel_pulls=2))
+
+    report = await run.fetch(*names)
+
+    assert 3 == len(report.failed)
+    assert all(image.error.endswith("Retry-After: 3600") for image in report.failed)
+
+
 async def test_the_pull_limit_of_docker_hub_ends_an_image_at_once(autojump_clock):
     """And those of the same namespace without an attempt. Another one may be exempt, so it is tried."""
     names = ["nginx:1", "redis:1", "grafana/grafana:1", "quay.io/a:1"]
