@@ -55,7 +55,7 @@ def killed(run: Run) -> None:
     program = AggregatorProgram(directory)
     acknowledged: set[str] = set()
     for turn in range(6):
-        program.up()
+        program.start()
         stopping = threading.Event()
 
         def write(writer: int, turn: int = turn, stopping: threading.Event = stopping) -> None:
@@ -92,7 +92,7 @@ def _answers_or_says_no(run: Run, what: str, data_dir: Path) -> None:
     program = AggregatorProgram(directory, f"--data-dir={data_dir}", keeps=False)
     run.count += 1
     try:
-        program.up()
+        program.start()
     except DaemonError as error:
         run.expect("Traceback" not in str(error), f"{what}: a traceback at startup")
         run.expect("did not get ready" not in str(error), f"{what}: startup hangs")
@@ -188,7 +188,7 @@ def stopped(run: Run) -> None:
     """It shuts down cleanly and quickly."""
     for turn in range(6):
         program = AggregatorProgram(Path(tempfile.mkdtemp(dir=run.directory)))
-        program.up()
+        program.start()
         threading.Thread(target=_load, args=(program,), daemon=True).start()
         time.sleep(random.uniform(0, 1))
         began = time.monotonic()

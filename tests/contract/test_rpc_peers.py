@@ -223,7 +223,7 @@ async def test_a_killed_server_fails_the_call_in_flight_and_a_new_one_gets_the_n
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hang)
             await Echo(channel).unary("Unary")
-            own_peer.kill()
+            own_peer.stop()
         assert 1 == len(outcome)
         with pytest.raises(NotConnectedError):
             await Echo(channel).unary("Unary")

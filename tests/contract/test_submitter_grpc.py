@@ -95,18 +95,18 @@ async def test_results_reach_the_older_aggregator_while_the_run_goes_on(older):
 
 @pytest.mark.parametrize("protocol", ["auto", "grpc"])
 async def test_an_older_aggregator_that_comes_late_or_is_killed_gets_everything(older, protocol):
-    older.down()
+    older.stop()
     said = []
     reporter = submitter(older.endpoint, said, protocol=protocol)
     async with reporting(reporter, STARTED, PULLED):
         await until(lambda: said)
-        await trio.to_thread.run_sync(older.up)
+        await trio.to_thread.run_sync(older.start)
         await until(older.results)
         first = older.results()
-        await trio.to_thread.run_sync(older.down)
+        await trio.to_thread.run_sync(older.stop)
         reporter.emit(FAILED)
         await trio.sleep(0.05)
-        await trio.to_thread.run_sync(older.up)
+        await trio.to_thread.run_sync(older.start)
 
     assert ["a1"] == [result["attempt_id"] for result in first]
     assert ["a2"] == [result["attempt_id"] for result in older.results()]

@@ -100,11 +100,11 @@ async def test_an_aggregator_that_comes_late_gets_everything():
     try:
         async with reporting(reporter, STARTED, *map(attempt, range(50))):
             await until(lambda: said)
-            aggregator.up()
+            aggregator.start()
             await seen(aggregator, lambda it: len(it.events) == 51)
         assert [f"a{number}" for number in range(50)] == attempt_ids(aggregator.events)
     finally:
-        aggregator.down()
+        aggregator.stop()
     (line,) = said
     assert "Connection refused" in line
     assert "\n" not in line
@@ -186,9 +186,9 @@ async def test_an_aggregator_killed_and_restarted_gets_everything_that_was_not_a
             reporter.emit(attempt(number))
             await trio.sleep(0.003)
             if number % 40 == 20:
-                await trio.to_thread.run_sync(aggregator.down)
+                await trio.to_thread.run_sync(aggregator.stop)
             if number % 40 == 30:
-                aggregator.up()
+                aggregator.start()
 
     assert {f"a{number}" for number in range(100)} == set(attempt_ids(aggregator.events))
 
@@ -202,8 +202,8 @@ async def test_a_slow_aggregator_does_not_slow_who_tells(aggregator):
             reporter.emit(attempt(number))
         assert 1 == len(aggregator.requests)
         aggregator.always = Reply()
-        await trio.to_thread.run_sync(aggregator.down)
-        aggregator.up()
+        await trio.to_thread.run_sync(aggregator.stop)
+        aggregator.start()
 
     assert 100_000 == len(set(attempt_ids(aggregator.events)))
 

@@ -67,10 +67,10 @@ async def test_an_aggregator_killed_and_restarted_is_found_again_over_tls(tls_ag
         nursery.start_soon(reporter.run)
         reporter.emit(STARTED)
         await trio.to_thread.run_sync(tls_aggregator.wait_until, lambda it: it.events)
-        await trio.to_thread.run_sync(tls_aggregator.down)
+        await trio.to_thread.run_sync(tls_aggregator.stop)
         reporter.emit(FINISHED)
         await trio.sleep(0.02)
-        tls_aggregator.up()
+        tls_aggregator.start()
         with trio.fail_after(300):
             await reporter.finish()
 

@@ -92,12 +92,12 @@ def test_an_aggregator_killed_again_and_again_has_every_attempt_once(
             wait_for_attempts(fetch, count)
             aggregator.kill()
             wait_for_attempts(fetch, count + 4)
-            aggregator.up()
+            aggregator.start()
         fetch.wait_for("pulling", image=last)
         aggregator.kill()
         fake_registry.heal()
         fetch.wait_for("run finished")
-        aggregator.up()
+        aggregator.start()
         ended = fetch.end()
 
     assert 1 == ended.code
@@ -130,7 +130,7 @@ def test_what_was_stored_but_not_acknowledged_is_stored_once(
         fake_registry.heal()
         wait_for_event(messages, "attempt_finished")
         aggregator.kill()
-        aggregator.up()
+        aggregator.start()
         proxy.script()
         ended = fetch.end()
         text = aggregator.ask("/metrics", accept="text/plain").body.decode()

@@ -9,11 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.support.aggregator import Answer
-from tests.support.spawn import Daemon
+from tests.support.spawn import Background, Daemon
 
 _PORTS = 2
 """Lines that it prints when it listens."""
@@ -22,7 +21,7 @@ _PATIENCE = 300.0
 """Timeout of a query in seconds."""
 
 
-class AggregatorProgram:
+class AggregatorProgram(Background):
     """The program in the background, on 127.0.0.1; runs inside its block.
 
     Args:
@@ -49,7 +48,7 @@ class AggregatorProgram:
         self.http_port = self.grpc_port = 0
         """Known after the first start, and the same after restarts."""
 
-    def up(self) -> None:
+    def start(self) -> None:
         """Start it, and wait until it listens."""
         self._log.write_text("")
         ports = [f"--http-port={self.http_port}", f"--grpc-port={self.grpc_port}"]
@@ -154,15 +153,6 @@ class AggregatorProgram:
 
     def _addresses(self) -> Sequence[str]:
         return [line for line in self.log_text.splitlines(keepends=True) if " on http" in line and line.endswith("\n")]
-
-    def __enter__(self) -> Self:
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.stop()
 
 
 def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:

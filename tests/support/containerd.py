@@ -5,11 +5,9 @@ import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.support.cri_probe import answers_cri
-from tests.support.spawn import Daemon, DaemonError, find_program
+from tests.support.spawn import Background, Daemon, DaemonError, find_program
 
 _LONGEST_SOCKET = 100
 """Bytes; Linux allows 107, and containerd has a second socket with `.ttrpc` appended."""
@@ -60,7 +58,7 @@ bin_dirs = ["{directory}/cni"]
 """
 
 
-class Containerd:
+class Containerd(Background):
     """A containerd; a context manager. Needs root.
 
     Args:
@@ -98,18 +96,8 @@ class Containerd:
             raise DaemonError(f"The path of {self.socket} is too long for a socket.")
         self._write_config(extra_config)
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+    def __exit__(self, *failure: object) -> None:
+        super().__exit__(*failure)
         self._unmount()
 
     @property

@@ -9,8 +9,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
@@ -20,11 +18,12 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing.service import HANG, Hang
 from tests.support.cri_handlers import CriHandlers, MessageCodec
 from tests.support.cri_script import FROM_REGISTRY, CriScript, Outcome, Pull, Refusal
+from tests.support.spawn import Background
 
 __all__ = ["FROM_REGISTRY", "HANG", "FakeCriServer", "Hang", "Outcome", "Pull", "Refusal"]
 
 
-class FakeCriServer:
+class FakeCriServer(Background):
     """A container runtime on a Unix socket; a context manager. It can be stopped and started again.
 
     For example::
@@ -60,15 +59,6 @@ class FakeCriServer:
             version="0.1.0", runtime_name=name, runtime_version=version, runtime_api_version="v1"
         )
         self._running: _Running | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def pulls(self) -> tuple[Pull, ...]:

@@ -2,12 +2,10 @@
 
 import re
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from nodeprefetch.testing.images import Image, Index
 from tests.support.publish import push
-from tests.support.spawn import Daemon, DaemonError, find_program
+from tests.support.spawn import Background, Daemon, DaemonError, find_program
 
 _LISTENS = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
 
@@ -28,7 +26,7 @@ auth:
 """
 
 
-class DockerRegistry:
+class DockerRegistry(Background):
     """A docker-registry on 127.0.0.1; a context manager. Speaks plain HTTP.
 
     Args:
@@ -49,19 +47,6 @@ class DockerRegistry:
         self._port = 0
         self._daemon: Daemon | None = None
         self.log = self._directory / "registry.log"
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     @property
     def address(self) -> str:

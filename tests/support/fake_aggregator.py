@@ -10,17 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
 from nodeprefetch.events import AnyEvent, Batch
 from tests.support.patience import wait_until
+from tests.support.spawn import Background
 
 ROUTE = "/v1/events"
 _POLL = 0.02
-"""Seconds until the listener notices `down`."""
+"""Seconds until the listener notices `stop`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     after: float = 0
-    """Delay of the response in seconds; `down` ends it early."""
+    """Delay of the response in seconds; `stop` ends it early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Request:
     batch: Batch
 
 
-class FakeAggregator:
+class FakeAggregator(Background):
     """Runs inside its block, always at the same port.
 
     Args:
@@ -120,11 +120,11 @@ class FakeAggregator:
         """Number of open connections."""
         return len(self._server.connections) if self._server else 0
 
-    def up(self) -> None:
+    def start(self) -> None:
         """Start listening."""
         self._server = _Server(self._port, self, self._tls)
 
-    def down(self) -> None:
+    def stop(self) -> None:
         """Stop listening and reset all connections, as SIGKILL does."""
         if self._server is not None:
             self._server.stop()
@@ -165,15 +165,6 @@ class FakeAggregator:
     def next_behaviour(self) -> Behaviour:
         """The next behavior of the script, else `always`."""
         return self.script.popleft() if self.script else self.always
-
-    def __enter__(self) -> Self:
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.down()
 
 
 def keeps(behaviour: Behaviour) -> bool:

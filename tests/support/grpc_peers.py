@@ -21,15 +21,13 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.support.spawn import Daemon
+from tests.support.spawn import Background, Daemon
 
 KINDS = ("grpclib", "grpcio")
 
 
-class GrpcPeer:
+class GrpcPeer(Background):
     """A server in the background; a context manager.
 
     Args:
@@ -67,9 +65,10 @@ class GrpcPeer:
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
         self._port = self._daemon.wait_for_port()
 
-    def kill(self) -> None:
+    def stop(self) -> None:
         """End it by SIGKILL."""
-        self._running.kill()
+        if self._daemon is not None:
+            self._daemon.kill()
 
     def freeze(self) -> None:
         """Let it neither read nor write, until `thaw`."""
@@ -78,12 +77,3 @@ class GrpcPeer:
     def thaw(self) -> None:
         """End `freeze`."""
         os.kill(self._running.pid, signal.SIGCONT)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.kill()

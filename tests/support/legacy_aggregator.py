@@ -3,15 +3,13 @@
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from tests.support.spawn import Daemon
+from tests.support.spawn import Background, Daemon
 
 Fields = dict[str, str | int]
 
 
-class LegacyAggregator:
+class LegacyAggregator(Background):
     """The aggregator in the background; runs inside its block.
 
     Args:
@@ -28,14 +26,14 @@ class LegacyAggregator:
         """The value for `--metrics-endpoint`."""
         return f"127.0.0.1:{self._port}"
 
-    def up(self) -> None:
+    def start(self) -> None:
         """Start it, at the same port as before, and wait until it listens."""
         self._log.write_text("")
         command = [sys.executable, "-m", "tests.support.grpc_metrics_grpcio", str(self._port)]
         self._daemon = Daemon(command, self._log, {"PYTHONUNBUFFERED": "1"})
         self._port = self._daemon.wait_for_port()
 
-    def down(self) -> None:
+    def stop(self) -> None:
         """Kill it with SIGKILL."""
         if self._daemon is not None:
             self._daemon.kill()
@@ -44,12 +42,3 @@ class LegacyAggregator:
     def results(self) -> list[Fields]:
         """The results acknowledged since its start, without fields that are zero or empty."""
         return [json.loads(line) for line in self._log.read_text().splitlines() if line.startswith("{")]
-
-    def __enter__(self) -> Self:
-        self.up()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.down()

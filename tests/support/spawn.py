@@ -4,10 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from nodeprefetch.errors import NodeprefetchError
 
@@ -23,6 +25,29 @@ class DaemonError(NodeprefetchError):
 def find_program(name: str) -> str | None:
     """The path of an installed program, also where an administrator's directories are not in PATH."""
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
+
+
+class Background(ABC):
+    """What runs from the beginning of its `with` block to the end, and may be stopped and started in it."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start it; return when it is ready."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it, also where it has not got ready, or has ended."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 class Daemon:
