@@ -19,10 +19,17 @@ from tests.support.daemons import (
 )
 
 hypothesis.settings.register_profile("patient", deadline=None)  # no test measures time: the machine may be busy
+hypothesis.settings.register_profile("brief", deadline=None, max_examples=30)  # of `dev/test --fast`
 hypothesis.settings.load_profile("patient")
 
 CONTAINERDS = ("containerd1", "containerd2")
 """Names of the fixtures."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under `--dist loadgroup`, keep together what shares daemons: the tests of a file, and all of the clusters."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else item.path.name))
 
 
 def _need(reason: str | None) -> None:

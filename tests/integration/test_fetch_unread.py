@@ -136,8 +136,8 @@ def test_the_first_signal_ends_the_run_in_order(cri: FakeCriServer, image_list: 
 def test_what_was_not_read_is_said_in_one_line_and_the_summary_is_last_but_that(
     cri: FakeCriServer, tmp_path: Path
 ) -> None:
-    """Each of 700 errors is 4,000 characters of JSON and in two lines: 5.6 MB, of which 4 MiB are kept."""
-    images = [f"registry.test/app-{number}:1" for number in range(700)]
+    """Each of 600 errors is 4,000 characters of JSON and in two lines: 4.8 MB, of which 4 MiB are kept."""
+    images = [f"registry.test/app-{number}:1" for number in range(600)]
     for image in images:
         cri.plan(image, Refusal("NOT_FOUND", "not found " + "\\" * 1990))
     path = tmp_path / "images.txt"

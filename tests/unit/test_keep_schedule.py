@@ -285,8 +285,8 @@ def test_the_next_moment_is_later_and_within_a_period(now: float, every: float, 
     assert now < at <= now + every * 1.001 + 1e-6
 
 
-def test_a_million_runs_leave_no_growth() -> None:
-    """Nine and a half years of checks, with failures, edits and signals among them."""
+def test_runs_leave_no_growth() -> None:
+    """With failures, edits and signals among them."""
     chance = random.Random(1)
     schedule = Schedule(0.0, check_every=300.0, refresh_every=3600.0, place=0.3, jitter=chance.random)
     now = 0.0
@@ -306,7 +306,6 @@ def test_a_million_runs_leave_no_growth() -> None:
     live(1_000)
     after_some = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    live(1_000_000)
 
     assert abs(after_some - before) < 1000
     assert all(not isinstance(getattr(schedule, name), list | dict | set) for name in Schedule.__slots__)
