@@ -241,7 +241,7 @@ async def test_a_server_that_stopped_reading_does_not_hold_a_cancelled_call(own_
             await Echo(channel).unary("Unary", bytes(10 * MIB))
     took = trio.current_time() - start
     own_peer.thaw()
-    assert took < 0.1 + 0.5 + 0.3
+    assert took < 60  # 0.6 s and what a busy machine adds; held by the server, it would be without end
 
 
 @pytest.mark.slow
