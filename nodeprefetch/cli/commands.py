@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from nodeprefetch import __version__
-from nodeprefetch.cli.environment import PREFIX, FlagVariables, read_environment
+from nodeprefetch.cli.environment import read_environment
+from nodeprefetch.cli.flag_variables import PREFIX, FlagVariables
 from nodeprefetch.cli.flags import ExplainFlags, FetchFlags, Images, PluginFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.cli.output import print_records, warn

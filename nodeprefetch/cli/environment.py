@@ -1,16 +1,9 @@
-"""What the commands take from the environment. No other module of the program reads `os.environ`."""
+"""What the commands take from the environment. Of others only `__main__.py` and the supervisor read `os.environ`."""
 
 import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-from cyclopts import App
-from cyclopts.argument import ArgumentCollection
-from cyclopts.config import Env
-
-PREFIX = "NODEPREFETCH_"
-"""Of the variable of each flag: `--cri-socket` is `NODEPREFETCH_CRI_SOCKET`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,13 +33,3 @@ def read_environment() -> Environment:
         instance_name=variables.get("INSTANCE_NAME", ""),
         variables=variables,
     )
-
-
-class FlagVariables(Env):
-    """Reads flags from variables, except flags that make a command destructive: `--help` shows no variable for them."""
-
-    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-        """Add the values of variables to the arguments."""
-        readable = arguments.copy()
-        readable[:] = [each for each in arguments if each.parameter.show_env_var]
-        super().__call__(app, commands, readable)

@@ -11,16 +11,15 @@ from functools import partial
 from typing import NoReturn
 
 from nodeprefetch.cli.environment import Environment, read_environment
-from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags, read_seconds
 from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file
 from nodeprefetch.cli.output import warn
-from nodeprefetch.errors import Problems, RuntimeUnavailableError
+from nodeprefetch.errors import Problems
 from nodeprefetch.keep.lists import Snapshot
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, SUPERVISE, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, SUPERVISE, Expected, Order, Plan
 from nodeprefetch.keep.schedule import CHECK
-from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
+from nodeprefetch.settings import LogFormat, PullPolicy
 from nodeprefetch.tickets.spread import place
-from nodeprefetch.values.image_ref import ImageRef
 
 DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
 """Exit codes of a run, which the supervisor alone sees."""
@@ -113,10 +112,8 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
         return BROKEN_LIST
     if order.kind == CHECK:
         flags = replace(flags, pull_policy=PullPolicy.IF_NOT_PRESENT.value)
-        if order.is_settled and not flags.debug and _are_all_present(refs, fetch_settings(flags), environment):
-            return DONE
 
-    from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help, nor if all images are present
+    from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
 
     prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled)
@@ -125,31 +122,12 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
         return SIGNAL_BASE + report.signal
     if report.failed:
         return SOME_IMAGE_MISSING
+    if not flags.debug:  # otherwise each check reports
+        settings = prepared.settings
+        Expected(
+            socket=settings.cri_socket or "",
+            timeout=settings.image_list_timeout,
+            is_pinned=settings.pin,
+            names=[ref.pull_ref for ref in refs],
+        ).write(order.expected)
     return STALE_TAGS if any(image.error for image in report.images) else DONE
-
-
-def _are_all_present(images: Sequence[ImageRef], settings: FetchSettings, environment: Environment) -> bool:
-    """Ask the runtime alone. False also if it cannot be asked: the run that follows reports why."""
-    import trio  # noqa: PLC0415 - not for --help
-
-    from nodeprefetch.runtime.api import Inventory  # noqa: PLC0415
-    from nodeprefetch.runtime.connect import connect_to  # noqa: PLC0415
-    from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within  # noqa: PLC0415
-
-    connect = connect_to(settings.cri_socket, wait=0, environment=environment.variables)
-
-    async def ask() -> bool:
-        async with trio.open_nursery() as nursery:
-            runtime = await connect(nursery)
-            with answered_within(settings.image_list_timeout):
-                inventory = Inventory(await runtime.service.list_images())
-            nursery.cancel_scope.cancel()
-        found = [inventory.find(image) for image in images]
-        return all(record is not None and (record.pinned or not settings.pin) for record in found)
-
-    are_present = False
-    try:
-        are_present = trio.run(ask)
-    except* (RuntimeFaultError, RuntimeUnavailableError):
-        pass
-    return are_present

@@ -6,6 +6,8 @@ For each run the supervisor starts the same command again, with an `Order` in th
 
 from __future__ import annotations
 
+import os
+
 from nodeprefetch.keep.lists import Snapshot
 
 TYPE_CHECKING = False  # typing is large
@@ -83,6 +85,42 @@ class Plan:
         )
 
 
+class Expected:
+    """What checks look for. A run that has found or brought everything writes it for the checks that follow.
+
+    Args:
+        socket: of the container runtime; empty: search.
+        timeout: seconds for listing the images.
+        is_pinned: whether the images must be pinned too.
+        names: of the images, as the runtime normalizes them.
+    """
+
+    __slots__ = ("is_pinned", "names", "socket", "timeout")
+
+    def __init__(self, *, socket: str, timeout: float, is_pinned: bool, names: Sequence[str]) -> None:
+        self.socket = socket
+        self.timeout = timeout
+        self.is_pinned = is_pinned
+        self.names = tuple(names)
+
+    def write(self, descriptor: int) -> None:
+        """Replace the content of a file. A run that is killed meanwhile has not ended well, so nobody reads it then."""
+        lines = [self.socket, str(self.timeout), "pinned" if self.is_pinned else "", *self.names]
+        content = "\0".join(lines).encode(errors="surrogateescape")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, content, 0)
+
+    @classmethod
+    def read(cls, descriptor: int) -> Expected | None:
+        """Read it; None: nobody has written any."""
+        size = os.fstat(descriptor).st_size
+        if not size:
+            return None
+        content = os.pread(descriptor, size, 0).decode(errors="surrogateescape")
+        socket, timeout, pinned, *names = content.split("\0")
+        return cls(socket=socket, timeout=float(timeout), is_pinned=bool(pinned), names=names)
+
+
 class Order:
     """What a run is to do.
 
@@ -90,18 +128,20 @@ class Order:
         kind: `CHECK` or `REFRESH`.
         is_settled: the last run of these lists has reported that all images are present. If they still are, there is
             nothing to say, and the node keeps its label until one cannot be pulled again.
+        expected: descriptor of the file with `Expected`.
         snapshot: contents of the lists, to use in place of the files.
     """
 
-    __slots__ = ("is_settled", "kind", "snapshot")
+    __slots__ = ("expected", "is_settled", "kind", "snapshot")
 
-    def __init__(self, *, kind: str, is_settled: bool, snapshot: Snapshot) -> None:
+    def __init__(self, *, kind: str, is_settled: bool, expected: int, snapshot: Snapshot) -> None:
         self.kind = kind
         self.is_settled = is_settled
+        self.expected = expected
         self.snapshot = snapshot
 
     def __str__(self) -> str:
-        return f"{self.kind} {'settled' if self.is_settled else 'unsettled'} {self.snapshot}"
+        return f"{self.kind} {'settled' if self.is_settled else 'unsettled'} {self.expected} {self.snapshot}"
 
     @classmethod
     def parse(cls, text: str) -> Order:
@@ -110,5 +150,7 @@ class Order:
         Raises:
             ValueError: it is not an order.
         """
-        kind, settled, snapshot = text.split(" ")
-        return cls(kind=kind, is_settled=settled == "settled", snapshot=Snapshot.parse(snapshot))
+        kind, settled, expected, snapshot = text.split(" ")
+        return cls(
+            kind=kind, is_settled=settled == "settled", expected=int(expected), snapshot=Snapshot.parse(snapshot)
+        )

@@ -44,7 +44,7 @@ def _jitter() -> float:
 
 
 class _Supervisor:
-    __slots__ = ("_child", "_command", "_is_stopped", "_lists", "_log_format", "_look_every", "_schedule")
+    __slots__ = ("_child", "_command", "_expected", "_is_stopped", "_lists", "_log_format", "_look_every", "_schedule")
 
     def __init__(self, plan: Plan) -> None:
         self._command = [sys.executable, *plan.command]
@@ -58,6 +58,7 @@ class _Supervisor:
             place=plan.place,
             jitter=_jitter,
         )
+        self._expected = os.memfd_create("expected", 0)
         self._child = 0
         """Process ID of the run under way; 0: none."""
 
@@ -115,7 +116,7 @@ class _Supervisor:
     def _start(self, kind: str) -> None:
         snapshot = self._lists.give()
         is_settled = self._schedule.is_settled and not self._lists.is_given_on_trial
-        order = Order(kind=kind, is_settled=is_settled, snapshot=snapshot)
+        order = Order(kind=kind, is_settled=is_settled, expected=self._expected, snapshot=snapshot)
         self._schedule.begin(kind)
         self._is_stopped = False
         try:

@@ -118,7 +118,11 @@ class Inventory:
 
     def find(self, image: ImageRef) -> ImageRecord | None:
         """Return the image with that name; None if it is not on the node."""
-        return self._by_name.get(image.pull_ref)
+        return self.named(image.pull_ref)
+
+    def named(self, name: str) -> ImageRecord | None:
+        """The same for a name as the runtime normalizes it."""
+        return self._by_name.get(name)
 
     def names(self) -> tuple[str, ...]:
         """Return all names, sorted."""

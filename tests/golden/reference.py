@@ -14,8 +14,8 @@ from cyclopts.argument import Argument
 
 from deploy_gen.arguments import new_parser
 from deploy_gen.images import DEFAULT_VERSION
-from nodeprefetch.cli import environment
 from nodeprefetch.cli.commands import NO_RUNTIME, OK, SOME_IMAGE_MISSING, USAGE, app
+from nodeprefetch.cli.flag_variables import PREFIX
 from tests.golden.flags import value_of
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
@@ -90,7 +90,7 @@ All commands, flags, environment variables and exit codes.
 <!-- Written by `python -m tests.golden.reference`; do not edit. -->
 
 Every flag of `nodeprefetch` can also be set by an environment variable: `--cri-socket` by
-`{environment.PREFIX}CRI_SOCKET`. Set a switch to `true`, and separate the values of a list by spaces. Flags win over
+`{PREFIX}CRI_SOCKET`. Set a switch to `true`, and separate the values of a list by spaces. Flags win over
 variables. Switches that make a command destructive have no variable.
 
 Durations are written as in Go: `1m30s`, `1.5h`, `300ms`.
@@ -132,7 +132,7 @@ def _row(argument: Argument, notes: Mapping[str, str]) -> str:
     parameter = argument.parameter
     value = value_of(argument.hint, parameter.metavar).removesuffix("…")
     default = argument.field_info.default
-    variable = f"`{environment.PREFIX}{argument.name[2:].upper().replace('-', '_')}`" if parameter.show_env_var else ""
+    variable = f"`{PREFIX}{argument.name[2:].upper().replace('-', '_')}`" if parameter.show_env_var else ""
     return _cells(
         f"`{argument.name} {value}`".replace(" `", "`"),
         f"`{default}`" if default and parameter.show_default is not False else "",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.keep.lists import Snapshot
-from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan
 from tests.support.patience import eventually
 
 PATIENCE = 300.0
@@ -29,7 +29,7 @@ def stop(number, frame):
     sys.exit(128 + number)
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
-fd, _, sizes = os.environ["NODEPREFETCH_KEEP_RUN"].split()[2].partition(":")
+fd, _, sizes = os.environ["NODEPREFETCH_KEEP_RUN"].split()[3].partition(":")
 text = os.pread(int(fd), int(sizes), 0).decode()
 with open(f"{directory}/given", "a") as given:
     given.write(text)
@@ -293,7 +293,7 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
         snapshot=snapshot,
         command=["-m", "nodeprefetch", "keep", "a:1"],
     )
-    order = Order(kind="check", is_settled=True, snapshot=snapshot)
+    order = Order(kind="check", is_settled=True, expected=7, snapshot=snapshot)
 
     assert plan.to_arguments() == Plan.parse(plan.to_arguments()).to_arguments()
     assert (1 / 3, ("/x y", ""), plan.command) == (
@@ -303,3 +303,15 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
     )
     assert str(order) == str(Order.parse(str(order)))
     assert "65" == str(BROKEN_LIST)
+
+
+def test_what_a_run_found_can_be_read_again() -> None:
+    descriptor = os.memfd_create("expected", 0)
+    assert Expected.read(descriptor) is None
+    for names in (["docker.io/library/a:1"] * 3, ["b:1", "c:1"]):
+        Expected(socket="", timeout=60.0, is_pinned=True, names=names).write(descriptor)
+    found = Expected.read(descriptor)
+    os.close(descriptor)
+
+    assert found
+    assert ("", 60.0, True, ("b:1", "c:1")) == (found.socket, found.timeout, found.is_pinned, found.names)
