@@ -1,7 +1,6 @@
 """Pulls that go on where they were: after cuts, after a crash of ours or of containerd, in the next run."""
 
 import json
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -251,7 +250,7 @@ def test_a_lease_that_expires_in_mid_pull_is_replaced(node: Node) -> None:
 
 async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[list[AttemptFinished], set[str]]:
     """How the attempts of a pull ended, whose clock is put right when its first lease has expired; and its leases."""
-    behind, events = 2 * 3600.0, list[Event]()
+    behind, events, ends = 2 * 3600.0, list[Event](), trio.current_time() + 60
     async with trio.open_nursery() as around:
         runtime = await connect_to(str(node.containerd.socket), wait=5, warn=pytest.fail)(around)
         api = runtime.containerd
@@ -261,7 +260,7 @@ async def pull_with_a_slow_clock(node: Node, name: str, image: Image) -> tuple[l
             events.append,
             instance=node.instance,
             run="run",
-            ends=lambda: math.inf,
+            ends=lambda: ends,
             wall=lambda: time.time() - behind,
         )
         context = PullContext(
