@@ -61,12 +61,12 @@ class Registry:
         name: the host with its port, as in the names of images.
         budget: what it allows.
         emit: receives `RegistryThrottled`.
-        ends: when the run ends, on Trio's clock.
+        ends: returns when the run ends, on Trio's clock.
         jitter: returns random numbers from 0 to 1.
     """
 
     def __init__(
-        self, name: str, budget: RegistryBudget, emit: Reader, *, ends: float, jitter: Callable[[], float]
+        self, name: str, budget: RegistryBudget, emit: Reader, *, ends: Callable[[], float], jitter: Callable[[], float]
     ) -> None:
         self._name = name
         self._budget = budget
@@ -123,13 +123,14 @@ class Registry:
         now = trio.current_time()
         for whose in (None, account):
             until = self._budget.reopens_at(whose)
-            if until >= self._ends or (whose is not None and until > now):
-                raise self._closed(whose, until - now, is_final=until >= self._ends)
+            is_final = until >= self._ends()
+            if is_final or (whose is not None and until > now):
+                raise self._closed(whose, until - now, is_final=is_final)
 
     def delay_after(self, fault: Fault) -> float | None:
         """Seconds until a pull with that fault has another chance at the earliest; None: the registry allows none."""
         now = trio.current_time()
-        return max(fault.retry_after, self._budget.pause(now)) if now + fault.retry_after < self._ends else None
+        return max(fault.retry_after, self._budget.pause(now)) if now + fault.retry_after < self._ends() else None
 
     def start(self) -> int | None:
         """Begin a pull. Returns its epoch for `throttled` and `succeeded`; None: it may not start now."""
@@ -189,7 +190,7 @@ class Registries:
     Args:
         emit: receives `RegistryThrottled`.
         retry: the run's delays, which are also those of a registry that throttles.
-        ends: when the run ends, on Trio's clock.
+        ends: returns when the run ends, on Trio's clock.
         jitter: returns random numbers from 0 to 1.
     """
 
@@ -198,7 +199,7 @@ class Registries:
         emit: Reader = lambda _event: None,
         *,
         retry: RetryPolicy | None = None,
-        ends: float = inf,
+        ends: Callable[[], float] = lambda: inf,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         retry = retry or RetryPolicy()

@@ -248,7 +248,7 @@ class _Run:
             registries=Registries(
                 self.emit,
                 retry=self.settings.retry,
-                ends=self.started + self.settings.overall_timeout,
+                ends=lambda: self.scope.deadline,
                 jitter=self.jitter,
             ),
             jitter=self.jitter,

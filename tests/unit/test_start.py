@@ -10,6 +10,7 @@ import trio
 from nodeprefetch.events import ImageFinished, Outcome, RunEnd, StartAllowed, StartDelayed
 from nodeprefetch.pull.start import DelayReport
 from nodeprefetch.runtime.api import ImageRecord
+from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
 from nodeprefetch.tickets.client import StartDelay
@@ -94,6 +95,17 @@ async def test_waiting_does_not_count_toward_the_overall_timeout(autojump_clock)
     assert [Outcome.SUCCEEDED, Outcome.FAILED] == [image.outcome for image in report.images]
     assert RunEnd.TIMED_OUT == report.end
     assert 3660 == trio.current_time()
+
+
+async def test_waiting_does_not_shorten_the_time_that_a_registry_may_ask_for(autojump_clock):
+    """An hour of waiting in a run of 20 minutes, then a pause of 10 and as much jitter as there is."""
+    error = RuntimeFaultError.from_status("UNKNOWN", "toomanyrequests: Retry-After: 600")
+    service = FakeImageService(pulls={"a:1": [error, IMAGE]})
+
+    report = await FakeRun(service=service, permit=FakePermit(after=3600)).fetch("a:1")
+
+    assert () == report.failed
+    assert [3600, 3600 + 660] == service.call_times
 
 
 async def test_waiting_does_not_shorten_the_leases(autojump_clock):
