@@ -12,7 +12,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import beside, bytes_over_line, cold, credentials, held, image, keep, progress, results, startup, sweep
+from benchmarks import (
+    beside,
+    bytes_over_line,
+    cold,
+    credentials,
+    held,
+    image,
+    keep,
+    progress,
+    results,
+    startup,
+    sweep,
+    tickets,
+)
 from benchmarks.figures import Figure, table
 from benchmarks.product import Product, install
 from benchmarks.surroundings import Surroundings
@@ -35,6 +48,7 @@ ON_DEMAND: dict[str, Benchmark] = {
     "results": results.results,
     "held": held.held,
     "keep": keep.keep,
+    "tickets": tickets.tickets,
     "sweep-fast": sweep.fast,
     "sweep-narrow": sweep.narrow,
     "sweep-distant": sweep.distant,

@@ -74,7 +74,10 @@ def _at_rest(server: Server, amount: str, goal: float | None = None) -> Iterator
 
 @contextmanager
 def aggregator(
-    around: Surroundings, name: str, filled: Callable[[Path], None] = lambda _directory: None
+    around: Surroundings,
+    name: str,
+    filled: Callable[[Path], None] = lambda _directory: None,
+    flags: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run one on free ports until the end of the block or the timeout.
 
@@ -82,6 +85,7 @@ def aggregator(
         around: where.
         name: of its directory.
         filled: puts something into its directory before it starts.
+        flags: of `aggregate`, in addition.
     """
     directory = around.directory / f"aggregator-{name}"
     directory.mkdir()
@@ -89,7 +93,9 @@ def aggregator(
     ports = ["--bind", "127.0.0.1", "--http-port", "0", "--grpc-port", "0"]
     began = time.monotonic()
     with subprocess.Popen(
-        [around.product.program, "aggregate", *ports, "--data-dir", str(directory)], stdout=subprocess.PIPE, text=True
+        [around.product.program, "aggregate", *ports, "--data-dir", str(directory), *flags],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         timer = threading.Timer(PATIENCE, process.kill)
         timer.start()

@@ -63,7 +63,7 @@ class Bounds:
     states: int = 500_000
     """States kept, one for each image on each node and instance. 429, RESOURCE_EXHAUSTED."""
 
-    connections: int = 2_000
+    connections: int = 2_400
     """Open connections on all ports. A new one replaces the one idle longest; if none is idle, 429."""
 
     streams: int = 10

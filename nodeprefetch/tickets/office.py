@@ -22,7 +22,7 @@ from nodeprefetch.tickets.spread import place
 RESTART_GRACE = RENEW_INTERVAL + 2
 """Seconds after the start without new tickets, so that the nodes that pull can say so first."""
 
-MAX_HELD = 900
+MAX_HELD = 1000
 """Requests kept open at the same time, those of nodes that come first."""
 
 MAX_ASK_AGAIN = 60.0
@@ -98,17 +98,12 @@ class TicketOffice:
         return self._queues.keys()
 
     def leave(self, request: TicketRequest, *, now: float) -> TicketReply:
-        """An open request ends without a ticket: its time is over, or the node has gone. Returns the answer.
-
-        A ticket that this request got meanwhile is taken back.
-        """
+        """An open request ends without a ticket: its time is over, or the node has gone. Returns the answer."""
         queue = self._queues.get(request.instance)
         if queue is None:
             return TicketReply(ask_again=0, limit=self._limit(request.instance))
         if (waiter := queue.waiting.get(request.node)) is not None and waiter.request is request:
             queue.release(waiter, until=now + LOST_AFTER)
-        elif (holder := queue.pulling.get(request.node)) is not None and holder.request is request:
-            queue.forget(request.node)
         return self._reply(queue, request, granted=False, ask_again=0)
 
     def grants(self, *, now: float) -> Iterator[tuple[TicketRequest, TicketReply]]:

@@ -17,6 +17,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of
 from tests.support.patience import eventually
+from tests.support.ticket_requests import waiting
 
 LINES = {"content-type": "application/x-ndjson"}
 MUCH = b"\n".join(msgspec.json.encode(batch_of(*[attempt("image" * 100) for _ in range(100)])) for _ in range(40))
@@ -102,6 +103,25 @@ def test_an_answer_that_no_window_lets_through_is_reset_and_the_connection_goes_
         peer.flush()
         assert peer.read_until(ended(1))
         assert b"ok\n" == peer.data[11]
+
+
+def test_an_open_request_for_a_ticket_ends_with_its_stream_and_others_of_the_connection_go_on():
+    """The first is reset; the second is answered when the second that it may wait is over."""
+    fields = {"content-type": "application/json"}
+    with running_aggregator(on_any_port(pulling_nodes=0)) as running, Peer(running.http_port) as peer:
+        for stream, wait in ((1, 25), (3, 1)):
+            body = msgspec.json.encode(waiting(f"node-{stream}", wait=wait))
+            peer.ask(stream, "/v1/tickets", "POST", end=False, **fields)
+            peer.h2.send_data(stream, body, end_stream=True)
+        peer.flush()
+        assert eventually(lambda: 2 == gauge(running, "open_ticket_requests"))
+        peer.h2.reset_stream(1)
+        peer.flush()
+
+        assert eventually(lambda: 1 >= gauge(running, "open_ticket_requests"))
+        assert peer.read_until(ended(1))
+        assert 0 == msgspec.json.decode(peer.data[3])["ask_again"]
+        assert 0 == gauge(running, "open_ticket_requests")
 
 
 def test_answers_that_nobody_takes_are_within_the_budget_and_the_rest_is_asked_to_come_later():

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import socket
 
 import grpc
@@ -55,6 +56,28 @@ def test_arbitrary_json_stores_no_result(aggregator, content):
     answer = aggregator.ask("POST", "/v1/events", body, {"content-type": "application/msgpack"})
 
     assert answer.status < 500
+
+
+@given(
+    content=st.dictionaries(
+        st.sampled_from(["node", "run_id", "state", "instance", "list_digest", "zone", "is_gated", "is_warm", "wait"]),
+        st.text(max_size=5) | st.sampled_from(["waiting", "pulling", "done"]) | st.floats() | st.booleans() | st.none(),
+    ),
+)
+@ROUNDS
+def test_arbitrary_requests_for_tickets_are_answered(aggregator, content):
+    """Without a limit, at once."""
+    answer = aggregator.ask("POST", "/v1/tickets", json.dumps(content).encode(), {"content-type": "application/json"})
+
+    assert answer.status in {200, 400}
+
+
+@given(body=st.binary(max_size=600))
+@ROUNDS
+def test_arbitrary_bytes_are_no_requests_for_tickets(aggregator, body):
+    answer = aggregator.ask("POST", "/v1/tickets", body, {"content-type": "application/json"})
+
+    assert 400 == answer.status
 
 
 @pytest.fixture(scope="module")

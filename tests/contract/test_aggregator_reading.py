@@ -233,6 +233,7 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
             }
         ],
         "skew": [],
+        "tickets": {},
         "next": None,
     } == status(aggregator)[2]
 

@@ -1,6 +1,7 @@
 """The aggregator's open requests for tickets, on virtual time."""
 
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 
 import pytest
@@ -8,7 +9,7 @@ import trio
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.aggregator.tickets.desk import MAX_WAIT, TicketDesk
+from nodeprefetch.aggregator.tickets.desk import MAX_WAIT, OpenRequest, TicketDesk
 from nodeprefetch.aggregator.tickets.limits import PullingNodes
 from nodeprefetch.tickets.growth import Growth
 from nodeprefetch.tickets.messages import LOST_AFTER, TicketReply
@@ -26,31 +27,34 @@ BEFORE_ALL = next(node for number in count(9) if by_place(node := f"node-{number
 
 
 class Nodes:
-    """They ask at a desk without waiting for the answers."""
+    """They ask at a desk."""
 
-    def __init__(self, desk, nursery):
+    def __init__(self, desk):
         self.desk = desk
         self.granted = {}
         """Seconds from the desk's opening until the ticket, by node."""
 
         self.others = {}
-        """Other replies, by node."""
+        """Other replies, with their times, by node."""
 
-        self._nursery = nursery
         self._opened = trio.current_time()
 
-    async def ask(self, *requests):
-        """Returns when all have asked."""
+    def ask(self, *requests):
+        """Returns what the desk says to the last at once."""
         for request in requests:
-            self._nursery.start_soon(self._ask, request)
-        await trio.testing.wait_all_tasks_blocked()
+            answer = self.desk.ask(request)
+            if isinstance(answer, OpenRequest):
+                answer.when_answered(partial(self._note, request.node))
+            else:
+                self._note(request.node, answer)
+        return answer
 
-    async def _ask(self, request):
-        reply = await self.desk.ask(request)
+    def _note(self, node, reply):
+        seconds = trio.current_time() - self._opened
         if reply.granted:
-            self.granted[request.node] = trio.current_time() - self._opened
+            self.granted[node] = seconds
         else:
-            self.others[request.node] = reply
+            self.others[node] = (seconds, reply)
 
 
 @asynccontextmanager
@@ -58,13 +62,13 @@ async def opened(limits=None, **bounds):
     async with trio.open_nursery() as nursery:
         desk = TicketDesk(limits or PullingNodes(1, None), Growth.FIXED, Bounds(**bounds))
         nursery.start_soon(desk.run)
-        yield Nodes(desk, nursery)
+        yield Nodes(desk)
         nursery.cancel_scope.cancel()
 
 
 async def test_the_first_ticket_is_given_once_those_that_pull_could_say_so(autojump_clock):
     async with opened() as nodes:
-        await nodes.ask(*map(waiting, NODES))
+        nodes.ask(*map(waiting, NODES))
         await trio.sleep(RESTART_GRACE + 1)
 
         assert {NODES[0]: RESTART_GRACE} == nodes.granted
@@ -72,88 +76,79 @@ async def test_the_first_ticket_is_given_once_those_that_pull_could_say_so(autoj
 
 async def test_a_ticket_that_is_given_back_goes_to_the_next_at_once(autojump_clock):
     async with opened() as nodes:
-        await nodes.ask(*map(waiting, NODES))
+        nodes.ask(*map(waiting, NODES))
         await trio.sleep(15)
-        await nodes.ask(done(NODES[0]))
+        nodes.ask(done(NODES[0]))
 
         assert {NODES[0]: RESTART_GRACE, NODES[1]: 15} == nodes.granted
 
 
 async def test_a_ticket_of_a_silent_node_goes_to_the_next(autojump_clock):
     async with opened() as nodes:
-        await nodes.ask(waiting("silent"))
+        nodes.ask(waiting("silent"))
         await trio.sleep(RESTART_GRACE + LOST_AFTER - 5)
-        await nodes.ask(waiting("next"))
+        nodes.ask(waiting("next"))
         await trio.sleep(6)
 
         assert {"silent": RESTART_GRACE, "next": RESTART_GRACE + LOST_AFTER} == nodes.granted
         assert 1 == nodes.desk.lost
 
 
-@pytest.mark.parametrize(("wait", "seconds"), [(3, 3), (1000, MAX_WAIT)])
-async def test_a_request_ends_when_its_time_is_over(autojump_clock, wait, seconds):
+@pytest.mark.parametrize(("wait", "longest"), [(3, 3), (1000, MAX_WAIT)])
+async def test_a_request_ends_within_the_last_fifth_of_its_time(autojump_clock, wait, longest):
+    """At its place, so that nodes that asked together do not ask together again."""
     async with opened(PullingNodes(0, None)) as nodes:
-        began = trio.current_time()
+        await trio.testing.wait_all_tasks_blocked()  # the desk sleeps already
+        nodes.ask(waiting("long", wait=1000))
+        nodes.ask(waiting("a", wait=wait))
+        await trio.sleep(30)
 
-        assert TicketReply(ask_again=0, limit=0) == await nodes.desk.ask(waiting("a", wait=wait))
-        assert began + seconds == trio.current_time()
+        seconds, reply = nodes.others["a"]
+        assert TicketReply(ask_again=0, limit=0) == reply
+        assert (1 - 0.2 * by_place("a")) * longest == pytest.approx(seconds)
+        assert 0 == nodes.desk.open
 
 
 async def test_a_node_that_hangs_up_gets_no_ticket(autojump_clock):
     async with opened() as nodes:
-        with trio.move_on_after(5):
-            await nodes.desk.ask(waiting(NODES[0]))
-        await nodes.ask(waiting(NODES[1]))
+        opened_request = nodes.ask(waiting(NODES[0]))
+        nodes.ask(waiting(NODES[1]))
+        opened_request.leave()
         await trio.sleep(RESTART_GRACE + 1)
 
         assert {NODES[1]: RESTART_GRACE} == nodes.granted
         assert 0 == nodes.desk.open
 
 
-async def test_a_node_that_hangs_up_while_it_is_answered_leaves_its_ticket_to_the_next(autojump_clock):
-    """It hangs up in the step in which the ticket comes back."""
-    async with opened() as nodes:
-        await nodes.ask(waiting("first"))
-        await trio.sleep(RESTART_GRACE)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(nodes.desk.ask, waiting(NODES[0]))
-            await nodes.ask(waiting(NODES[1]))
-            nursery.cancel_scope.cancel()
-            await nodes.desk.ask(done("first"))
-        await trio.testing.wait_all_tasks_blocked()
-
-        assert {"first", NODES[1]} == set(nodes.granted)
-
-
 async def test_a_second_request_of_a_node_ends_the_first(autojump_clock):
-    """As when its connection broke unseen. The first is told to come later, in case it is that of another pod."""
+    """As when its connection broke unseen. The first is told to ask later, in case it is another pod's."""
     async with opened() as nodes:
-        await nodes.ask(waiting("a"))
-        await nodes.ask(waiting("a", run="2"))
+        nodes.ask(waiting("a"))
+        nodes.ask(waiting("a", run="2"))
 
-        assert {"a": TicketReply(ask_again=5, limit=1)} == nodes.others
+        assert {"a": (0, TicketReply(ask_again=5, limit=1))} == nodes.others
         await trio.sleep(RESTART_GRACE + 1)
         assert {"a": RESTART_GRACE} == nodes.granted
 
 
 async def test_a_stop_answers_all_at_once_and_keeps_no_other_open(autojump_clock):
     async with opened() as nodes:
-        await nodes.ask(*map(waiting, NODES))
+        nodes.ask(*map(waiting, NODES))
         nodes.desk.stop()
-        await nodes.ask(waiting("late"))
+        nodes.ask(waiting("late"))
 
         assert {*NODES, "late"} == set(nodes.others)
-        assert all(reply.ask_again > 0 for reply in nodes.others.values())
+        assert all(reply.ask_again > 0 for _, reply in nodes.others.values())
         assert 0 == nodes.desk.open
 
 
 async def test_of_too_many_open_requests_the_last_in_the_queue_is_told_to_ask_again(autojump_clock):
-    """Of 20 connections 9 may have open requests."""
-    async with opened(connections=20) as nodes:
-        await nodes.ask(*map(waiting, NODES))
-        await nodes.ask(waiting(BEFORE_ALL))
+    """Of 22 connections 9 may have open requests."""
+    async with opened(connections=22) as nodes:
+        nodes.ask(*map(waiting, NODES))
+        nodes.ask(waiting(BEFORE_ALL))
 
-        assert {NODES[-1]: 9} == {node: reply.position for node, reply in nodes.others.items()}
+        assert {NODES[-1]: 9} == {node: reply.position for node, (_, reply) in nodes.others.items()}
         assert 9 == nodes.desk.open
 
 
@@ -163,12 +158,12 @@ async def test_of_too_many_open_requests_the_last_in_the_queue_is_told_to_ask_ag
 async def test_nodes_and_instances_are_bounded(autojump_clock, bounds, reason):
     """Those that are known go on."""
     async with opened(**bounds) as nodes:
-        await nodes.ask(pulling("a"), done("b"), waiting("c"))
+        nodes.ask(pulling("a"), done("b"), waiting("c"))
 
         with pytest.raises(RefusedError) as caught:
-            await nodes.desk.ask(waiting("d", instance="other"))
+            nodes.desk.ask(waiting("d", instance="other"))
         assert (429, reason) == (caught.value.status, caught.value.reason)
-        assert (await nodes.desk.ask(pulling("b"))).granted
+        assert nodes.desk.ask(pulling("b")).granted
 
 
 async def test_a_limit_that_is_raised_answers_open_requests(autojump_clock, tmp_path):
@@ -179,7 +174,7 @@ async def test_a_limit_that_is_raised_answers_open_requests(autojump_clock, tmp_
     said = []
     async with opened(limits) as nodes, trio.open_nursery() as nursery:
         nursery.start_soon(limits.follow, nodes.desk.settle, said.append)
-        await nodes.ask(*(waiting(node, wait=25) for node in NODES))
+        nodes.ask(*(waiting(node, wait=25) for node in NODES))
         await trio.sleep(15)
         file.write_text("* 2")
         await trio.sleep(6)

@@ -198,18 +198,6 @@ def test_a_request_that_ended_gets_no_ticket():
     assert [] == granted(tickets, now=OPEN)
 
 
-def test_a_node_that_goes_while_it_gets_its_ticket_gives_it_back():
-    tickets = office(limit=1)
-    request = waiting(BY_PLACE[0])
-    tickets.ask(request, now=0)
-    ask_all(tickets, BY_PLACE[1:2], now=0)
-    granted(tickets, now=OPEN)
-
-    tickets.leave(request, now=OPEN)
-
-    assert BY_PLACE[1:2] == granted(tickets, now=OPEN)
-
-
 def test_nodes_far_back_in_the_queue_are_told_when_to_ask_again():
     """With one at a time, 30 s each: the node in place 3 expects to wait for two minutes, and asks in one."""
     tickets = office(limit=1, max_held=3)

@@ -6,8 +6,6 @@ without requests open forever, and let a handler continue after its client has c
 
 import select
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,12 +15,12 @@ import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
-from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from nodeprefetch.aggregator.counters import Counters
+from nodeprefetch.aggregator.server.handlers import Handlers
 from nodeprefetch.aggregator.server.http2 import Http2
 from nodeprefetch.aggregator.server.slots import ConnectionSlot
 from nodeprefetch.aggregator.settings import Bounds
@@ -45,35 +43,6 @@ class ServerContext:
     config: Config
     context: WorkerContext
     tls: ssl.SSLContext | None
-
-
-class _Handlers(TaskGroup):
-    """Request handlers; each is cancelled when its stream is closed by either side."""
-
-    async def spawn_app(
-        self, app: AppWrapper, config: Config, scope: Any, send: Callable[[Any], Awaitable[None]]
-    ) -> Callable[[Any], Awaitable[None]]:
-        """Start a handler. Returns a function that takes the parts of its request."""
-        handling = trio.CancelScope()
-        put, take = trio.open_memory_channel[Any](config.max_app_queue_size)
-
-        async def handle() -> None:
-            try:
-                with handling, take:
-                    await app(scope, take.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-            except Exception:  # noqa: BLE001 - ends this request only
-                await config.log.exception("Error in ASGI Framework")
-            await send(None)  # not when the connection itself ends: nothing can be sent then
-
-        async def forward(message: Any) -> None:
-            if message["type"] == "http.disconnect":
-                handling.cancel()
-                return
-            with suppress(trio.BrokenResourceError):  # the handler has ended
-                await put.send(message)
-
-        self.spawn(handle)
-        return forward
 
 
 class _Http1(H11Protocol):
@@ -137,18 +106,20 @@ class HttpConnection:
         """
         self._idle_time, self._slot = idle_time, slot
         self._note_idle()
+        handlers = Handlers()
         try:
             with self._reading:
                 if isinstance(self._stream, trio.SSLStream):
                     with trio.fail_after(self._server.config.ssl_handshake_timeout):
                         await self._stream.do_handshake()
-                async with _Handlers() as handlers:
+                async with handlers:
                     self._protocol = self._make_protocol(app, handlers, self._first_kind())
                     await self._protocol.initiate()
                     await self._read(app, handlers)
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError):
             return
         finally:
+            handlers.end()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSING):
                 await self._stream.aclose()
 
@@ -176,7 +147,7 @@ class HttpConnection:
             return Http2
         return _Http1
 
-    def _make_protocol(self, app: AppWrapper, handlers: TaskGroup, kind: Kind) -> H11Protocol | Http2:
+    def _make_protocol(self, app: AppWrapper, handlers: Handlers, kind: Kind) -> H11Protocol | Http2:
         server = self._server
         arguments: Any = (
             app,
@@ -193,7 +164,7 @@ class HttpConnection:
             return Http2(*arguments, bounds=server.bounds, counters=server.counters)
         return _Http1(*arguments)
 
-    async def _read(self, app: AppWrapper, handlers: TaskGroup) -> None:
+    async def _read(self, app: AppWrapper, handlers: Handlers) -> None:
         while data := await self._received():
             if self._reading.cancel_called:  # arrived in the last moment: half a response would be worse than none
                 break

@@ -1,5 +1,8 @@
 """Keeps requests for tickets open until the office decides, and no longer than there is somebody to answer to."""
 
+import math
+from collections.abc import Callable
+
 import msgspec
 import trio
 
@@ -9,29 +12,55 @@ from nodeprefetch.aggregator.tickets.limits import PullingNodes
 from nodeprefetch.tickets.growth import Growth
 from nodeprefetch.tickets.messages import LOST_AFTER, RENEW_INTERVAL, TicketReply, TicketRequest
 from nodeprefetch.tickets.office import MAX_HELD, QueueCounts, TicketOffice
+from nodeprefetch.tickets.spread import place
 
 MAX_WAIT = 25.0
 """Seconds that a request is kept open, whatever it allows: proxies close connections that are silent for 30."""
 
-_OPEN = 0.45
-"""Part of the connections that may have open requests. One address may have half of the connections; so even if all
+_PAUSE = 0.1
+"""Seconds between two looks at what the passing of time demands; each goes through all open requests."""
+
+_EARLIER = 0.2
+"""Part of their time by which requests end earlier, each by its place: nodes that asked together do not ask together
+again, which would need memory for all of them at once."""
+
+_OPEN = 0.42
+"""Part of the connections that may have open requests. One address may have half of the connections, so even if all
 nodes share one, some are left for results, and for nodes that say that they still pull."""
 
 _ASK_LATER = RENEW_INTERVAL / 2
 """Seconds until a node asks again whose request ended early. It loses nothing: requests are not answered in turn."""
 
 
-class _Poll:
-    """An open request."""
+class OpenRequest:
+    """A request of a node that waits for its answer."""
 
-    def __init__(self, request: TicketRequest) -> None:
+    def __init__(self, desk: "TicketDesk", request: TicketRequest, until: float) -> None:
         self.request = request
-        self.answered = trio.Event()
-        self.reply = TicketReply()
+        self.until = until
+        """When it is answered at the latest."""
+
+        self.reply: TicketReply | None = None
+        """The answer, once there is one."""
+
+        self._desk = desk
+        self._send: Callable[[TicketReply], None] | None = None
+
+    def when_answered(self, send: Callable[[TicketReply], None]) -> None:
+        """Have the answer sent by a function, which must not raise."""
+        self._send = send
+        if self.reply is not None:
+            send(self.reply)
 
     def answer(self, reply: TicketReply) -> None:
+        """Answer it."""
         self.reply = reply
-        self.answered.set()
+        if self._send is not None:
+            self._send(reply)
+
+    def leave(self) -> None:
+        """The node has gone."""
+        self._desk.leave(self)
 
 
 class TicketDesk:
@@ -47,13 +76,15 @@ class TicketDesk:
         max_held = min(MAX_HELD, int(_OPEN * bounds.connections))
         self._bounds = bounds
         self._office = TicketOffice(limits.limit, growth=growth, started=trio.current_time(), max_held=max_held)
-        self._polls: dict[tuple[str, str], _Poll] = {}
+        self._open: dict[tuple[str, str], OpenRequest] = {}
         self._is_stopping = False
+        self._woken = trio.Event()
+        self._wakes_at = -math.inf
 
     @property
     def open(self) -> int:
         """Open requests."""
-        return len(self._polls)
+        return len(self._open)
 
     @property
     def given(self) -> int:
@@ -69,63 +100,68 @@ class TicketDesk:
         """How many nodes are in which state, by instance."""
         return self._office.counts(now=trio.current_time())
 
-    async def ask(self, request: TicketRequest) -> TicketReply:
-        """Return the answer to a node's request, which may take as long as the request allows.
+    def ask(self, request: TicketRequest) -> TicketReply | OpenRequest:
+        """Take in a request. Returns the answer, or an open request that is answered later.
 
         Raises:
             RefusedError: too many nodes or instances are known.
         """
         self._check_bounds(request)
-        self._end(self._polls.get((request.instance, request.node)))
+        if (earlier := self._open.get((request.instance, request.node))) is not None:
+            self._end(earlier, ask_again=_ASK_LATER)
         if self._is_stopping:
             request = msgspec.structs.replace(request, wait=0)
         reply = self._office.ask(request, now=trio.current_time())
         if reply is not None:
             self.settle()
             return reply
-        return await self._wait(request)
+        wait = min(request.wait, MAX_WAIT) * (1 - _EARLIER * place(request.instance, request.node))
+        opened = OpenRequest(self, request, trio.current_time() + wait)
+        self._open[request.instance, request.node] = opened
+        self.settle()
+        if opened.until < self._wakes_at:
+            self._woken.set()
+        return opened
 
     def settle(self) -> None:
         """Answer the open requests for which there is a ticket now."""
         for request, reply in self._office.grants(now=trio.current_time()):
-            self._polls[request.instance, request.node].answer(reply)
+            self._open.pop((request.instance, request.node)).answer(reply)
+
+    def leave(self, gone: OpenRequest) -> None:
+        """Forget an open request whose node has gone."""
+        if gone.reply is None:
+            self._office.leave(gone.request, now=trio.current_time())
+            del self._open[gone.request.instance, gone.request.node]
 
     async def run(self) -> None:
-        """Give tickets that become free by the passing of time, until cancelled."""
+        """Do what the passing of time demands, until cancelled: answer requests, give tickets that are free."""
         while True:
             now = trio.current_time()
-            await trio.sleep_until(min(self._office.next_change(now=now), now + LOST_AFTER))
+            ends = (opened.until for opened in self._open.values())
+            next_change = min(self._office.next_change(now=now), now + LOST_AFTER, *ends)
+            self._wakes_at = max(next_change, now + _PAUSE)
+            self._woken = trio.Event()
+            with trio.move_on_at(self._wakes_at):
+                await self._woken.wait()
+            now = trio.current_time()
+            for opened in [opened for opened in self._open.values() if opened.until <= now]:
+                if opened.reply is None:
+                    self._end(opened)
+                    await trio.lowlevel.checkpoint()  # the node asks again at once, and all together need memory
             self.settle()
 
     def stop(self) -> None:
         """Answer all open requests, and keep no others open."""
         self._is_stopping = True
-        for poll in self._polls.values():
-            self._end(poll)
+        for opened in tuple(self._open.values()):
+            self._end(opened, ask_again=_ASK_LATER)
 
-    async def _wait(self, request: TicketRequest) -> TicketReply:
-        key = (request.instance, request.node)
-        poll = self._polls[key] = _Poll(request)
-        self.settle()
-        has_gone = True
-        try:
-            with trio.move_on_after(min(request.wait, MAX_WAIT)):
-                await poll.answered.wait()
-            has_gone = False
-        finally:
-            if self._polls.get(key) is poll:
-                del self._polls[key]
-            if has_gone or not poll.answered.is_set():
-                poll.reply = self._office.leave(request, now=trio.current_time())
-            if has_gone:
-                self.settle()
-        return poll.reply
-
-    def _end(self, poll: _Poll | None) -> None:
-        """Answer an open request early."""
-        if poll is not None and not poll.answered.is_set():
-            reply = self._office.leave(poll.request, now=trio.current_time())
-            poll.answer(msgspec.structs.replace(reply, ask_again=_ASK_LATER))
+    def _end(self, opened: OpenRequest, *, ask_again: float = 0) -> None:
+        """Answer an open request without a ticket."""
+        reply = self._office.leave(opened.request, now=trio.current_time())
+        del self._open[opened.request.instance, opened.request.node]
+        opened.answer(msgspec.structs.replace(reply, ask_again=ask_again))
 
     def _check_bounds(self, request: TicketRequest) -> None:
         office, bounds = self._office, self._bounds

@@ -13,6 +13,9 @@ from nodeprefetch.tickets.messages import TicketRequest
 _LARGEST = 16 << 10
 """Bytes of a body."""
 
+_LONGEST_NAME = 253
+"""Bytes. Kubernetes' limit for names of nodes; tens of thousands of them are kept in memory."""
+
 _NAMES = ("node", "run_id", "instance", "list_digest", "zone")
 
 
@@ -24,10 +27,10 @@ class TicketDecoder:
     """
 
     def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
-        self._decoder = msgspec.json.Decoder(bounded(TicketRequest, bounds))
-        self.body_bounds = replace(bounds, body=_LARGEST, decompressed=_LARGEST)
-        """The limits of a body."""
+        self.bounds = replace(bounds, body=_LARGEST, decompressed=_LARGEST, name=min(bounds.name, _LONGEST_NAME))
+        """The limits of a request."""
+
+        self._decoder = msgspec.json.Decoder(bounded(TicketRequest, self.bounds))
 
     def decode(self, body: bytes | bytearray) -> TicketRequest:
         """Decode a request.
@@ -41,5 +44,5 @@ class TicketDecoder:
             raise RefusedError(400, "invalid_request", f"invalid request: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RefusedError(400, "malformed", f"cannot decode body: {error}") from error
-        check_names(request, _NAMES, self._bounds)
+        check_names(request, _NAMES, self.bounds)
         return request

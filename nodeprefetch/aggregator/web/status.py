@@ -50,7 +50,9 @@ async def _page(service: Service, request: Request) -> Response:
     if unknown := set(query) - _KNOWN:
         raise RefusedError(400, "unknown_parameter", f"unknown parameter {min(unknown)[:40]!r}")
     limit, after = _limit(query.get("limit")), _cursor(query.get("cursor"))
-    digest = hashlib.blake2b(str(request.url.query).encode(), digest_size=6).hexdigest()
+    tickets = {instance: counts._asdict() for instance, counts in sorted(service.tickets.counts().items())}
+    asked = str(request.url.query).encode() + msgspec.json.encode(tickets)
+    digest = hashlib.blake2b(asked, digest_size=6).hexdigest()
     tag = f'"{service.store.tag}-{digest}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
     if _matches(tag, request.headers.get("if-none-match", "")):
@@ -60,6 +62,7 @@ async def _page(service: Service, request: Request) -> Response:
     answer: dict[str, Any] = {"instances": await _grouped(service.store, page)}
     if after is None:
         answer["skew"] = await service.overviews.skew()
+        answer["tickets"] = tickets
     answer["next"] = _encode_cursor(page[-1][:3]) if has_more else None
     return json_response(answer, headers=headers)
 
