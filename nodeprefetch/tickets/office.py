@@ -25,8 +25,14 @@ RESTART_GRACE = RENEW_INTERVAL + 2
 MAX_HELD = 1000
 """Requests kept open at the same time, those of nodes that come first."""
 
-MAX_ASK_AGAIN = 60.0
-"""Seconds. A node far back in the queue asks again after half of the expected time, and at the latest after this."""
+MIN_HELD = 200
+HELD_PER_TICKET = 4
+"""Fewer are kept open where few nodes may pull: these for each node that may, and never fewer than `MIN_HELD`. The next
+ones in the queue are always there, and the others cost the aggregator little."""
+
+MAX_ASK_AGAIN = 300.0
+"""Seconds. A node far back in the queue asks again after half of the expected time, and at the latest after this: ten
+thousand nodes make about forty requests per second."""
 
 
 class QueueCounts(NamedTuple):
@@ -121,7 +127,7 @@ class TicketOffice:
                 queue.start(waiter.request, now=now)
                 self.given += 1
                 yield waiter.request, self._reply(queue, waiter.request, granted=True)
-            while len(queue.held) > self._held_most():
+            while len(queue.held) > self._held_most(instance, queue):
                 yield self._send_away(queue, queue.waiting[queue.held[-1].node], now)
             if not queue:
                 del self._queues[instance]
@@ -160,7 +166,7 @@ class TicketOffice:
     def _enqueue(self, queue: TicketQueue, request: TicketRequest, now: float) -> TicketReply | None:
         rank = Rank(not request.is_gated, place(request.instance, request.node), request.node)
         waiter = queue.enqueue(request, rank, until=math.inf)
-        if request.wait > 0 and bisect_left(queue.held, rank) < self._held_most():
+        if request.wait > 0 and bisect_left(queue.held, rank) < self._held_most(request.instance, queue):
             queue.hold(waiter)
             return None
         return self._send_away(queue, waiter, now)[1]
@@ -172,9 +178,14 @@ class TicketOffice:
         queue.release(waiter, until=now + again + LOST_AFTER)
         return request, self._reply(queue, request, granted=False, ask_again=again)
 
-    def _held_most(self) -> int:
+    def _held_most(self, instance: str, queue: TicketQueue) -> int:
         """How many requests of one instance may be open."""
-        return self._max_held // max(1, sum(1 for queue in self._queues.values() if queue.waiting))
+        most = self._max_held // max(1, sum(1 for queue in self._queues.values() if queue.waiting))
+        limit = self._limit(instance)
+        if limit is None:
+            return most
+        warm = 0 if self._growth is Growth.FIXED else max(queue.warm_by_list.values(), default=0)
+        return min(most, max(MIN_HELD, HELD_PER_TICKET * limit, HELD_PER_TICKET * warm))
 
     def _expected_wait(self, queue: TicketQueue, position: int, allowed: int) -> float:
         turns = (position + 1) / max(1, allowed)

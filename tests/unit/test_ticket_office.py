@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,6 +205,24 @@ def test_nodes_far_back_in_the_queue_are_told_when_to_ask_again():
     replies = [tickets.ask(waiting(node), now=0) for node in BY_PLACE[:4]]
 
     assert [None, None, None, TicketReply(ask_again=60, position=3, limit=1)] == replies
+
+
+@pytest.mark.parametrize(("limit", "held"), [(1, 200), (60, 240), (500, 1000)])
+def test_where_few_may_pull_few_requests_are_open(limit, held):
+    """Four for each node that may pull: others that wait at hand would only cost, as each asks twice a minute."""
+    tickets = office(limit=limit)
+    answers = [tickets.ask(waiting(f"node-{number}"), now=0) for number in range(1100)]
+    answers += [reply for _, reply in tickets.grants(now=0)]
+
+    assert 1100 - held == sum(answer is not None for answer in answers)
+
+
+def test_a_node_far_back_asks_again_after_five_minutes_at_the_latest():
+    """One at a time, 30 s each: the last of 300 waits for more than two hours."""
+    tickets = office(limit=1)
+    nodes = sorted((f"node-{number}" for number in range(300)), key=lambda node: place("", node))
+
+    assert 300 == [tickets.ask(waiting(node), now=0) for node in nodes][-1].ask_again
 
 
 def test_whoever_comes_first_takes_the_place_of_the_last_whose_request_is_open():
