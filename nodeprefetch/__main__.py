@@ -51,10 +51,13 @@ def _finds_everything() -> bool:
 def _exit_at_once_when_interrupted() -> None:
     """Exit on SIGINT while modules are imported, without a traceback: nothing is done yet.
 
+    On SIGTERM too as PID 1, for which the kernel discards a signal without a handler: the pod would be killed later.
     Commands that have something to clean up replace this handler, see cli/stop_signals.py.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it is ignored in a shell's background jobs
         signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
 
 
 def _open_standard_streams() -> None:

@@ -18,8 +18,9 @@ from nodeprefetch.errors import Problems
 from nodeprefetch.keep.lists import Snapshot
 from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, SUPERVISE, Expected, Order, Plan
 from nodeprefetch.keep.schedule import CHECK
-from nodeprefetch.settings import LogFormat, PullPolicy
+from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
 from nodeprefetch.tickets.spread import place
+from nodeprefetch.values.image_ref import ImageRef
 
 DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
 """Exit codes of a run, which the supervisor alone sees."""
@@ -123,11 +124,16 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     if report.failed:
         return SOME_IMAGE_MISSING
     if not flags.debug:  # otherwise each check reports
-        settings = prepared.settings
-        Expected(
-            socket=settings.cri_socket or "",
-            timeout=settings.image_list_timeout,
-            is_pinned=settings.pin,
-            names=[ref.pull_ref for ref in refs],
-        ).write(order.expected)
+        _expect(refs, prepared.settings).write(order.expected)
     return STALE_TAGS if any(image.error for image in report.images) else DONE
+
+
+def _expect(images: Sequence[ImageRef], settings: FetchSettings) -> Expected:
+    """What the checks after a good run are to look for."""
+    from nodeprefetch.cli.presence import take_inventory  # noqa: PLC0415 - not for --help
+
+    socket, timeout = settings.cri_socket or "", settings.image_list_timeout
+    names = [image.pull_ref for image in images]
+    inventory = take_inventory(socket, timeout=timeout) if settings.pin else None
+    pinned = [name for name in names if inventory and (record := inventory.named(name)) and record.pinned]
+    return Expected(socket=socket, timeout=timeout, names=names, pinned=pinned)

@@ -14,7 +14,7 @@ from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 
 
 def finds_everything(order: str) -> bool:
-    """Whether all images are on the node that the last good run wrote down.
+    """Whether all images are on the node, and pinned, as the last good run has left them.
 
     Args:
         order: as the supervisor gives it.
@@ -23,24 +23,33 @@ def finds_everything(order: str) -> bool:
         False also if the runtime cannot be asked: a whole run then reports why.
     """
     expected = Expected.read(Order.parse(order).expected)
-    return expected is not None and _are_present(expected)
+    inventory = expected and take_inventory(expected.socket, timeout=expected.timeout)
+    if not expected or not inventory:
+        return False
+    are_pinned = all((record := inventory.named(name)) and record.pinned for name in expected.pinned)
+    return are_pinned and all(inventory.named(name) for name in expected.names)
 
 
-def _are_present(expected: Expected) -> bool:
-    connect = connect_to(expected.socket or None, wait=0, environment=read_environment().variables)
+def take_inventory(socket: str, *, timeout: float) -> Inventory | None:
+    """List the images on the node; None: the runtime cannot be asked.
 
-    async def ask() -> bool:
+    Args:
+        socket: of the container runtime; empty: search.
+        timeout: seconds for the answer.
+    """
+    connect = connect_to(socket or None, wait=0, environment=read_environment().variables)
+
+    async def ask() -> Inventory:
         async with trio.open_nursery() as nursery:
             runtime = await connect(nursery)
-            with answered_within(expected.timeout):
+            with answered_within(timeout):
                 inventory = Inventory(await runtime.service.list_images())
             nursery.cancel_scope.cancel()
-        found = [inventory.named(name) for name in expected.names]
-        return all(record is not None and (record.pinned or not expected.is_pinned) for record in found)
+        return inventory
 
-    are_present = False
+    inventory = None
     try:
-        are_present = trio.run(ask)
+        inventory = trio.run(ask)
     except* (RuntimeFaultError, RuntimeUnavailableError):
         pass
-    return are_present
+    return inventory

@@ -91,21 +91,21 @@ class Expected:
     Args:
         socket: of the container runtime; empty: search.
         timeout: seconds for listing the images.
-        is_pinned: whether the images must be pinned too.
         names: of the images, as the runtime normalizes them.
+        pinned: those of them that are pinned, and must stay so.
     """
 
-    __slots__ = ("is_pinned", "names", "socket", "timeout")
+    __slots__ = ("names", "pinned", "socket", "timeout")
 
-    def __init__(self, *, socket: str, timeout: float, is_pinned: bool, names: Sequence[str]) -> None:
+    def __init__(self, *, socket: str, timeout: float, names: Sequence[str], pinned: Sequence[str]) -> None:
         self.socket = socket
         self.timeout = timeout
-        self.is_pinned = is_pinned
         self.names = tuple(names)
+        self.pinned = tuple(pinned)
 
     def write(self, descriptor: int) -> None:
         """Replace the content of a file. A run that is killed meanwhile has not ended well, so nobody reads it then."""
-        lines = [self.socket, str(self.timeout), "pinned" if self.is_pinned else "", *self.names]
+        lines = [self.socket, str(self.timeout), str(len(self.names)), *self.names, *self.pinned]
         content = "\0".join(lines).encode(errors="surrogateescape")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, content, 0)
@@ -117,8 +117,9 @@ class Expected:
         if not size:
             return None
         content = os.pread(descriptor, size, 0).decode(errors="surrogateescape")
-        socket, timeout, pinned, *names = content.split("\0")
-        return cls(socket=socket, timeout=float(timeout), is_pinned=bool(pinned), names=names)
+        socket, timeout, count, *names = content.split("\0")
+        images = int(count)
+        return cls(socket=socket, timeout=float(timeout), names=names[:images], pinned=names[images:])
 
 
 class Order:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nodeprefetch.runtime.pin_labels import PINNED
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
 from tests.integration.keeping import Keep, children, remove, requests_for_images, serve, wait_for_images
@@ -160,6 +161,33 @@ def test_a_killed_run_is_one_failed_run_and_the_next_resumes(
 
     wait_for_images(containerd, {name: image})
     assert [True, False] == [not asked for asked, _ in node.layer_requests(image)]
+
+
+@pytest.mark.parametrize("containerd", ["containerd2"], indirect=True)
+def test_a_pin_that_is_lost_comes_back(containerd: Containerd, fake_registry: FakeRegistry, keep: Keep) -> None:
+    name, image = serve(fake_registry, containerd, "pins/lost:1")
+    running = keep(containerd, name, pin=True, how={"environment": {"INSTANCE_NAME": "keep"}})
+    running.wait_for("--pin: 1 pinned")
+    running.wait_until(finished(1), "the first run")
+    assert eventually(lambda: not children(running.pid))  # it has seen what is pinned
+
+    containerd.ctr("images", "label", image.id, f"{PINNED}=")
+
+    running.wait_until(lambda log: sum(line["msg"] == "--pin: 1 pinned" for line in log) == 2, "a second pin")
+
+
+def test_checks_are_silent_where_the_runtime_cannot_pin(
+    containerd: Containerd, fake_registry: FakeRegistry, keep: Keep
+) -> None:
+    name, _ = serve(fake_registry, containerd, "pins/none:1")
+    running = keep(containerd, name, pin=True, check_every="100ms", how={"environment": {"INSTANCE_NAME": "keep"}})
+    running.wait_until(finished(1), "the first run")
+    checks: set[int] = set()
+
+    assert eventually(lambda: checks.update(children(running.pid)) or len(checks) > 4)
+    running.send(signal.SIGTERM)
+
+    assert 1 == len([line for line in running.end().log if line["msg"].startswith("--pin disabled")])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,6 +1,7 @@
 """Edits of lists are noticed, and the last good lists are remembered."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,6 +205,17 @@ def test_edits_leave_no_open_files(lists: Lists, file: Path) -> None:
         (lists.refuse if number % 3 else lists.accept)()
 
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
+
+
+def test_a_million_looks_leave_no_growth(lists: Lists, file: Path) -> None:
+    def look(times: int) -> int:
+        for _ in range(times):
+            lists.look()
+        return sys.getallocatedblocks()
+
+    before = look(1000)
+
+    assert look(1_000_000) - before < 100
 
 
 def test_a_list_that_is_too_long_is_passed_on_for_the_run_to_say_so(lists: Lists, file: Path) -> None:

@@ -269,6 +269,26 @@ def test_as_pid_1_it_reaps_orphans_and_ends_too(start: Start) -> None:
     assert 128 + signal.SIGTERM == keep.process.wait(PATIENCE)
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
+def test_as_pid_1_a_signal_ends_it_also_before_it_has_begun() -> None:
+    """It waits for its list."""
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "nodeprefetch", "keep"]
+    with subprocess.Popen([*command, "--image-list-file", "-"], stdin=subprocess.PIPE) as process:
+        assert eventually(lambda: children(process.pid))
+        (pid,) = children(process.pid)
+        assert eventually(lambda: handles(pid, signal.SIGTERM))
+        os.kill(pid, signal.SIGTERM)
+
+        assert 128 + signal.SIGTERM == process.wait(PATIENCE)
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for the signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (caught,) = (int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
+    return bool(caught >> (number - 1) & 1)
+
+
 def has_ended(pid: int) -> bool:
     """Whether there is no such process, or only a zombie that nobody reaps."""
     try:
@@ -309,9 +329,9 @@ def test_what_a_run_found_can_be_read_again() -> None:
     descriptor = os.memfd_create("expected", 0)
     assert Expected.read(descriptor) is None
     for names in (["docker.io/library/a:1"] * 3, ["b:1", "c:1"]):
-        Expected(socket="", timeout=60.0, is_pinned=True, names=names).write(descriptor)
+        Expected(socket="", timeout=60.0, names=names, pinned=names[1:]).write(descriptor)
     found = Expected.read(descriptor)
     os.close(descriptor)
 
     assert found
-    assert ("", 60.0, True, ("b:1", "c:1")) == (found.socket, found.timeout, found.is_pinned, found.names)
+    assert ("", 60.0, ("b:1", "c:1"), ("c:1",)) == (found.socket, found.timeout, found.names, found.pinned)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,20 +26,26 @@ def socket(short_path: Path) -> Iterator[Path]:
         yield short_path / "cri.sock"
 
 
-def order(*names: str, socket: Path | str = "", is_pinned: bool = False) -> str:
+def order(*names: str, socket: Path | str = "", pinned: Sequence[str] = ()) -> str:
     """As the supervisor gives it after a run that found these."""
     descriptor = os.memfd_create("expected", 0)
     if names:
-        Expected(socket=str(socket), timeout=10, is_pinned=is_pinned, names=names).write(descriptor)
+        Expected(socket=str(socket), timeout=10, names=names, pinned=pinned).write(descriptor)
     return str(Order(kind="check", is_settled=True, expected=descriptor, snapshot=Snapshot.of([])))
 
 
 @pytest.mark.parametrize(
-    ("names", "is_pinned", "found"),
-    [([A, B], False, True), ([A, "x:1"], False, False), ([B], True, True), ([A, B], True, False)],
+    ("names", "pinned", "found"),
+    [
+        ([A, B], [], True),
+        ([A, B], [B], True),
+        ([A, B], [A], False),
+        ([A, "docker.io/library/x:1"], [], False),
+        ([A, "docker.io/library/x:1"], ["docker.io/library/x:1"], False),
+    ],
 )
-def test_it_finds_what_is_on_the_node(socket: Path, names: list[str], *, is_pinned: bool, found: bool) -> None:
-    assert found is finds_everything(order(*names, socket=socket, is_pinned=is_pinned))
+def test_it_finds_what_is_on_the_node(socket: Path, names: list[str], pinned: list[str], *, found: bool) -> None:
+    assert found is finds_everything(order(*names, socket=socket, pinned=pinned))
 
 
 def test_without_a_runtime_a_whole_run_follows(short_path: Path) -> None:
