@@ -120,6 +120,17 @@ async def test_a_node_that_hangs_up_gets_no_ticket(autojump_clock):
         assert 0 == nodes.desk.open
 
 
+async def test_a_node_may_hang_up_while_others_are_answered(autojump_clock):
+    """Both are due in the same step."""
+    async with opened(PullingNodes(0, None)) as nodes:
+        first, second = (nodes.ask(waiting(node, wait=0.01)) for node in NODES[:2])
+        first.when_answered(lambda _: second.leave())
+        second.when_answered(lambda _: first.leave())
+        await trio.sleep(1)
+
+        assert 0 == nodes.desk.open
+
+
 async def test_a_second_request_of_a_node_ends_the_first(autojump_clock):
     """As when its connection broke unseen. The first is told to ask later, in case it is another pod's."""
     async with opened() as nodes:

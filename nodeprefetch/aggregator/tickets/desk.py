@@ -131,7 +131,7 @@ class TicketDesk:
     def leave(self, gone: OpenRequest) -> None:
         """Forget an open request whose node has gone."""
         if gone.reply is None:
-            self._office.leave(gone.request, now=trio.current_time())
+            gone.reply = self._office.leave(gone.request, now=trio.current_time())
             del self._open[gone.request.instance, gone.request.node]
 
     async def run(self) -> None:
