@@ -9,20 +9,18 @@ MOST_SHAPES = 20
 
 _SECTION = 'docs/troubleshooting.md, section "Report an unrecognized error"'
 
-_VARIABLE = re.compile(
-    r"""
-      (?P<url> [a-z][a-z0-9+.-]*://[^\s"'<>]+ )
-    | (?P<quoted> "(?:[^"\\]|\\.)*+" )
-    | (?P<digest> \b[a-z0-9]+:[0-9a-f]{32,} )
-    | (?P<address> \[[0-9a-f:]+\](?::\d+)? | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)? )
-    | (?P<name> (?<!\S)[\w.-]*\w(?::\d+)?(?:/[\w.-]+)+(?:[:@][\w.:-]*\w)?
-              | (?<![\w.-])(?=[\d.-]*[a-z])[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)? )
-    | (?P<path> (?<!\S)/[^\s:,;]+ )
-    | (?P<id> \b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b )
-    | (?P<number> \d+(?:\.\d+)? )
-    """,
-    re.VERBOSE,
-)
+_VARIABLE = r"""
+  (?P<url> [a-z][a-z0-9+.-]*://[^\s"'<>]+ )
+| (?P<quoted> "(?:[^"\\]|\\.)*+" )
+| (?P<digest> \b[a-z0-9]+:[0-9a-f]{32,} )
+| (?P<address> \[[0-9a-f:]+\](?::\d+)? | \b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)? )
+| (?P<name> (?<!\S)[\w.-]*\w(?::\d+)?(?:/[\w.-]+)+(?:[:@][\w.:-]*\w)?
+          | (?<![\w.-])(?=[\d.-]*[a-z])[a-z0-9-]+(?:\.[a-z0-9-]+)+(?::\d+)? )
+| (?P<path> (?<!\S)/[^\s:,;]+ )
+| (?P<id> \b[0-9a-f]{8,}(?:-[0-9a-f]{4,})*\b )
+| (?P<number> \d+(?:\.\d+)? )
+"""
+"""A verbose pattern, compiled when an error needs it."""
 
 
 def shape_of(text: str, image: str) -> str:
@@ -34,7 +32,7 @@ def shape_of(text: str, image: str) -> str:
     """
     repository = re.split(r"[@:]", image.rpartition("/")[2])[0]
     shape = text.replace(image, "<image>")
-    shape = _VARIABLE.sub(lambda found: f"<{found.lastgroup}>", shape)
+    shape = re.sub(_VARIABLE, lambda found: f"<{found.lastgroup}>", shape, flags=re.VERBOSE)
     return re.sub(rf"(?<![\w<]){re.escape(repository)}(?![\w>])", "<image>", shape) if repository else shape
 
 

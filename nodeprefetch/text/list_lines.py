@@ -76,27 +76,30 @@ IMAGE_ID = Shape(
 )
 
 _TABLES = (
-    (re.compile(r"(?:REPOSITORY|IMAGE)\s+TAG\s"), IMAGES_TABLE),
-    (re.compile(r"REF\s+TYPE\s"), REFS_TABLE),
+    (r"(?:REPOSITORY|IMAGE)\s+TAG\s", IMAGES_TABLE),
+    (r"REF\s+TYPE\s", REFS_TABLE),
 )
 _SHAPES = (
-    (re.compile(r"(?s).*\{\{"), TEMPLATE),
-    (re.compile(r"[{}\]]"), JSON_OBJECT),
-    (re.compile(r"\[(?![0-9a-fA-F:]+\])"), JSON_ARRAY),
-    (re.compile(r"(?s).*<none>"), NO_NAME),
-    (re.compile(r"(?s)(?:.*\s)?//"), COMMENT),
-    (re.compile(r"(?s).*\$\{?\w"), VARIABLE),
-    (re.compile(r"[a-z-]+://\S+$"), SCHEME),
-    (re.compile(r"(?:sudo\s+)?(?:docker|podman|nerdctl|crictl|ctr)\s(?:.*\s)?pull\s"), COMMAND),
-    (re.compile(r"\S+\s+sha[0-9]+:[0-9a-f]+$"), DIGEST_LIST),
-    (re.compile(r"(?:export\s+)?[A-Z_][A-Z0-9_]*=\S"), ASSIGNMENT),
-    (re.compile(r"[^\s=]+\s*=\s*\S+$"), MIRROR_MAP),
-    (re.compile(r"(?s).*[\s:-]image:\s+\S"), GREP),
-    (re.compile(r"---|[\"']?[\w./-]+[\"']?:\s|[\"']?[\w-]+[\"']?:$"), YAML),
-    (re.compile(r"(?s).*[\s,;]"), SEVERAL),
-    (re.compile(r"sha256:[0-9a-f]{64}$|[0-9a-f]{64}$"), IMAGE_ID),
+    (r"(?s).*\{\{", TEMPLATE),
+    (r"[{}\]]", JSON_OBJECT),
+    (r"\[(?![0-9a-fA-F:]+\])", JSON_ARRAY),
+    (r"(?s).*<none>", NO_NAME),
+    (r"(?s)(?:.*\s)?//", COMMENT),
+    (r"(?s).*\$\{?\w", VARIABLE),
+    (r"[a-z-]+://\S+$", SCHEME),
+    (r"(?:sudo\s+)?(?:docker|podman|nerdctl|crictl|ctr)\s(?:.*\s)?pull\s", COMMAND),
+    (r"\S+\s+sha[0-9]+:[0-9a-f]+$", DIGEST_LIST),
+    (r"(?:export\s+)?[A-Z_][A-Z0-9_]*=\S", ASSIGNMENT),
+    (r"[^\s=]+\s*=\s*\S+$", MIRROR_MAP),
+    (r"(?s).*[\s:-]image:\s+\S", GREP),
+    (r"---|[\"']?[\w./-]+[\"']?:\s|[\"']?[\w-]+[\"']?:$", YAML),
+    (r"(?s).*[\s,;]", SEVERAL),
+    (r"sha256:[0-9a-f]{64}$|[0-9a-f]{64}$", IMAGE_ID),
 )
-"""The first match counts, so narrower patterns come first. A valid image name matches none but the last."""
+"""The first match counts, so narrower patterns come first. A valid image name matches none but the last.
+
+Compiled when first used: few lists need them, and each run would wait for them at its start.
+"""
 
 
 def read_lines(text: str, *, origin: str) -> Lines:
@@ -135,7 +138,7 @@ def shape_of(name: str) -> Shape | None:
     """Recognize a line in another format by its look. None: it may be a name."""
     if _PLAIN.fullmatch(name):
         return None
-    return next((shape for pattern, shape in _SHAPES if pattern.match(name)), None)
+    return next((shape for pattern, shape in _SHAPES if re.match(pattern, name)), None)
 
 
 def _names_in(text: str) -> Iterator[tuple[int, str]]:
@@ -162,7 +165,7 @@ def _prefix_length(content: str) -> int:
 
 def _shape_of_all(first: str) -> Shape | None:
     """Recognize a format of the whole list by its first line; the other lines then need no message."""
-    table = next((shape for pattern, shape in _TABLES if pattern.match(first)), None)
+    table = next((shape for pattern, shape in _TABLES if re.match(pattern, first)), None)
     shape = shape_of(first)
     return table or (shape if shape in (JSON_ARRAY, JSON_OBJECT) else None)
 
