@@ -117,7 +117,11 @@ def node(containerd: Containerd, start_fetch: StartFetch, tmp_path: Path) -> Ite
     with FakeKube() as kube:
         kube.add_node(NODE, LABELS)
         yield ReportingNode(
-            containerd=containerd, kube=kube, kubeconfig=kube.write_kubeconfig(tmp_path), start_fetch=start_fetch
+            containerd=containerd,
+            kube=kube,
+            kubeconfig=kube.write_kubeconfig(tmp_path),
+            service_account=kube.write_service_account(tmp_path / "account"),
+            start_fetch=start_fetch,
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nodeprefetch.kube.server import SERVICE_ACCOUNT
 from tests.integration.program import Ended, Line, Program, StartFetch
 from tests.support.aggregator_program import AggregatorProgram
 from tests.support.containerd import Containerd
@@ -19,6 +20,10 @@ LABELS = {"kubernetes.io/os": "linux"}
 """Of others, on the node."""
 
 ENVIRONMENT = {"NODE_NAME": NODE, "INSTANCE_NAME": INSTANCE}
+
+_MOUNT = 'mount -t tmpfs pod /run && mkdir -p "$1" && mount --bind "$0" "$1" && shift && exec "$@"'
+IN_POD = ("unshare", "--mount", "sh", "-c", _MOUNT)
+"""What to start a program with, so that it finds a service account's directory at another place: both follow."""
 
 Attempts = Counter[tuple[str, int, str]]
 """Image, number and error of each."""
@@ -69,12 +74,16 @@ class ReportingNode:
     """Knows the node, and that its operating system is Linux."""
 
     kubeconfig: Path
+    service_account: Path
     start_fetch: StartFetch
 
     def start(self, *images: str, **options: object) -> Program:
-        """Start a run that labels the node."""
-        how = {"environment": ENVIRONMENT}
-        return self.start_fetch(self.containerd, *images, **{"how": how, "kubeconfig": self.kubeconfig, **options})
+        """Start a run that labels the node: with the service account that it finds as in a pod, or a kubeconfig."""
+        how = {
+            "environment": {**ENVIRONMENT, **self.kube.environment},
+            "prefix": (*IN_POD, str(self.service_account), str(SERVICE_ACCOUNT)),
+        }
+        return self.start_fetch(self.containerd, *images, **{"how": how, **options})
 
     def run(self, *images: str, **options: object) -> Ended:
         """The same, to its end."""

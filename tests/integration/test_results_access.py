@@ -93,7 +93,7 @@ def test_nobody_else_may(
         image,
         metrics_endpoint=aggregator.endpoint,
         metrics_token_file=token_file if token else None,
-        report_grace="5s",  # as loading the Kubernetes client takes a second and more on a busy machine
+        report_grace="5s",
     )
 
     assert (0, {image: "succeeded"}, "succeeded") == (ended.code, ended.outcomes, node.label)

@@ -194,7 +194,7 @@ def test_an_api_server_that_is_back_within_the_grace_gets_the_label(
     with FaultProxy(("127.0.0.1", node.kube.port)) as proxy:
         direct = f"127.0.0.1:{node.kube.port}"
         node.kubeconfig.write_text(node.kubeconfig.read_text().replace(direct, proxy.address))
-        fetch = node.start(image)
+        fetch = node.start(image, kubeconfig=node.kubeconfig)
         proxy.wait_until(lambda seen: any(each.bytes_down for each in seen))
         proxy.refuse()
         proxy.cut()
@@ -228,7 +228,7 @@ def test_an_api_server_that_says_nothing_costs_the_grace(node: ReportingNode, im
 def test_without_a_name_there_is_no_label_and_one_line(node: ReportingNode, image: str, missing: str) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != missing}
 
-    ended = node.run(image, how={"environment": environment})
+    ended = node.run(image, how={"environment": environment}, kubeconfig=node.kubeconfig)
 
     assert (0, None, []) == (ended.code, node.label, node.kube.requests)
     assert 1 == sum("label" in line["msg"] and missing in line["msg"] for line in ended.log)
