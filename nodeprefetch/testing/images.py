@@ -1,7 +1,6 @@
 """Create OCI images in memory, the same for the same seed: complete, with shared layers, or broken on purpose.
 
 Media types and fields are those of the OCI image specification, version 1.0.
-`tests.support.publish` brings them into a registry or into a directory.
 """
 
 import gzip

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
-from tests.support.patience import wait_until
+from nodeprefetch.testing.waiting import wait_until
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

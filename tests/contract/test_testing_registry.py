@@ -340,7 +340,7 @@ def test_requests_are_recorded(registry: FakeRegistry) -> None:
 
 
 def test_waiting_for_a_request_that_does_not_come_ends(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.support.patience._PATIENCE", 0.01)
+    monkeypatch.setattr("nodeprefetch.testing.waiting._PATIENCE", 0.01)
     get(registry, "/v2/")
 
     with pytest.raises(TimeoutError, match="GET /v2/ 200"):

@@ -12,8 +12,8 @@ from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.service import Hang
+from nodeprefetch.testing.waiting import wait_until
 from nodeprefetch.values.image_ref import ImageRef
-from tests.support.patience import wait_until
 
 
 @dataclass(frozen=True, slots=True)

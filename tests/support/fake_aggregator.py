@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 
 from nodeprefetch.events import AnyEvent, Batch
-from tests.support.patience import wait_until
+from nodeprefetch.testing.waiting import wait_until
 from tests.support.spawn import Background
 
 ROUTE = "/v1/events"

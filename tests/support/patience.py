@@ -1,7 +1,6 @@
 """Waits until other threads have done something; gives up before a test hangs for ever."""
 
 import http.client
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,19 +21,3 @@ def eventually(is_so: Callable[[], object]) -> bool:
                 return True
         time.sleep(_PAUSE)
     return False
-
-
-def wait_until(changed: threading.Condition, is_so: Callable[[], bool], seen: Callable[[], object]) -> None:
-    """Block this thread; under Trio, give it to `trio.to_thread.run_sync`.
-
-    Args:
-        changed: notified on every change.
-        is_so: asked while the condition is held.
-        seen: what to show in the error.
-
-    Raises:
-        TimeoutError: it did not happen within five minutes.
-    """
-    with changed:
-        if not changed.wait_for(is_so, _PATIENCE):
-            raise TimeoutError(f"What was waited for did not come, but: {seen()!r}")

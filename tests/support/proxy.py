@@ -12,7 +12,7 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Self
 
-from tests.support.patience import wait_until
+from nodeprefetch.testing.waiting import wait_until
 
 _CHUNK = 1 << 16
 _PORTIONS_PER_SECOND = 20
