@@ -25,6 +25,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--initial-pull-attempt-timeout": "DURATION",
     "--kubeconfig": "FILE",
     "--log-format": "logfmt|json",
+    "--max-download-rate": "SIZE",
     "--max-io-pressure": "N",
     "--max-parallel-pulls": "N",
     "--max-pull-attempt-delay": "DURATION",

@@ -40,7 +40,7 @@ class RunEnd(StrEnum):
     """A signal stopped it."""
 
     NO_RUNTIME = "no-runtime"
-    """No container runtime answered, so nothing was pulled."""
+    """No container runtime answered, or none that can do what was demanded, so nothing was pulled."""
 
 
 class Phase(StrEnum):
@@ -230,7 +230,8 @@ class PullsPaused(Event, frozen=True, kw_only=True, tag="pulls_paused"):
     """Pulls are held back for the sake of others: no new one starts, or some in progress are paused, or both."""
 
     reason: str
-    """`other-pull`: somebody else pulls an image on this node; `io-pressure`: its disks are busy."""
+    """`other-pull`: somebody else pulls an image on this node; `io-pressure`: its disks are busy;
+    `download-rate`: the node's downloads have used up what they may bring in this period."""
 
     images: tuple[str, ...] = ()
     """Whose pulls are paused; empty: only new ones are held back."""

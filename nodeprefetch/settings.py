@@ -81,6 +81,9 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     yields: bool | None = None
     """Pause pulls while somebody else pulls on this node; None: the same, without a notice where none is visible."""
 
+    max_download_rate: int | None = None
+    """Bytes per second that all downloads of the node may bring together; None: no limit. Needs containerd's API."""
+
     max_io_pressure: float | None = None
     """Percent of time in which tasks wait for a disk (PSI), above which no pull starts; None: not looked at."""
 

@@ -11,7 +11,10 @@ from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.values.duration import DurationError, parse_duration
 from nodeprefetch.values.retry import RetryPolicy
-from nodeprefetch.values.sizes import DiskFloor, parse_disk_floor
+from nodeprefetch.values.sizes import DiskFloor, format_size, parse_disk_floor, parse_size
+
+LOWEST_RATE = 256 * 1024
+"""Bytes per second of `--max-download-rate`: below, what a pause loses is a large part of what comes between two."""
 
 _NO_ENVIRONMENT = Environment()
 
@@ -184,6 +187,15 @@ class FetchFlags(ImageFlags):
             group=RUNTIME,
         ),
     ] = None
+    max_download_rate: Annotated[
+        str | None,
+        flag(
+            "Limit of all downloads on this node together, in bytes per second (50Mi), by pausing pulls in turn"
+            " (containerd).",
+            "SIZE",
+            group=RUNTIME,
+        ),
+    ] = None
     max_io_pressure: Annotated[
         int | None,
         flag(
@@ -325,6 +337,18 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
             problems.add(f"--min-free-disk: {error}")
             return None
 
+    def download_rate() -> int | None:
+        try:
+            rate = parse_size(flags.max_download_rate) if flags.max_download_rate else None
+        except UsageError as error:
+            problems.add(f"--max-download-rate: {error}")
+            return None
+        if rate is not None and rate < LOWEST_RATE:
+            problems.add(f"--max-download-rate: must be at least {format_size(LOWEST_RATE)} per second")
+        if rate is not None and flags.no_resume:
+            problems.add("--max-download-rate: needs resumable pulls (remove --no-resume)")
+        return rate
+
     settings = FetchSettings(
         cri_socket=flags.cri_socket or None,
         runtime_wait=seconds("runtime_wait", may_be_zero=True),
@@ -341,6 +365,7 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
         image_list_timeout=seconds("image_list_timeout"),
         max_parallel_pulls=flags.max_parallel_pulls,
         yields=flags.yield_,
+        max_download_rate=download_rate(),
         max_io_pressure=flags.max_io_pressure,
         pull_policy=PullPolicy(flags.pull_policy) if flags.pull_policy else None,
         retry_missing=flags.retry_missing,

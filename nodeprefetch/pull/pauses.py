@@ -60,13 +60,13 @@ class PausablePull:
                 return
 
     async def _wait(self) -> None:
-        began = trio.current_time()
-        try:
-            while self._causes:
-                self._free = trio.Event()
+        while self._causes:
+            began = trio.current_time()
+            self._free = trio.Event()
+            try:
                 await self._free.wait()
-        finally:
-            self.paused += trio.current_time() - began
+            finally:
+                self.paused += trio.current_time() - began
 
 
 class Hold:

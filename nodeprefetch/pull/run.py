@@ -17,7 +17,7 @@ import trio
 
 from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import CredentialSource
-from nodeprefetch.errors import RuntimeUnavailableError
+from nodeprefetch.errors import RuntimeUnavailableError, UsageError
 from nodeprefetch.events import (
     ImageFinished,
     ImagesListed,
@@ -30,14 +30,14 @@ from nodeprefetch.events import (
 )
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
+from nodeprefetch.pull.download_rate import PARALLEL_PULLS
+from nodeprefetch.pull.holds import start_holds
 from nodeprefetch.pull.image import Pull
-from nodeprefetch.pull.io_pressure import IoPressure
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.pull.registries import Registries
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
-from nodeprefetch.pull.yielding import Yielding
 from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
@@ -104,6 +104,7 @@ async def fetch(
 
     Raises:
         RuntimeUnavailableError: no runtime answered. Raised in an exception group, as from any nursery.
+        UsageError: the runtime cannot do what the settings demand. Raised in the same way.
     """
     run = _Run(images=images, settings=settings, credentials=credentials, emit=emit, jitter=jitter)
     work = run.scope
@@ -117,7 +118,7 @@ async def fetch(
         with work:
             try:
                 await run.work(connect, nursery)
-            except RuntimeUnavailableError as error:
+            except (RuntimeUnavailableError, UsageError) as error:
                 run.finish(RunEnd.NO_RUNTIME, cancelled=str(error))
                 raise
         await run.settle()
@@ -130,10 +131,12 @@ async def fetch(
     return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.has_unfinished_pulls else RunEnd.FINISHED)
 
 
-def _parallel_pulls(wanted: int | None, runtime: RuntimeVersion) -> float:
+def _parallel_pulls(settings: FetchSettings, runtime: RuntimeVersion) -> float:
     """Number of parallel pulls. Default: as many as the runtime can use (docs/adr/0013)."""
-    if wanted is not None:
-        return wanted or math.inf
+    if settings.max_parallel_pulls is not None:
+        return settings.max_parallel_pulls or math.inf
+    if settings.max_download_rate is not None:
+        return PARALLEL_PULLS
     return 2 if runtime.is_containerd_2 else 8
 
 
@@ -227,16 +230,14 @@ class _Run:
         )
         await nursery.start(progress.run)
         pauses = Pauses(self.emit, progress.sight)
-        self._start_yielding(runtime, pauses, nursery)
-        if self.settings.max_io_pressure is not None:
-            await nursery.start(IoPressure(self.settings.max_io_pressure, pauses, self.emit).run)
+        await start_holds(runtime, self.settings, pauses, self.emit, nursery)
         nursery.start_soon(self.start.run)
         return PullContext(
             service=runtime.service,
             inventory=inventory,
             credentials=self.credentials,
             settings=self.settings,
-            slots=trio.CapacityLimiter(_parallel_pulls(self.settings.max_parallel_pulls, runtime.version)),
+            slots=trio.CapacityLimiter(_parallel_pulls(self.settings, runtime.version)),
             start=self.start,
             gate=gate,
             emit=self.emit,
@@ -258,16 +259,6 @@ class _Run:
     def has_unfinished_pulls(self) -> bool:
         """Whether some pull has no outcome. Pins and leases, settled after the pulls, do not count."""
         return any(pull.result is None for pull in self.pulls)
-
-    def _start_yielding(self, runtime: Runtime, pauses: Pauses, nursery: trio.Nursery) -> None:
-        wanted = self.settings.yields
-        if wanted is False:
-            return
-        if runtime.containerd is not None and self.settings.resume:
-            nursery.start_soon(Yielding(runtime.containerd, pauses, self.emit).run)
-        elif wanted:
-            why = "--no-resume" if runtime.containerd else f"{runtime.version.name} does not show other pulls"
-            self.emit(Notice(message=f"--yield has no effect: {why}"))
 
     async def _pull(self, pull: Pull, context: PullContext) -> None:
         await pull.run(context)

@@ -1,4 +1,4 @@
-"""Amounts of data: formats bytes, and parses the free disk space to keep, in the units of Kubernetes."""
+"""Amounts of data: formats bytes, and parses sizes and the free disk space to keep, in the units of Kubernetes."""
 
 import re
 
@@ -54,8 +54,8 @@ _FORM = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*|%)", re.ASCII)
 _WHOLE = 100
 
 
-class DiskFloorError(UsageError, ValueError):
-    """Raised when a text is not a valid amount of disk space."""
+class SizeError(UsageError, ValueError):
+    """Raised when a text is not a valid size."""
 
     def __init__(self, problem: str) -> None:
         super().__init__([problem])
@@ -79,24 +79,39 @@ class DiskFloor(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.percent:g}%" if self.percent else format_size(self.size) or "0 B"
 
 
-def parse_disk_floor(text: str) -> DiskFloor:
-    """Parse `10Gi`, `500M`, `1.5G`, `15%`, or bytes without a unit.
+def parse_size(text: str, *, expected: str = "e.g. 50Mi or 10M", units: str = "") -> int:
+    """Parse `10Gi`, `500M`, `1.5G`, or bytes without a unit.
 
     The units are those of Kubernetes' quantities: k, M, G, T, P are powers of 1000, Ki, Mi, Gi, Ti, Pi of 1024.
 
+    Args:
+        text: what a user wrote.
+        expected: examples, for the error.
+        units: what else is possible, for the error.
+
     Raises:
-        DiskFloorError: the text is invalid, or a percentage is not below 100.
+        SizeError: the text is invalid.
     """
     form = _FORM.fullmatch(text.strip())
-    if form is None:
-        raise DiskFloorError(f"invalid size {text!r} (expected e.g. 10Gi, 500M or 15%)")
-    number, unit = float(form[1]), form[2]
-    if unit == "%":
-        if number >= _WHOLE:
-            raise DiskFloorError(f"invalid size {text!r}: must be less than 100%")
-        return DiskFloor(percent=number)
-    if unit not in _SUFFIXES:
-        raise DiskFloorError(
-            f"invalid size {text!r}: unknown unit {unit!r} (use k, M, G, T, P, Ki, Mi, Gi, Ti, Pi or %)"
+    if form is None or form[2] == "%":
+        raise SizeError(f"invalid size {text!r} (expected {expected})")
+    if form[2] not in _SUFFIXES:
+        raise SizeError(
+            f"invalid size {text!r}: unknown unit {form[2]!r} (use k, M, G, T, P, Ki, Mi, Gi, Ti, Pi{units})"
         )
-    return DiskFloor(size=round(number * _SUFFIXES[unit]))
+    scale: int = _SUFFIXES[form[2]]
+    return round(float(form[1]) * scale)
+
+
+def parse_disk_floor(text: str) -> DiskFloor:
+    """Parse a size (`parse_size`), or a percentage below 100: `15%`.
+
+    Raises:
+        SizeError: the text is invalid.
+    """
+    form = _FORM.fullmatch(text.strip())
+    if form is None or form[2] != "%":
+        return DiskFloor(size=parse_size(text, expected="e.g. 10Gi, 500M or 15%", units=" or %"))
+    if float(form[1]) >= _WHOLE:
+        raise SizeError(f"invalid size {text!r}: must be less than 100%")
+    return DiskFloor(percent=float(form[1]))

@@ -51,6 +51,7 @@ GOOD = [
     ("--no-yield",),
     ("--yield", "--max-io-pressure=40"),
     ("--max-io-pressure", "40"),
+    ("--max-download-rate=50Mi",),
 ]
 
 SPACE = "must not contain a space"

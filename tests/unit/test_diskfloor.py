@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.values.sizes import DiskFloor, DiskFloorError, parse_disk_floor
+from nodeprefetch.values.sizes import DiskFloor, SizeError, parse_disk_floor
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_amount_is_read(text, floor):
     ],
 )
 def test_an_invalid_amount_is_refused_with_examples(text, problem):
-    with pytest.raises(DiskFloorError) as caught:
+    with pytest.raises(SizeError) as caught:
         parse_disk_floor(text)
 
     assert problem in str(caught.value)
@@ -50,7 +50,7 @@ def test_an_invalid_amount_is_refused_with_examples(text, problem):
 def test_any_text_is_an_amount_or_refused(text):
     try:
         floor = parse_disk_floor(text)
-    except DiskFloorError:
+    except SizeError:
         return
     assert floor.of(1000) >= 0
 

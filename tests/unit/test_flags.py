@@ -40,6 +40,7 @@ def test_every_flag_reaches_its_setting():
         retry_missing=True,
         yield_=False,
         max_io_pressure=40,
+        max_download_rate="50Mi",
         debug=True,
     )
 
@@ -56,6 +57,7 @@ def test_every_flag_reaches_its_setting():
         retry_missing=True,
         yields=False,
         max_io_pressure=40,
+        max_download_rate=50 * 1024 * 1024,
         debug=True,
         node="n1",
         instance="big-images",
@@ -66,6 +68,24 @@ def test_every_flag_reaches_its_setting():
 def test_a_pressure_is_a_percentage(percent):
     with pytest.raises(UsageError, match="--max-io-pressure: must be greater than 0 and less than 100"):
         fetch_settings(FetchFlags(max_io_pressure=percent))
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (FetchFlags(max_download_rate="fast"), "invalid size 'fast' (expected e.g. 50Mi or 10M)"),
+        (FetchFlags(max_download_rate="10%"), "invalid size '10%' (expected e.g. 50Mi or 10M)"),
+        (FetchFlags(max_download_rate="10Mb"), "invalid size '10Mb': unknown unit 'Mb' (use k, M, G, T, P, Ki, Mi, "),
+        (FetchFlags(max_download_rate="100Ki"), "must be at least 256.0 KiB per second"),
+        (FetchFlags(max_download_rate="1M", no_resume=True), "needs resumable pulls (remove --no-resume)"),
+    ],
+)
+def test_a_rate_is_a_size_and_needs_resumable_pulls(flags, problem):
+    with pytest.raises(UsageError) as caught:
+        fetch_settings(flags)
+
+    (found,) = caught.value.problems
+    assert found.startswith(f"--max-download-rate: {problem}")
 
 
 def test_all_invalid_flags_are_reported_by_name():
