@@ -37,11 +37,11 @@ class Problems:
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Collect a `UsageError` raised in the block, and continue after it."""
+        """Collect a `UsageError` raised in the block, and continue after it. Drops what is known already."""
         try:
             yield
         except UsageError as error:
-            self._problems.extend(error.problems)
+            self._problems += [problem for problem in error.problems if problem not in self._problems]
 
     def add(self, problem: str) -> None:
         """Add a problem."""

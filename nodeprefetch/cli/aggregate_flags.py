@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
-from nodeprefetch.cli.flags import flag, read_seconds, switch
+from nodeprefetch.cli.flag_kinds import flag, switch
+from nodeprefetch.cli.flags import read_seconds
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.tickets.growth import Growth
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from cyclopts import Parameter
 
 from nodeprefetch.cli.environment import Environment
-from nodeprefetch.cli.flags import INSTANCE, OUTPUT, CriSocket, flag, switch
+from nodeprefetch.cli.flag_kinds import INSTANCE, OUTPUT, flag, switch
+from nodeprefetch.cli.flags import CriSocket
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import RuntimeUnavailableError
 

@@ -4,9 +4,24 @@ import os
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
+from nodeprefetch.cli.across_flags import AcrossNodesFlags
 from nodeprefetch.cli.environment import Environment
+from nodeprefetch.cli.flag_kinds import (
+    CREDENTIALS,
+    DISK,
+    IMAGES,
+    OUTPUT,
+    REPORTING,
+    RUNTIME,
+    SCHEDULE,
+    TIMEOUTS,
+    duration,
+    flag,
+    many,
+    switch,
+)
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.values.duration import DurationError, parse_duration
@@ -18,47 +33,10 @@ LOWEST_RATE = 256 * 1024
 
 _NO_ENVIRONMENT = Environment()
 
-# In this order in --help and in docs/reference.md; within a group in the order of the fields below.
-INSTANCE = Group.create_ordered("Instance")
-IMAGES = Group.create_ordered("Images")
-SCHEDULE = Group.create_ordered("Schedule")
-TIMEOUTS = Group.create_ordered("Timeouts and retries")
-CREDENTIALS = Group.create_ordered("Credentials")
-RUNTIME = Group.create_ordered("Runtime")
-DISK = Group.create_ordered("Disk")
-REPORTING = Group.create_ordered("Reporting")
-OUTPUT = Group.create_ordered("Output")
-OTHER = Group.create_default_parameters()
-
 Images = Annotated[
     str,
     Parameter(metavar="IMAGE", help="Images to pull in addition to those in the list files.", group=IMAGES),
 ]
-
-
-def flag(text: str, metavar: str | None = None, *, group: Group = OTHER) -> Parameter:
-    """A flag with a value."""
-    return Parameter(help=text, metavar=metavar, negative="", group=group)
-
-
-def switch(text: str, *, group: Group = OTHER, from_environment: bool = True) -> Parameter:
-    """A flag without a value.
-
-    Args:
-        text: the help.
-        group: where it stands in the help.
-        from_environment: False for a switch that makes a command destructive. Its environment variable is not read.
-    """
-    return Parameter(help=text, negative="", show_default=False, group=group, show_env_var=from_environment)
-
-
-def _many(text: str, metavar: str, group: Group) -> Parameter:
-    return Parameter(help=text, metavar=metavar, negative="", show_default=False, group=group)
-
-
-def _duration(text: str, group: Group) -> Parameter:
-    """A Go-style duration. It is parsed later, so that it is reported with all other problems."""
-    return flag(text, "DURATION", group=group)
 
 
 CriSocket = Annotated[
@@ -79,7 +57,7 @@ class CredentialFlags:
 
     docker_config: Annotated[
         tuple[str, ...],
-        _many(
+        many(
             "Pull secret: a .dockerconfigjson file or a directory of mounted Secrets. May be repeated.",
             "PATH",
             CREDENTIALS,
@@ -93,7 +71,7 @@ class CredentialFlags:
         str | None, flag("Directory containing the kubelet's credential provider binaries.", "DIR", group=CREDENTIALS)
     ] = None
     credential_option: Annotated[
-        tuple[str, ...], _many("Option of a credential plugin. May be repeated.", "NAME.KEY=VALUE", CREDENTIALS)
+        tuple[str, ...], many("Option of a credential plugin. May be repeated.", "NAME.KEY=VALUE", CREDENTIALS)
     ] = ()
     credential_order: Annotated[
         str | None,
@@ -134,7 +112,7 @@ class ImageFlags(CredentialFlags):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class FetchFlags(ImageFlags):
+class FetchFlags(AcrossNodesFlags, ImageFlags):
     """How to pull."""
 
     retry_missing: Annotated[bool, switch("Retry images the registry does not have yet.", group=IMAGES)] = False
@@ -146,11 +124,11 @@ class FetchFlags(ImageFlags):
     ] = False
     allow_failures: Annotated[bool, switch("Exit 0 even if some images could not be pulled.", group=IMAGES)] = False
 
-    overall_timeout: Annotated[str, _duration("Time limit for the whole run.", TIMEOUTS)] = "20m"
+    overall_timeout: Annotated[str, duration("Time limit for the whole run.", TIMEOUTS)] = "20m"
     initial_pull_attempt_timeout: Annotated[
-        str, _duration("Timeout of the first attempt; doubles after each attempt.", TIMEOUTS)
+        str, duration("Timeout of the first attempt; doubles after each attempt.", TIMEOUTS)
     ] = "30s"
-    max_pull_attempt_timeout: Annotated[str, _duration("Maximum attempt timeout.", TIMEOUTS)] = "5m"
+    max_pull_attempt_timeout: Annotated[str, duration("Maximum attempt timeout.", TIMEOUTS)] = "5m"
     attempt_clock: Annotated[
         Literal["auto", "progress", "wall"],
         flag(
@@ -160,13 +138,13 @@ class FetchFlags(ImageFlags):
         ),
     ] = "auto"
     initial_pull_attempt_delay: Annotated[
-        str, _duration("Maximum delay after the first attempt; doubles after each attempt.", TIMEOUTS)
+        str, duration("Maximum delay after the first attempt; doubles after each attempt.", TIMEOUTS)
     ] = "1s"
-    max_pull_attempt_delay: Annotated[str, _duration("Upper limit for that delay.", TIMEOUTS)] = "10m"
+    max_pull_attempt_delay: Annotated[str, duration("Upper limit for that delay.", TIMEOUTS)] = "10m"
     unpack_timeout: Annotated[
-        str, _duration("Maximum time to unpack a single layer, where the runtime reports it.", TIMEOUTS)
+        str, duration("Maximum time to unpack a single layer, where the runtime reports it.", TIMEOUTS)
     ] = "10m"
-    image_list_timeout: Annotated[str, _duration("Timeout for listing the node's images.", TIMEOUTS)] = "1m"
+    image_list_timeout: Annotated[str, duration("Timeout for listing the node's images.", TIMEOUTS)] = "1m"
 
     max_parallel_pulls: Annotated[
         int | None,
@@ -209,7 +187,7 @@ class FetchFlags(ImageFlags):
         bool,
         switch("Disable resumable pulls: interrupted pulls start over and report no progress.", group=RUNTIME),
     ] = False
-    runtime_wait: Annotated[str, _duration("How long to wait for a container runtime to respond.", RUNTIME)] = "10s"
+    runtime_wait: Annotated[str, duration("How long to wait for a container runtime to respond.", RUNTIME)] = "10s"
 
     min_free_disk: Annotated[
         str | None,
@@ -246,16 +224,14 @@ class FetchFlags(ImageFlags):
         flag("Kubeconfig used to label the node. Default: in-cluster configuration.", "FILE", group=REPORTING),
     ] = None
     report_grace: Annotated[
-        str, _duration("Time allowed after the run to deliver results and label the node.", REPORTING)
+        str, duration("Time allowed after the run to deliver results and label the node.", REPORTING)
     ] = "15s"
 
     log_format: Annotated[
         Literal["logfmt", "json"] | None,
         flag("Log format. Default: live table on a terminal, otherwise logfmt.", group=OUTPUT),
     ] = None
-    progress_interval: Annotated[str, _duration("Interval between progress log lines; 0 disables them.", OUTPUT)] = (
-        "10s"
-    )
+    progress_interval: Annotated[str, duration("Interval between progress log lines; 0 disables them.", OUTPUT)] = "10s"
     debug: Annotated[
         bool,
         switch("Log the images on the node before and after, and the matching credentials.", group=OUTPUT),
@@ -268,7 +244,7 @@ class KeepFlags(FetchFlags):
     """When to pull again."""
 
     check_every: Annotated[
-        str, _duration("Interval between checks that all images are still on the node.", SCHEDULE)
+        str, duration("Interval between checks that all images are still on the node.", SCHEDULE)
     ] = "5m"
     refresh_every: Annotated[
         str,

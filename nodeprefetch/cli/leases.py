@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from nodeprefetch.cli.containerd import OwnerFlags, ask_containerd, owner_text
 from nodeprefetch.cli.environment import read_environment
-from nodeprefetch.cli.flags import INSTANCE, switch
+from nodeprefetch.cli.flag_kinds import INSTANCE, switch
 from nodeprefetch.cli.output import columns, print_records
 from nodeprefetch.values.sizes import format_size
 

@@ -1,7 +1,9 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +25,10 @@ from nodeprefetch.settings import FetchSettings
 from nodeprefetch.text.known_secrets import knowing_secrets
 from nodeprefetch.values.image_ref import ImageRef
 
+if TYPE_CHECKING:
+    from nodeprefetch.cli.start import PreparedStart
+    from nodeprefetch.pull.start import StartPermit
+
 
 class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     """A run of `fetch` that is ready to start."""
@@ -36,6 +42,9 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
 
     speakers: tuple[Reporter, ...]
     """Emit events when they finish, which the reporters deliver: the node label."""
+
+    start: "PreparedStart | None"
+    """What the first pull waits for; None: nothing."""
 
     report_grace: float
     """Seconds that reporters have after the run."""
@@ -65,6 +74,7 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
         async with (
             reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, warn=self.notices.add),
             open_chain(self.plugins, self.notices.add) as credentials,
+            self._permit() as permit,
         ):
             return await fetch(
                 self.images,
@@ -77,8 +87,17 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
                 ),
                 credentials=credentials,
                 emit=self.emit,
+                permit=permit,
                 signals=signals,
             )
+
+    @asynccontextmanager
+    async def _permit(self) -> AsyncGenerator["StartPermit | None"]:
+        if self.start is None:
+            yield None
+            return
+        async with self.start.open() as permit:
+            yield permit
 
 
 def prepare(
@@ -107,6 +126,7 @@ def prepare(
         grace = read_seconds(flags, "report_grace", may_be_zero=True)
     with problems.collected():
         progress_interval = read_seconds(flags, "progress_interval", may_be_zero=True)
+    refs: tuple[ImageRef, ...] = ()
     with problems.collected():
         refs = read_images()
     with problems.collected():
@@ -117,6 +137,9 @@ def prepare(
         speakers += _node_label(flags, notices, emit, environment, is_warm=is_warm)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
+    start: PreparedStart | None = None
+    with problems.collected():
+        start = _start(flags, refs, notices, emit, environment)
     problems.raise_if_any()
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
@@ -128,6 +151,7 @@ def prepare(
         plugins=plugins,
         reporters=tuple(reporters),
         speakers=tuple(speakers),
+        start=start,
         report_grace=grace,
         progress_interval=progress_interval,
         emit=emit,
@@ -153,6 +177,24 @@ def _node_label(
             is_warm=is_warm,
         )
     ]
+
+
+def _start(
+    flags: FetchFlags, images: tuple[ImageRef, ...], notices: Notices, emit: Emitter, environment: Environment
+) -> "PreparedStart | None":
+    if not flags.delays_start:
+        return None
+    # Loaded only if the first pull may have to wait.
+    from nodeprefetch.cli.start import prepare_start  # noqa: PLC0415
+
+    return prepare_start(
+        flags,
+        environment,
+        images,
+        connect=partial(connect, flags.kubeconfig, environment=environment.variables),
+        notices=notices,
+        emit=emit,
+    )
 
 
 def _submitter(flags: FetchFlags, notices: Notices, environment: Environment) -> Sequence[Reporter]:

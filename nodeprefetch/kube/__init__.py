@@ -15,6 +15,7 @@ from nodeprefetch.kube.errors import (
     UnreachableError,
 )
 from nodeprefetch.kube.objects import Node, TokenReview
+from nodeprefetch.kube.server import namespace_of_pod
 
 __all__ = [
     "ConflictError",
@@ -32,4 +33,5 @@ __all__ = [
     "UnauthorizedError",
     "UnreachableError",
     "connect",
+    "namespace_of_pod",
 ]

@@ -1,4 +1,4 @@
-"""The calls of the Kubernetes API: read and patch a node, review a token."""
+"""The calls of the Kubernetes API: read and patch a node, count a DaemonSet's nodes, review a token."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ import trio
 
 from nodeprefetch.kube.errors import KubeError
 from nodeprefetch.kube.messages import one_line
-from nodeprefetch.kube.objects import Node, NodeAnswer, ReviewAnswer, TokenReview
+from nodeprefetch.kube.objects import DaemonSetAnswer, Node, NodeAnswer, ReviewAnswer, TokenReview
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class Kube:
             content_type="application/merge-patch+json",
         )
         return answer.node()
+
+    async def count_nodes_of(self, namespace: str, daemon_set: str) -> int:
+        """Read on how many nodes a DaemonSet's pods should run."""
+        path = f"/apis/apps/v1/namespaces/{quote(namespace, safe='')}/daemonsets/{quote(daemon_set, safe='')}"
+        answer = await self._call(DaemonSetAnswer, f"reading DaemonSet {daemon_set}", "GET", path)
+        return answer.status.desired_number_scheduled
 
     async def review_token(self, token: str, audience: str) -> TokenReview:
         """Find out whether a token is valid for an audience, and to whom it belongs.

@@ -58,6 +58,16 @@ class NodeAnswer(msgspec.Struct):
         )
 
 
+class _DaemonSetStatus(msgspec.Struct, rename="camel"):
+    desired_number_scheduled: int = 0
+
+
+class DaemonSetAnswer(msgspec.Struct):
+    """A DaemonSet in an answer."""
+
+    status: _DaemonSetStatus
+
+
 class _User(msgspec.Struct):
     username: str = ""
     extra: dict[str, list[str]] | None = None

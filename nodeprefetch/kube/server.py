@@ -78,6 +78,22 @@ class TrustedTls(ssl.SSLContext):
         self.load_verify_locations(cadata=read_plain_file(authority, LARGEST_FILE).decode("ascii"))
 
 
+def namespace_of_pod(mount: Path) -> str:
+    """The namespace of this pod.
+
+    Args:
+        mount: directory of its service account.
+
+    Raises:
+        NotInClusterError: the file with its name cannot be read.
+    """
+    try:
+        return read_plain_file(mount / "namespace", LARGEST_FILE).decode("ascii").strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise NotInClusterError(f"cannot read the pod's namespace from {mount / 'namespace'}: {why}") from error
+
+
 def api_server_of_pod(environment: Mapping[str, str], mount: Path) -> ApiServer:
     """The API server of this pod's cluster, with the pod's service account as login.
 

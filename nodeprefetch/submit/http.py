@@ -1,11 +1,10 @@
-"""Sends events over HTTP: `POST /v1/events`, one msgpack batch per request, over one kept connection.
+"""Sends requests to an aggregator over HTTP, such as events: `POST /v1/events`, one msgpack batch per request.
 
 Imports httpcore, which is slow, so import this module only when there is something to send.
 """
 
 import gzip
-import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,7 +15,8 @@ import trio
 
 from nodeprefetch.events import Batch
 from nodeprefetch.http_backend import Backend
-from nodeprefetch.submit.endpoint import Endpoint, deepest_text, short
+from nodeprefetch.submit.destination import Destination
+from nodeprefetch.submit.endpoint import deepest_text, short
 from nodeprefetch.submit.retry import (
     Accepted,
     DeliveryResult,
@@ -25,7 +25,6 @@ from nodeprefetch.submit.retry import (
     Undeliverable,
     UnsupportedProtocol,
 )
-from nodeprefetch.text.token_file import TokenFile
 
 ROUTE = "/v1/events"
 COMPRESS_ABOVE = 1024
@@ -42,25 +41,62 @@ _UNSUPPORTED = {404, 405, 426, 505}
 """The server does not know the route, the method or the version of HTTP."""
 
 
-class HttpTransport:
-    """Sends batches over a pool of one connection. Created by `open_http`.
+class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a request."""
+
+    status: int
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes
+    """The first 1024 bytes."""
+
+    shown: str
+    """Its text for the log: in short, without the token."""
+
+
+class Poster:
+    """Sends POST requests to an aggregator. Created by `open_poster`.
 
     Args:
         pool: of httpcore.
-        endpoint: address of the aggregator.
-        token: sent as bearer token.
+        destination: the aggregator.
     """
 
-    def __init__(self, pool: httpcore.AsyncConnectionPool, endpoint: Endpoint, token: TokenFile | None) -> None:
+    def __init__(self, pool: httpcore.AsyncConnectionPool, destination: Destination) -> None:
         self._pool = pool
-        self._url = httpcore.URL(
+        self._endpoint = destination.endpoint
+        self._token = destination.token
+
+    async def post(
+        self, route: str, content_type: bytes, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> HttpAnswer:
+        """Send a request with the bearer token, and read the answer. Raises what httpcore raises."""
+        endpoint = self._endpoint
+        url = httpcore.URL(
             scheme=endpoint.scheme.encode(),
             host=endpoint.host.encode(),
             port=endpoint.port,
-            target=f"{endpoint.prefix}{ROUTE}".encode(),
+            target=f"{endpoint.prefix}{route}".encode(),
         )
-        self._host = endpoint.authority.encode()
-        self._token = token
+        sent = [(b"Host", endpoint.authority.encode()), (b"Content-Type", content_type), *headers]
+        token = self._token.token() if self._token else ""
+        if token:
+            sent.append((b"Authorization", b"Bearer " + token.encode()))
+        sent.append((b"Content-Length", str(len(body)).encode()))
+        async with self._pool.stream(b"POST", url, headers=sent, content=body) as response:
+            content = await _beginning(response)
+        text = short(content.decode(errors="replace"), token)
+        return HttpAnswer(status=response.status, headers=response.headers, body=content, shown=text)
+
+
+class HttpTransport:
+    """Sends batches.
+
+    Args:
+        poster: sends the requests.
+    """
+
+    def __init__(self, poster: Poster) -> None:
+        self._poster = poster
 
     async def deliver(self, batch: Batch) -> DeliveryResult:
         """Send a batch; `result_for` explains the status."""
@@ -68,17 +104,12 @@ class HttpTransport:
             body = msgspec.msgpack.encode(batch)
         except UnicodeEncodeError:
             return Undeliverable("contains invalid Unicode")
-        headers = [(b"Host", self._host), (b"Content-Type", b"application/msgpack")]
+        headers = []
         if len(body) > COMPRESS_ABOVE:
             body = gzip.compress(body, 1, mtime=0)
             headers.append((b"Content-Encoding", b"gzip"))
-        token = self._token.token() if self._token else ""
-        if token:
-            headers.append((b"Authorization", b"Bearer " + token.encode()))
-        headers.append((b"Content-Length", str(len(body)).encode()))
         try:
-            async with self._pool.stream(b"POST", self._url, headers=headers, content=body) as response:
-                text = await _beginning(response)
+            answer = await self._poster.post(ROUTE, b"application/msgpack", body, headers)
         except httpcore.RemoteProtocolError as error:
             # Either the response is not HTTP/1.1, such as HTTP/2 frames. Or there is none: gRPC servers close the
             # connection on anything but HTTP/2, but so does a server that is killed.
@@ -89,7 +120,7 @@ class HttpTransport:
             return UnsupportedProtocol(f"connection lost: {deepest_text(error)}", certain=False)
         except httpcore.NetworkError as error:
             return Unavailable(f"cannot connect: {deepest_text(error)}")
-        return result_for(response.status, response.headers, short(text, token), now=datetime.now(UTC))
+        return result_for(answer.status, answer.headers, answer.shown, now=datetime.now(UTC))
 
 
 def result_for(status: int, headers: Iterable[tuple[bytes, bytes]], text: str, *, now: datetime) -> DeliveryResult:
@@ -130,31 +161,21 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
     return max(0.0, (date - now).total_seconds())
 
 
-async def system_trust() -> ssl.SSLContext:
-    """Load the system's CA certificates and certifi's, in a thread: it takes 50 ms."""
-    return await trio.to_thread.run_sync(httpcore.default_ssl_context)
-
-
 @asynccontextmanager
-async def open_http(
-    endpoint: Endpoint, *, tls: ssl.SSLContext | None, token: TokenFile | None
-) -> AsyncGenerator[HttpTransport]:
-    """Open a transport over one connection, which is made when needed, kept, and closed at the end of the block.
-
-    Args:
-        endpoint: address of the aggregator.
-        tls: trusted CA certificates, for https.
-        token: sent as bearer token.
-    """
-    pool = httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=Backend())
-    async with pool:
-        yield HttpTransport(pool, endpoint, token)
+async def open_poster(destination: Destination) -> AsyncGenerator[Poster]:
+    """Open a poster over one connection, which is made when needed, kept, and closed at the end of the block."""
+    tls = destination.tls
+    if destination.endpoint.is_tls and tls is None:
+        # The system's CA certificates and certifi's, in a thread: it takes 50 ms.
+        tls = await trio.to_thread.run_sync(httpcore.default_ssl_context)
+    async with httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=Backend()) as pool:
+        yield Poster(pool, destination)
 
 
-async def _beginning(response: httpcore.Response) -> str:
+async def _beginning(response: httpcore.Response) -> bytes:
     """Read the whole body, so that the connection can be kept, but not for long. Returns its first bytes."""
     kept = b""
     with trio.move_on_after(_BODY_LIMIT), suppress(httpcore.NetworkError, httpcore.ProtocolError):
         async for part in response.aiter_stream():
             kept += part[: _KEPT_TEXT - len(kept)]
-    return kept.decode(errors="replace")
+    return kept

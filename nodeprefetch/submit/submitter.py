@@ -2,7 +2,6 @@
 
 import importlib
 import random
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, cast
@@ -10,9 +9,10 @@ from typing import Literal, cast
 import trio
 
 from nodeprefetch import __version__
-from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.errors import UsageError
 from nodeprefetch.events import AnyEvent, Batch, Event, RunFinished, RunStarted
 from nodeprefetch.report.readers import ProgressPace, Reporter
+from nodeprefetch.submit.destination import read_destination
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
 from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
 from nodeprefetch.submit.retry import (
@@ -26,8 +26,6 @@ from nodeprefetch.submit.retry import (
     UnsupportedProtocol,
     WireProtocol,
 )
-from nodeprefetch.text.plain_file import open_given
-from nodeprefetch.text.token_file import TokenFile
 from nodeprefetch.values.duration import format_duration
 
 __all__ = ["MetricsProtocol", "Submitter", "parse_endpoint"]
@@ -79,16 +77,9 @@ class Submitter(Reporter):
         jitter: Callable[[], float] = random.random,
         open_transport: OpenTransport | None = None,
     ) -> None:
-        self._tls: ssl.SSLContext | None = None
-        self._token: TokenFile | None = None
-        problems = Problems()
-        with problems.collected():
-            self._token = TokenFile(token_file) if token_file else None
-        with problems.collected():
-            self._endpoint = parse_endpoint(endpoint)
-            self._retry = RetryState(_protocols(self._endpoint, protocol), jitter)
-            self._tls = _trust(self._endpoint, ca_file)
-        problems.raise_if_any()
+        self._destination = read_destination(endpoint, ca_file=ca_file, token_file=token_file)
+        self._endpoint = self._destination.endpoint
+        self._retry = RetryState(_protocols(self._endpoint, protocol), jitter)
         self._open_transport = open_transport or self._open
         self._warn = warn
         self._warned: set[str] = set()
@@ -227,17 +218,15 @@ class Submitter(Reporter):
         if protocol is WireProtocol.GRPC:
             from nodeprefetch.submit.grpc import open_grpc  # noqa: PLC0415
 
-            async with open_grpc(self._endpoint, token=self._token) as grpc:
+            async with open_grpc(self._endpoint, token=self._destination.token) as grpc:
                 yield grpc
             return
         # Takes some 200 ms if nothing is cached; in a thread, pulls can start meanwhile.
         await trio.to_thread.run_sync(importlib.import_module, "nodeprefetch.submit.http")
-        from nodeprefetch.submit.http import open_http, system_trust  # noqa: PLC0415
+        from nodeprefetch.submit.http import HttpTransport, open_poster  # noqa: PLC0415
 
-        if self._endpoint.is_tls and self._tls is None:
-            self._tls = await system_trust()
-        async with open_http(self._endpoint, tls=self._tls, token=self._token) as http:
-            yield http
+        async with open_poster(self._destination) as poster:
+            yield HttpTransport(poster)
 
 
 def _protocols(endpoint: Endpoint, protocol: MetricsProtocol) -> tuple[WireProtocol, ...]:
@@ -248,15 +237,3 @@ def _protocols(endpoint: Endpoint, protocol: MetricsProtocol) -> tuple[WireProto
             raise UsageError([f"the legacy gRPC protocol supports neither TLS nor a path: {endpoint} (use HOST:PORT)"])
         return (WireProtocol.GRPC,)
     return (WireProtocol.HTTP, WireProtocol.GRPC) if protocol == "auto" and can_grpc else (WireProtocol.HTTP,)
-
-
-def _trust(endpoint: Endpoint, ca_file: str | None) -> ssl.SSLContext | None:
-    if not ca_file:
-        return None
-    if not endpoint.is_tls:
-        raise UsageError([f"--metrics-ca-file requires an https endpoint, got {endpoint}"])
-    try:
-        open_given(ca_file).close()  # rejects a FIFO, for whose writer OpenSSL would wait
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # also ssl.SSLError
-        raise UsageError([f"cannot read certificates from CA file {ca_file!r}: {error.strerror or error}"]) from error

@@ -27,6 +27,9 @@ each failure: thousands may wait, and an aggregator that returns must not meet a
 GIVE_BACK_LIMIT = 2.0
 """Seconds for giving a ticket back. One that is not given back is lost a minute later."""
 
+_LATEST = 300.0
+"""Seconds. Longest time between two requests, whatever an answer says."""
+
 _EARLIER = 0.25
 """Largest part of `ask_again` by which nodes ask earlier, so that they do not all ask at the same time."""
 
@@ -138,10 +141,10 @@ class Ticket:
             if reply.granted:
                 return
             pause = FIRST_PAUSE
-            again = reply.ask_again * (1 - _EARLIER * self._jitter())
-            asking.deadline = now + reply.ask_again + self._patience
+            again = min(reply.ask_again, _LATEST)
+            asking.deadline = now + again + self._patience
             self._on_delay(StartDelay(reply=reply))
-            await trio.sleep_until(max(now + again, asked_at + FIRST_PAUSE))
+            await trio.sleep_until(max(now + again * (1 - _EARLIER * self._jitter()), asked_at + FIRST_PAUSE))
 
     async def _ask(self, state: TicketState, *, wait: float = 0, is_warm: bool = False) -> TicketReply | None:
         request = msgspec.structs.replace(self._about, state=state, wait=wait, is_warm=is_warm)

@@ -1,6 +1,7 @@
 """Parses image lists, one image per line, into images and problems with their line numbers."""
 
 from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -104,6 +105,12 @@ def unique(refs: Iterable[ImageRef]) -> tuple[ImageRef, ...]:
     for ref in refs:
         first.setdefault(ref.pull_ref, ref)
     return tuple(first.values())
+
+
+def list_digest(refs: Iterable[ImageRef]) -> str:
+    """Identify a list of images, in any order and spelling: 16 hex digits."""
+    names = "\n".join(sorted({ref.pull_ref for ref in refs}))
+    return blake2b(names.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
 def _unreadable(problem: str) -> ImageList:

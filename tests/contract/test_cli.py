@@ -239,7 +239,16 @@ def test_help_of_fetch_has_groups_images_first(capsys):
     run(["fetch", "--help"])
 
     groups = re.findall(r"^╭─ (.+?) ─+╮$", capsys.readouterr().out, re.MULTILINE)
-    assert ["Images", "Timeouts and retries", "Credentials", "Runtime", "Disk", "Reporting", "Output"] == groups
+    assert [
+        "Images",
+        "Timeouts and retries",
+        "Credentials",
+        "Runtime",
+        "Disk",
+        "Across nodes",
+        "Reporting",
+        "Output",
+    ] == groups
 
 
 @pytest.mark.parametrize("command", ["leases", "unpin"])

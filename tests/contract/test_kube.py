@@ -63,6 +63,15 @@ async def test_one_merge_patch_sets_and_takes_away_and_leaves_the_rest(api, tmp_
     assert [("PATCH", "application/merge-patch+json")] == [(each.method, each.content_type) for each in api.requests]
 
 
+async def test_the_nodes_of_a_daemon_set_are_counted(api, tmp_path):
+    api.objects.daemon_sets["prefetch", "web"] = 1000
+    kube = await connect_in_pod(api, tmp_path)
+
+    assert 1000 == await kube.count_nodes_of("prefetch", "web")
+    with pytest.raises(NotFoundError, match="reading DaemonSet other: 404"):
+        await kube.count_nodes_of("prefetch", "other")
+
+
 async def test_a_patch_of_one_version_conflicts_with_every_other(api, tmp_path):
     kube = await connect_in_pod(api, tmp_path)
     node = await kube.get_node("n1")

@@ -142,7 +142,7 @@ async def test_a_token_is_in_no_message(tmp_path):
         await deliver(reporter, STARTED)
 
     assert "the token *** may not" in said[0]
-    assert "s3cr3t" not in repr(reporter) + repr(reporter._token)
+    assert "s3cr3t" not in repr(reporter) + repr(reporter._destination)
 
 
 @pytest.mark.parametrize("content", [None, "", "two words", "ümlaut", "x" * 70_000])

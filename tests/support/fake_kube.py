@@ -141,6 +141,7 @@ class FakeKube:
         """A service account's mount, as the kubelet makes it. Returns the directory."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "token").write_text(token or self.tokens[0])
+        (directory / "namespace").write_text("prefetch")
         self._authority.cert_pem.write_to_path(directory / "ca.crt")
         return directory
 

@@ -1,12 +1,14 @@
 """The objects of the fake Kubernetes API: what its requests do to nodes, and what reviews of tokens find."""
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _NODES = "/api/v1/nodes/"
 _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+_DAEMON_SET = re.compile("/apis/apps/v1/namespaces/(?P<namespace>[^/]+)/daemonsets/(?P<name>[^/]+)")
 _MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 """For maps of strings such as labels, the two do the same."""
 
@@ -47,6 +49,9 @@ class KubeObjects:
     """All of them. To be used by one thread at a time."""
 
     tokens: dict[str, ReviewedToken] = field(default_factory=dict)
+    daemon_sets: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Number of nodes by namespace and name."""
+
     _nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _version: int = 1000
 
@@ -72,6 +77,9 @@ class KubeObjects:
         """Do what a request wants."""
         if path == _REVIEWS and method == "POST":
             return self._review(body)
+        daemon_set = _DAEMON_SET.fullmatch(path)
+        if daemon_set is not None and method == "GET":
+            return self._count_nodes(daemon_set["namespace"], daemon_set["name"])
         name = path.removeprefix(_NODES)
         if not path.startswith(_NODES) or name not in self._nodes:
             return refusal(404, f'nodes "{name}" not found')
@@ -82,6 +90,13 @@ class KubeObjects:
         if content_type not in _MERGE_PATCHES:
             return refusal(415, f"the body of the request was in an unknown format: {content_type}")
         return self._patch(name, body["metadata"])
+
+    def _count_nodes(self, namespace: str, name: str) -> Answer:
+        nodes = self.daemon_sets.get((namespace, name))
+        if nodes is None:
+            return refusal(404, f'daemonsets.apps "{name}" not found')
+        status = {"desiredNumberScheduled": nodes, "currentNumberScheduled": nodes, "numberMisscheduled": 0}
+        return Answer(200, {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status})
 
     def _patch(self, name: str, change: dict[str, Any]) -> Answer:
         metadata = self._nodes[name]["metadata"]

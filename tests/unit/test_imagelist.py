@@ -8,6 +8,7 @@ from nodeprefetch.values.image_list import (
     MAX_LIST_BYTES,
     ImageList,
     decode_image_list,
+    list_digest,
     merge,
     parse_image_arguments,
     parse_image_list,
@@ -117,3 +118,13 @@ def test_an_image_is_wanted_once_as_it_was_written_first() -> None:
     ]
 
     assert ["nginx", "nginx:1", f"a:1@{digest}"] == [ref.text for ref in unique(refs)]
+
+
+def test_a_list_is_identified_by_its_images_in_any_order_and_spelling() -> None:
+    first = [ImageRef.parse(text) for text in ("nginx", "a:1")]
+    same = [ImageRef.parse(text) for text in ("a:1", "docker.io/library/nginx:latest", "nginx")]
+    other = [ImageRef.parse(text) for text in ("a:2", "nginx")]
+
+    assert list_digest(first) == list_digest(same)
+    assert list_digest(first) != list_digest(other)
+    assert 16 == len(list_digest(first))
