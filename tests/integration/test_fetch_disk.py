@@ -29,6 +29,7 @@ from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor
+from tests.integration.keeping import Keep
 from tests.integration.program import PATIENCE, StartFetch
 from tests.support.containerd import Containerd
 from tests.support.daemons import containerd2_program, why_no_containerd, why_no_containerd2
@@ -179,3 +180,15 @@ async def pull_with_leases(node: SmallNode, names: list[str]) -> list[Pull]:
                 running.start_soon(pull.run, context)
         nursery.cancel_scope.cancel()
     return pulls
+
+
+def test_keep_pulls_what_did_not_fit_once_there_is_room(node: SmallNode, keep: Keep) -> None:
+    name = node.serve("later", 1 * MB, rate=50 * MB)
+    (node.root / "filler").write_bytes(bytes(5 * MB))
+    running = keep(node.containerd, name, min_free_disk="95%")
+    running.wait_for("run failed, retrying", error="exit code 1")
+
+    (node.root / "filler").unlink()
+
+    assert "no_space" == running.wait_for("image failed", image=name)["reason"]
+    assert running.wait_for("image succeeded", image=name)
