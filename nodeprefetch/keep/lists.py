@@ -6,6 +6,7 @@ another one. Plain files are replaced or written. Both show in stat(), so nothin
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -19,7 +20,24 @@ MAX_BYTES = 1 << 20
 _SETTLED = 2.0
 """Seconds after a change in which the next one may leave the same times on the file: then it is read again."""
 
+_NOEXEC_SEAL = 8
+"""MFD_NOEXEC_SEAL, since Linux 6.3. Where the sysctl `vm.memfd_noexec` is 2, files without it are refused."""
+
 SAME, CHANGED, LOST, FOUND = "same", "changed", "lost", "found"
+
+
+def memory_file(name: str) -> int:
+    """Create an unnamed file in memory, which child processes inherit. Returns its descriptor.
+
+    Raises:
+        OSError: there is no memory.
+    """
+    try:
+        return os.memfd_create(name, _NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of older kernels
+            raise
+    return os.memfd_create(name, 0)
 
 
 class Snapshot:
@@ -39,7 +57,7 @@ class Snapshot:
     @classmethod
     def of(cls, contents: Sequence[bytes]) -> Snapshot:
         """Take one."""
-        snapshot = cls(os.memfd_create("image-lists", 0), [len(content) for content in contents])
+        snapshot = cls(memory_file("image-lists"), [len(content) for content in contents])
         for content in contents:
             left = memoryview(content)
             while left:

@@ -9,7 +9,7 @@ import sys
 import time
 
 from nodeprefetch.keep import log
-from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists
+from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists, memory_file
 from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, Order, Plan
 from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
 
@@ -58,7 +58,7 @@ class _Supervisor:
             place=plan.place,
             jitter=_jitter,
         )
-        self._expected = os.memfd_create("expected", 0)
+        self._expected = memory_file("expected")
         self._child = 0
         """Process ID of the run under way; 0: none."""
 

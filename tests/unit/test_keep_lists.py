@@ -1,5 +1,6 @@
 """Edits of lists are noticed, and the last good lists are remembered."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -48,6 +49,25 @@ def test_a_snapshot_says_how_to_read_it() -> None:
 
     assert [b"a:1\n", b"", b"b:1" * 100_000] == Snapshot.parse(str(snapshot)).contents()
     assert os.get_inheritable(snapshot.descriptor)
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+def test_it_is_a_file_that_cannot_be_executed_where_the_kernel_knows_those(
+    monkeypatch: pytest.MonkeyPatch, *, is_old: bool
+) -> None:
+    asked: list[int] = []
+    create = os.memfd_create
+
+    def answer(name: str, flags: int) -> int:
+        asked.append(flags)
+        if flags and is_old:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return create(name, 0)
+
+    monkeypatch.setattr(os, "memfd_create", answer)
+    os.close(keep_lists.memory_file("lists"))
+
+    assert ([8, 0] if is_old else [8]) == asked
 
 
 def test_no_lists_are_a_snapshot_too() -> None:

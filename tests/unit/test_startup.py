@@ -80,7 +80,7 @@ def test_the_supervisor_loads_hardly_more_than_sleep():
     assert {f"nodeprefetch{name}" for name in names} == of_ours(modules)
     assert set() == of_others(modules)
     of_python = modules - of_ours(modules) - of_the_interpreter() - loaded("sleep", stop="Sleeping")
-    assert {"__future__", "_json", "select"} == of_python
+    assert {"__future__", "_json", "errno", "select"} == of_python
 
 
 def test_help_loads_the_parser_and_no_trio():
