@@ -27,8 +27,10 @@ MAX_HELD = 1000
 
 MIN_HELD = 200
 HELD_PER_TICKET = 4
-"""Fewer are kept open where few nodes may pull: these for each node that may, and never fewer than `MIN_HELD`. The next
-ones in the queue are always there, and the others cost the aggregator little."""
+"""If more nodes wait, fewer requests are open, since each is repeated every half minute: one less for each dozen nodes,
+but at least these, and these for each node that may pull. The next ones in the queue are always there."""
+
+_FEWER_PER_WAITER = 1 / 12
 
 MAX_ASK_AGAIN = 300.0
 """Seconds. A node far back in the queue asks again after half of the expected time, and at the latest after this: ten
@@ -97,6 +99,11 @@ class TicketOffice:
     def known(self) -> int:
         """How many nodes are known, each once for each instance."""
         return sum(map(len, self._queues.values()))
+
+    @property
+    def held(self) -> int:
+        """How many requests are open."""
+        return sum(len(queue.held) for queue in self._queues.values())
 
     @property
     def instances(self) -> KeysView[str]:
@@ -185,7 +192,8 @@ class TicketOffice:
         if limit is None:
             return most
         warm = 0 if self._growth is Growth.FIXED else max(queue.warm_by_list.values(), default=0)
-        return min(most, max(MIN_HELD, HELD_PER_TICKET * limit, HELD_PER_TICKET * warm))
+        others = max(0, len(queue.waiting) - most)
+        return min(most, max(MIN_HELD, HELD_PER_TICKET * max(limit, warm), most - int(others * _FEWER_PER_WAITER)))
 
     def _expected_wait(self, queue: TicketQueue, position: int, allowed: int) -> float:
         turns = (position + 1) / max(1, allowed)

@@ -15,8 +15,9 @@ WARM_KEPT = 24 * 3600.0
 _SWEEP_INTERVAL = 1.0
 """Seconds between two searches for nodes that do not ask any more."""
 
-_FIRST_DURATION = 30.0
-"""Seconds that a node is expected to pull while none has ended yet."""
+_FIRST_DURATION = 5.0
+"""Seconds that a node is expected to pull while none has ended yet. If it is longer, nodes far back ask too often for a
+while. If it were shorter, they would come after their turn, and nobody would pull meanwhile."""
 
 _WEIGHT = 0.2
 """Of the newest duration in their moving average."""
