@@ -18,7 +18,7 @@ __all__ = ["FakeRegistry", "Fault", "Quota"]
 
 
 class FakeRegistry:
-    """A read-only registry on 127.0.0.1; a context manager. It can be stopped and started again.
+    """A read-only registry on loopback; a context manager. It can be stopped and started again.
 
     For example::
 
@@ -29,10 +29,12 @@ class FakeRegistry:
     Args:
         tls: speak HTTPS with this context in place of HTTP.
         ranges: honour Range headers, as registries do.
+        bind: IP address to listen on, of the network in which `start` is called.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, ranges: bool = True) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, ranges: bool = True, bind: str = "127.0.0.1") -> None:
         self._tls = tls
+        self._bind = bind
         self._port = 0
         self._content = Content()
         self._desk = Desk(self._content, ranges=ranges)
@@ -50,7 +52,7 @@ class FakeRegistry:
     def start(self) -> None:
         """Listen; after `stop`, on the same port as before."""
         if self._server is None:
-            self._server = RegistryServer(self._port, self._desk, self._tls)
+            self._server = RegistryServer((self._bind, self._port), self._desk, self._tls)
             self._port = self._server.server_address[1]
             self._desk.url = self.url
 
@@ -68,7 +70,7 @@ class FakeRegistry:
     @property
     def address(self) -> str:
         """`127.0.0.1:PORT`, the registry part of image names; known after the first `start`."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._bind}:{self._port}"
 
     @property
     def url(self) -> str:

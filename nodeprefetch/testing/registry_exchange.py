@@ -88,6 +88,7 @@ class Desk:
             user=self.gatekeeper.user_named(authorization) or parameters.get("username", [""])[0],
             range=headers.get("range", ""),
             user_agent=headers.get("user-agent", ""),
+            address=address,
             started=time.monotonic(),
         )
         number = self.log.begin(request)

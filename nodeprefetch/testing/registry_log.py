@@ -31,6 +31,9 @@ class Request:
     """The Range header, `bytes=100-`."""
 
     user_agent: str = ""
+    address: str = ""
+    """The client's, without the port."""
+
     started: float
     """`time.monotonic()` when the request was read."""
 

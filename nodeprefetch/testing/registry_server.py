@@ -1,4 +1,4 @@
-"""The fake registry's sockets: HTTP/1.1 on 127.0.0.1, with a thread per connection."""
+"""The fake registry's sockets: HTTP/1.1, with a thread per connection."""
 
 import socket
 import ssl
@@ -28,7 +28,7 @@ class RegistryServer(ThreadingHTTPServer):
     """Listens from its creation until `stop`.
 
     Args:
-        port: 0 for a free one.
+        address: where to listen; port 0 for a free one.
         application: what answers.
         tls: speak TLS with this context.
     """
@@ -36,13 +36,13 @@ class RegistryServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, application: Application, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, address: tuple[str, int], application: Application, tls: ssl.SSLContext | None) -> None:
         self.application = application
         self._tls = tls
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         self.is_stopping = False
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(address, _Handler)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": _POLL}, name="fake registry", daemon=True
         )

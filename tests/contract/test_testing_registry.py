@@ -339,6 +339,16 @@ def test_requests_are_recorded(registry: FakeRegistry) -> None:
     assert 0 == len(registry.requests)
 
 
+def test_another_address_to_listen_on_and_the_clients_are_known() -> None:
+    with FakeRegistry(bind="127.0.0.2") as registry:
+        registry.add("team/app:1", IMAGE)
+
+        assert 200 == get(registry, "/v2/team/app/manifests/1")[0]
+
+        assert registry.address.startswith("127.0.0.2:")
+        assert "127.0.0.1" == registry.requests[0].address
+
+
 def test_waiting_for_a_request_that_does_not_come_ends(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nodeprefetch.testing.waiting._PATIENCE", 0.01)
     get(registry, "/v2/")

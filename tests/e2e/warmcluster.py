@@ -187,6 +187,18 @@ class WarmCluster:
         found = self.kubectl.items("pods", selector=PODS, namespace=NAMESPACE)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def run_pod(self, name: str, *, image: str, command: str, node: int) -> None:
+        """Create a pod on that node, in the namespace `default`. Its image is pulled by the kubelet."""
+        container = {"name": "app", "image": image, "command": [command], "imagePullPolicy": "IfNotPresent"}
+        spec = {
+            "nodeSelector": {"kubernetes.io/hostname": f"node-{node}"},
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container],
+        }
+        metadata = {"name": name, "namespace": "default"}
+        self.kubectl.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
     def states(self, image: str) -> list[str]:
         """What the aggregator says of an image, a word a node."""
         path = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy/v1/status"

@@ -20,6 +20,11 @@ USER, PASSWORD = "ci-reader", "not-a-real-password"
 """The login."""
 
 
+def node_address(number: int) -> str:
+    """A node's IP address, the same in each cluster."""
+    return f"10.98.0.{number}"
+
+
 class Cluster:
     """A cluster; a context manager. Needs root, Linux, and what `dev/cluster build` makes.
 
@@ -125,6 +130,16 @@ class Cluster:
     def signal(self, daemon: str, number: signal.Signals) -> None:
         """Send a signal to a daemon: `kube-apiserver`, `registry-login`, `containerd-2`. SIGSTOP has it hang."""
         os.kill(int((self._directory / "run" / f"{daemon}.pid").read_text()), number)
+
+    def network(self, node: int) -> Path:
+        """The network namespace of a node."""
+        return Path(f"/run/netns/{self._name}-{node}")
+
+    def name_registry(self, host: str, address: str) -> None:
+        """Let that name lead to a registry that speaks plain HTTP at this address, at once and on all nodes."""
+        folder = self._directory / "conf" / "certs.d" / host
+        folder.mkdir(exist_ok=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{address}"\n[host."http://{address}"]\n')
 
     def log_text(self, daemon: str) -> str:
         """All that a daemon has written."""
