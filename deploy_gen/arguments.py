@@ -227,6 +227,13 @@ def _add_pulls(group: "argparse._ArgumentGroup") -> None:
     )
     _add_value(
         group,
+        "--spread",
+        "TIME",
+        "Duration over which nodes start to pull, each at its own place, or 'auto' (requires --registry-rate).",
+    )
+    _add_value(group, "--registry-rate", "RATE", "Requests that the registry takes (44000/m), for --spread auto.")
+    _add_value(
+        group,
         "--node-label-prefix",
         "PREFIX",
         f"Prefix of the node label PREFIX/NAME. Default: {DEFAULT_LABEL_PREFIX}.",

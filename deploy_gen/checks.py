@@ -15,6 +15,7 @@ _DNS_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _SERVICE_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _QUANTITY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?:Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|[eE][0-9]{1,2})?")
+_RATE = re.compile(r"(?P<number>[0-9]{1,12}(?:\.[0-9]{1,6})?)/[smh]", re.ASCII)
 _DURATION_PART = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>h|m(?!s)|s|ms|us|µs|μs|ns)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _PERCENT = re.compile(r"(?:[1-9][0-9]?|100)%")
@@ -144,6 +145,14 @@ def interval(text: str) -> str:
     """Check a duration in Go's notation that is longer than nothing."""
     if duration(text) == 0:
         raise InputError(f"invalid duration {text!r}: must be greater than 0")
+    return text
+
+
+def rate(text: str) -> str:
+    """Check a number of requests per second, minute or hour, as `fetch` parses it."""
+    form = _RATE.fullmatch(text)
+    if form is None or not float(form["number"]):
+        raise InputError(f"invalid rate {text!r} (expected e.g. 700/s or 44000/m)")
     return text
 
 

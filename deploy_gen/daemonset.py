@@ -177,6 +177,12 @@ def _fetch_arguments(options: Options) -> list[str]:
             f"--metrics-endpoint={metrics_name(options)}.{options.namespace}.svc:{SUBMISSION_PORT}",
             f"--metrics-token-file={METRICS_TOKEN_MOUNT}/token",
         ]
+    if options.pulling_nodes is not None:
+        texts.append("--tickets")
+    if options.spread:
+        texts.append(f"--spread={options.spread}")
+    if options.registry_rate:
+        texts.append(f"--registry-rate={options.registry_rate}")
     if options.allow_failures:
         texts.append("--allow-failures")
     return [*texts, *options.fetch_args]

@@ -17,6 +17,9 @@ class Toleration:
 
 TOLERATE_ALL = Toleration()
 
+AUTO = "auto"
+"""Spread that `fetch` computes."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
@@ -54,6 +57,12 @@ class Options:
     refresh_every: str
     """Intervals of `keep`. Empty: its defaults."""
 
+    spread: str
+    """Duration over which nodes start to pull, or `auto`. Empty: all at once, or by tickets."""
+
+    registry_rate: str
+    """Requests that the registry takes, for `auto`."""
+
     node_label_prefix: str
     restrict_node_access: bool
     termination_grace: int
@@ -81,6 +90,11 @@ class Options:
     service_monitor: bool
     network_policy: bool
     output: str
+
+    @property
+    def counts_nodes(self) -> bool:
+        """Whether fetch pods read the number of nodes from the DaemonSet."""
+        return self.spread == AUTO
 
     @property
     def is_openshift(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
-from deploy_gen.options import TOLERATE_ALL, Options, Toleration
+from deploy_gen.options import AUTO, TOLERATE_ALL, Options, Toleration
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
@@ -98,6 +98,8 @@ def read_options(flags: argparse.Namespace) -> Options:
         keep=flags.keep,
         check_every=values.given("--check-every", checks.interval, flags.check_every),
         refresh_every=values.given("--refresh-every", _interval_or_never, flags.refresh_every),
+        spread=values.given("--spread", _spread, flags.spread),
+        registry_rate=_registry_rate(flags, values, problems),
         node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
@@ -191,6 +193,20 @@ def _aggregate_args(flags: argparse.Namespace, problems: Problems) -> tuple[str,
     with problems.collected("--aggregate-arg: "):
         return check_aggregate_args(flags.aggregate_arg)
     return ()
+
+
+def _spread(text: str) -> str:
+    if text != AUTO:
+        checks.interval(text)
+    return text
+
+
+def _registry_rate(flags: argparse.Namespace, values: "_Values", problems: Problems) -> str:
+    if flags.spread == AUTO and not flags.registry_rate:
+        problems.add("--spread: auto requires --registry-rate")
+    if flags.registry_rate and flags.spread != AUTO:
+        problems.add("--registry-rate: requires --spread auto")
+    return values.given("--registry-rate", checks.rate, flags.registry_rate)
 
 
 def _needs_libc(flags: argparse.Namespace) -> bool:

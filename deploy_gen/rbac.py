@@ -23,6 +23,7 @@ def fetch_access(options: Options) -> list[Object]:
         _service_account(options.name, options, FETCH),
         *_cluster_role(name, rules, options.name, options, FETCH, description),
         *(_scc_access(options) if options.is_openshift else []),
+        *(_count_access(options) if options.counts_nodes else []),
     ]
 
 
@@ -61,21 +62,27 @@ def _cluster_role(  # noqa: PLR0917 - two callers, above
 
 def _scc_access(options: Options) -> list[Object]:
     """Allow the SCC `privileged`, the only one of every cluster with hostPath, root and any SELinux type."""
-    name = f"{options.name}-privileged-scc"
+    rule = {
+        "apiGroups": ["security.openshift.io"],
+        "resources": ["securitycontextconstraints"],
+        "resourceNames": ["privileged"],
+        "verbs": ["use"],
+    }
+    return _role(f"{options.name}-privileged-scc", rule, options)
+
+
+def _count_access(options: Options) -> list[Object]:
+    """Allow fetch pods to read their DaemonSet, whose status has the number of nodes."""
+    rule = {"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": [options.name], "verbs": ["get"]}
+    return _role(f"{options.name}-node-counter", rule, options)
+
+
+def _role(name: str, rule: Object, options: Options) -> list[Object]:
+    """Build a Role with one rule, and bind it to the service account of the fetch pods."""
     role = new_object(f"{RBAC}/v1", "Role", name, options, FETCH)
     binding = new_object(f"{RBAC}/v1", "RoleBinding", name, options, FETCH)
     return [
-        {
-            **role,
-            "rules": [
-                {
-                    "apiGroups": ["security.openshift.io"],
-                    "resources": ["securitycontextconstraints"],
-                    "resourceNames": ["privileged"],
-                    "verbs": ["use"],
-                }
-            ],
-        },
+        {**role, "rules": [rule]},
         {
             **binding,
             "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name},

@@ -191,6 +191,24 @@ def test_the_limit_of_nodes_is_a_file_that_follows_edits(flags, growth):
     assert {"--pulling-nodes-file=/etc/nodeprefetch/limits/pulling-nodes", f"--growth={growth}"} <= {*container["args"]}
 
 
+def test_with_a_limit_nodes_ask_for_tickets():
+    assert "--tickets" in prefetch(made("web", "--collect-metrics", "--pulling-nodes=10"))["args"]
+    assert "--tickets" not in prefetch(made("web", "--collect-metrics"))["args"]
+
+
+def test_only_for_an_automatic_spread_fetch_pods_may_read_their_own_daemon_set():
+    automatic = made("web", "--spread=auto", "--registry-rate=44000/m")
+    fixed = made("web", "--spread=10m")
+
+    assert {"--spread=auto", "--registry-rate=44000/m"} <= {*prefetch(automatic)["args"]}
+    assert [{"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["web"], "verbs": ["get"]}] == one(
+        automatic, "Role"
+    )["rules"]
+    assert "web" == one(automatic, "RoleBinding")["subjects"][0]["name"]
+    assert "--spread=10m" in prefetch(fixed)["args"]
+    assert [] == [each for each in fixed if each["kind"] == "Role"]
+
+
 def test_without_a_limit_there_is_no_file():
     found = made("web", "--collect-metrics")
 

@@ -149,6 +149,12 @@ def test_an_invalid_version_is_rejected(arguments):
         "--check-every=1m",
         "--refresh-every=never",
         "--fetch-arg=--check-every=1m",
+        "--spread=auto",
+        "--spread=0",
+        "--spread=10",
+        "--registry-rate=44000/m",
+        "--fetch-arg=--spread=10m",
+        "--fetch-arg=--registry-rate=1/s",
     ],
 )
 def test_an_invalid_value_is_reported_with_its_flag(argument):
@@ -167,6 +173,12 @@ def test_an_invalid_value_is_reported_with_its_flag(argument):
 def test_an_invalid_value_of_the_aggregator_is_reported_with_its_flag(argument):
     with pytest.raises(InputError, match=argument.partition("=")[0]):
         read("web", "--collect-metrics", argument)
+
+
+@pytest.mark.parametrize("rate", ["44000", "0/s", "1/d", "-1/s", "1e3/s"])
+def test_an_invalid_rate_is_reported_with_its_flag(rate):
+    with pytest.raises(InputError, match="--registry-rate: invalid rate"):
+        read("web", "--spread=auto", f"--registry-rate={rate}")
 
 
 @pytest.mark.parametrize(
