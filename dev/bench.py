@@ -42,6 +42,7 @@ USUAL: dict[str, Benchmark] = {
 }
 ON_DEMAND: dict[str, Benchmark] = {
     "beside": beside.beside,
+    "beside-parallel": beside.beside_parallel,
     "bytes": bytes_over_line.bytes_over_line,
     "progress": progress.progress,
     "image": image.image,

@@ -149,7 +149,8 @@ class FetchFlags(AcrossNodesFlags, ImageFlags):
     max_parallel_pulls: Annotated[
         int | None,
         flag(
-            "Number of parallel pulls; 0 for no limit. Default: 2 on containerd 2 and newer, otherwise 8.",
+            "Number of parallel pulls; 0 for no limit. Default: 3 on containerd 2 and newer (2 with --no-yield or"
+            " --no-resume), 2 with --max-download-rate, otherwise 8.",
             "N",
             group=RUNTIME,
         ),

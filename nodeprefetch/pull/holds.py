@@ -33,13 +33,16 @@ async def start_holds(
         nursery.start_soon(DownloadRate(settings.max_download_rate, api, pauses, emit).run)
     if settings.max_io_pressure is not None:
         await nursery.start(IoPressure(settings.max_io_pressure, pauses, emit).run)
-    if settings.yields is False:
-        return
-    if runtime.containerd is not None and settings.resume:
+    if runtime.containerd is not None and can_yield(settings, runtime):
         nursery.start_soon(Yielding(runtime.containerd, pauses, emit).run)
     elif settings.yields:
         why = "--no-resume" if runtime.containerd else f"{runtime.version.name} does not show other pulls"
         emit(Notice(message=f"--yield has no effect: {why}"))
+
+
+def can_yield(settings: FetchSettings, runtime: Runtime) -> bool:
+    """Whether pulls pause while somebody else pulls: wanted, and possible here."""
+    return settings.yields is not False and settings.resume and runtime.containerd is not None
 
 
 def _needed_for_rate(runtime: Runtime, settings: FetchSettings) -> ContainerdApi:

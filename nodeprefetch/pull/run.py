@@ -31,14 +31,14 @@ from nodeprefetch.events import (
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS
-from nodeprefetch.pull.holds import start_holds
+from nodeprefetch.pull.holds import can_yield, start_holds
 from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.pull.registries import Registries
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
-from nodeprefetch.runtime.api import ImageService, Inventory, RuntimeVersion
+from nodeprefetch.runtime.api import ImageService, Inventory
 from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
@@ -131,13 +131,15 @@ async def fetch(
     return run.finish(RunEnd.TIMED_OUT if work.cancelled_caught and run.has_unfinished_pulls else RunEnd.FINISHED)
 
 
-def _parallel_pulls(settings: FetchSettings, runtime: RuntimeVersion) -> float:
+def _parallel_pulls(settings: FetchSettings, runtime: Runtime) -> float:
     """Number of parallel pulls. Default: as many as the runtime can use (docs/adr/0013)."""
     if settings.max_parallel_pulls is not None:
         return settings.max_parallel_pulls or math.inf
     if settings.max_download_rate is not None:
         return PARALLEL_PULLS
-    return 2 if runtime.is_containerd_2 else 8
+    if runtime.version.is_containerd_2:
+        return 3 if can_yield(settings, runtime) else 2
+    return 8
 
 
 def _signal_name(number: int) -> str:
@@ -237,7 +239,7 @@ class _Run:
             inventory=inventory,
             credentials=self.credentials,
             settings=self.settings,
-            slots=trio.CapacityLimiter(_parallel_pulls(self.settings, runtime.version)),
+            slots=trio.CapacityLimiter(_parallel_pulls(self.settings, runtime)),
             start=self.start,
             gate=gate,
             emit=self.emit,

@@ -30,7 +30,7 @@ from nodeprefetch.pull.run import LONGEST_QUEUE
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings, PullPolicy
-from nodeprefetch.testing import HANG, CallEnd, FakeCredentialSource, FakeImageService, FakeRun, Hang
+from nodeprefetch.testing import HANG, CallEnd, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
 from nodeprefetch.values.retry import RetryPolicy
 
 PASSING = RuntimeFaultError("503", fault=Fault(kind=FaultClass.PASSING, reason="server_error"))
@@ -163,6 +163,26 @@ async def test_two_images_are_pulled_at_once_where_all_pulls_share_three_downloa
     await FakeRun(service=service).fetch(*names)
 
     assert [0, 0, 10, 10] == service.call_times
+
+
+@pytest.mark.parametrize(
+    ("settings", "first"),
+    [
+        (FetchSettings(), 3),
+        (FetchSettings(yields=False), 2),
+        (FetchSettings(resume=False), 2),
+        (FetchSettings(max_download_rate=2**20), 2),
+        (FetchSettings(max_download_rate=2**20, max_parallel_pulls=4), 4),
+    ],
+)
+async def test_a_prefetch_that_yields_uses_all_three_of_them(autojump_clock, settings, first):
+    names = [f"image{number}:1" for number in range(4)]
+    pulls = {name: [Hang(10, then=IMAGE)] for name in names}
+    service = FakeImageService(name="containerd", release="2.4.2", pulls=pulls)
+
+    await FakeRun(service=service, settings=settings, containerd=FakeContainerdApi()).fetch(*names)
+
+    assert first == service.call_times.count(0)
 
 
 async def test_no_more_images_than_allowed_are_pulled_at_the_same_moment(autojump_clock):
