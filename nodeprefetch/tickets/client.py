@@ -16,6 +16,9 @@ from nodeprefetch.tickets.spread import place
 POLL = 25.0
 """Seconds that the aggregator may keep a request open before it answers that the node must wait."""
 
+FIRST_POLL = 1.0
+"""The same for the first request, so that a node soon knows how many are before it."""
+
 ANSWER_LIMIT = 10.0
 """Seconds for an answer, in addition to those."""
 
@@ -128,10 +131,10 @@ class Ticket:
         return False
 
     async def _ask_until_granted(self, asking: trio.CancelScope) -> None:
-        pause = FIRST_PAUSE
+        pause, wait = FIRST_PAUSE, FIRST_POLL
         while True:
             asked_at = trio.current_time()
-            reply = await self._ask(TicketState.WAITING, wait=POLL)
+            reply = await self._ask(TicketState.WAITING, wait=wait)
             now = trio.current_time()
             if reply is None:
                 self._on_delay(StartDelay(starts_in=asking.deadline - now, problem=self._problem))
@@ -140,7 +143,7 @@ class Ticket:
                 continue
             if reply.granted:
                 return
-            pause = FIRST_PAUSE
+            pause, wait = FIRST_PAUSE, POLL
             again = min(reply.ask_again, _LATEST)
             asking.deadline = now + again + self._patience
             self._on_delay(StartDelay(reply=reply))

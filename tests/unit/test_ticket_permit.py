@@ -74,7 +74,7 @@ async def test_a_run_waits_for_its_ticket_renews_it_and_gives_it_back(autojump_c
         await run.fetch("a:1")
         nursery.cancel_scope.cancel()
 
-    assert [(0, "waiting"), (22, "pulling"), (32, "pulling"), (37, "done")] == states(desk)
+    assert [(0, "waiting"), (1, "waiting"), (22, "pulling"), (32, "pulling"), (37, "done")] == states(desk)
     requests = [request for _, request in desk.asked]
     assert {("n1", "web", "abc", "z1")} == {(one.node, one.instance, one.list_digest, one.zone) for one in requests}
     assert {run.events[0].run_id} == {one.run_id for one in requests}
