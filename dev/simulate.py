@@ -41,7 +41,7 @@ _TIME: dict[str, Any] = {"type": _duration, "metavar": "DURATION"}
 
 def main() -> int:
     """Run a simulation. Return the exit code."""
-    options = _parser().parse_args()
+    options = new_parser().parse_args()
     result = simulate(_scenario(options))
     if options.svg is not None:
         options.svg.write_text(draw(result), "utf-8")
@@ -52,7 +52,8 @@ def main() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def new_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="dev/simulate", description=__doc__)
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--images", type=int, default=40, help="images in the list")
@@ -112,12 +113,20 @@ def _scenario(options: argparse.Namespace) -> Scenario:
     return scenario.with_spread(scenario.needed_spread if spread == _AUTO else spread)
 
 
+def _whole_nodes(result: Result) -> list[str]:
+    line = result.whole_nodes
+    if line is None:
+        return []
+    return [f"       {result.end / line.end:.2f} x the ideal {duration(line.end)} of {line.name.partition(', ')[2]}"]
+
+
 def _text(result: Result) -> str:
     ideal, scenario = result.ideal, result.scenario
     lines = [
         f"{len(result.warm_at):,} of {result.nodes:,} nodes warm with {scenario.images} images",
         f"end    {duration(result.end):>10}  {result.end_ratio:.2f} x the ideal {duration(ideal.end)} ({ideal.name})",
         f"mean   {duration(result.mean):>10}  {result.mean_ratio:.2f} x the ideal {duration(ideal.mean)}",
+        *_whole_nodes(result),
         f"no order of nodes can end before {duration(lower_bound(scenario))}",
         (
             f"peaks  {result.peak_pulling_nodes} nodes pulling, {result.peak_registry_receivers} from the registry, "

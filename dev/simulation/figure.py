@@ -18,7 +18,7 @@ svg { color-scheme: light dark; font: 13px system-ui, sans-serif }
   .ground { fill: #0d1117 } .text { fill: #e6edf3 } .faint { stroke: #30363d }
   .warm { stroke: #58a6ff } .ideal { stroke: #ffa657 }
 }
-path { fill: none; stroke-width: 2 } .ideal { stroke-dasharray: 6 4 } line { stroke-width: 1 }
+path { fill: none } .warm, .ideal { stroke-width: 2 } .ideal { stroke-dasharray: 6 4 }
 """
 
 Point = tuple[float, int]
@@ -37,8 +37,8 @@ def draw(result: Result) -> str:
         f"<title>{title}</title><style>{_STYLE}</style>",
         f'<rect class="ground" width="{WIDTH}" height="{HEIGHT}"/>',
         *_axes(end, nodes),
-        f'<path class="ideal" d="{_steps(ideal, end, nodes)}"/>',
         f'<path class="warm" d="{_steps(warm, end, nodes)}"/>',
+        f'<path class="ideal" d="{_steps(ideal, end, nodes)}"/>',
         *_legend(result),
         "</svg>",
     ]

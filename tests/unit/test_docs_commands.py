@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import simulate
 
 from deploy_gen.arguments import new_parser, parse_arguments
 from deploy_gen.parse import read_options
@@ -135,8 +136,9 @@ def test_every_flag_that_is_named_exists():
         for argument in app[command].assemble_argument_collection()
         for name in argument.names
     }
-    of_generator = {option for action in new_parser()._actions for option in action.option_strings}
-    known = of_program | of_generator | OTHERS | {"--version", "--help"}
+    parsers = (new_parser(), simulate.new_parser())
+    of_parsers = {option for parser in parsers for action in parser._actions for option in action.option_strings}
+    known = of_program | of_parsers | OTHERS | {"--version", "--help"}
     named = {
         (str(page.relative_to(ROOT)), flag)
         for page in PAGES

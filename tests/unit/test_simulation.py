@@ -34,6 +34,13 @@ def test_tickets_halve_the_mean_without_a_later_end():
     assert 10 == result.peak_pulling_nodes == result.peak_registry_receivers
 
 
+def test_nodes_far_back_in_the_queue_come_in_time():
+    """500 nodes are more than those whose requests are kept open."""
+    result = simulate(scenario(nodes=500))
+
+    assert 1.01 > result.end_ratio
+
+
 def test_fewer_nodes_than_the_registry_could_serve_is_what_was_set():
     """5 nodes at a time leave half of the registry's bandwidth: the ideal is that of 5."""
     result = simulate(scenario(pulling_nodes=5))
