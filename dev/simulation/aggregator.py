@@ -21,7 +21,7 @@ class Aggregator:
         self._scenario = scenario
         self._desk: TicketDesk | None = None
         self._life = trio.CancelScope()
-        self._open: set[trio.CancelScope] = set()
+        self._open: set[trio.Event] = set()
         self.requests = 0
 
     async def ask(self, request: TicketRequest) -> TicketReply:
@@ -50,21 +50,20 @@ class Aggregator:
         """Break all open requests, and refuse new ones."""
         self._desk = None
         self._life.cancel()
-        for scope in tuple(self._open):
-            scope.cancel()
+        for over in self._open:
+            over.set()
 
     async def _wait(self, opened: OpenRequest) -> TicketReply:
-        answered = trio.Event()
-        opened.when_answered(lambda _: answered.set())
-        with trio.CancelScope() as scope:
-            self._open.add(scope)
-            try:
-                await answered.wait()
-            except trio.Cancelled:
-                opened.leave()
-                raise
-            finally:
-                self._open.discard(scope)
+        over = trio.Event()
+        opened.when_answered(lambda _: over.set())
+        self._open.add(over)
+        try:
+            await over.wait()
+        except trio.Cancelled:
+            opened.leave()
+            raise
+        finally:
+            self._open.discard(over)
         if opened.reply is None:
             raise NoAnswerError("connection reset by peer")
         return opened.reply
