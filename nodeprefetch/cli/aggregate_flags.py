@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, AuthMode
 from nodeprefetch.cli.flag_kinds import flag, switch
-from nodeprefetch.cli.flags import read_seconds
+from nodeprefetch.cli.flag_settings import read_seconds
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.tickets.growth import Growth
 

@@ -11,7 +11,8 @@ from functools import partial
 from typing import NoReturn
 
 from nodeprefetch.cli.environment import Environment, read_environment
-from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags, read_seconds
+from nodeprefetch.cli.flag_settings import read_seconds
+from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags
 from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import Problems

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from nodeprefetch.cli.environment import Environment
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
+from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import load_credential_plugins
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
+from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems
-from nodeprefetch.events import Emitter, Notices, Reader
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.label_key import check_prefix

@@ -8,7 +8,7 @@ import trio
 
 from nodeprefetch.cli.prepare import PreparedFetch
 from nodeprefetch.cli.stop_signals import stop_signals
-from nodeprefetch.events import Reader
+from nodeprefetch.emitter import Reader
 from nodeprefetch.pull.run import Report
 from nodeprefetch.settings import LogFormat
 from nodeprefetch.text.outlet import open_outlet

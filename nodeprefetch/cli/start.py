@@ -8,9 +8,10 @@ import msgspec
 import trio
 
 from nodeprefetch.cli.environment import Environment
-from nodeprefetch.cli.flags import FetchFlags, read_seconds
+from nodeprefetch.cli.flag_settings import read_seconds
+from nodeprefetch.cli.flags import FetchFlags
+from nodeprefetch.emitter import Notices, Reader
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.events import Notices, Reader
 from nodeprefetch.kube import Kube, KubeError, NotInClusterError, namespace_of_pod
 from nodeprefetch.kube.server import SERVICE_ACCOUNT
 from nodeprefetch.pull.start import DelayReport, StartPermit

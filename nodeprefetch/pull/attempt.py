@@ -11,7 +11,8 @@ from functools import partial
 import trio
 
 from nodeprefetch.credentials.auth import Credential, CredentialSource
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice
 from nodeprefetch.pull.deadline import Deadline
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.pull.disk_space import OWN_ROOT, NotVisibleError, Space, image_directory, space_at
 from nodeprefetch.pull.tracker import Sight
 from nodeprefetch.runtime.api import ImageService

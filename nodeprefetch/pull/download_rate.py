@@ -9,7 +9,8 @@ from typing import Final
 
 import trio
 
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.runtime.api import ContainerdApi, Ingest
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, RuntimeTimeoutError, answered_within

@@ -2,8 +2,9 @@
 
 import trio
 
+from nodeprefetch.emitter import Reader
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.pull.download_rate import DownloadRate
 from nodeprefetch.pull.io_pressure import IoPressure
 from nodeprefetch.pull.pauses import Pauses

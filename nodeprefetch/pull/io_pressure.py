@@ -8,7 +8,8 @@ from typing import Final
 
 import trio
 
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.pull.pauses import PausablePull, Pauses
 
 REASON: Final = "io-pressure"

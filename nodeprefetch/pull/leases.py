@@ -12,7 +12,8 @@ from typing import Protocol
 
 import trio
 
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.runtime.api import ContainerdApi, ResourceKind
 from nodeprefetch.runtime.connect import Runtime
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within

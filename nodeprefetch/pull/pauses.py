@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-from nodeprefetch.events import Phase, PullsPaused, PullsResumed, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Phase, PullsPaused, PullsResumed
 from nodeprefetch.pull.tracker import Sight
 
 

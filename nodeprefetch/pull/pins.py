@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import trio
 
-from nodeprefetch.events import Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, ImageService
 from nodeprefetch.runtime.connect import Runtime
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from nodeprefetch.events import Notice, Progress, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Notice, Progress
 from nodeprefetch.pull.deadline import (
     LAYERS_AT_ONCE,
     LOOK_INTERVAL,

@@ -16,7 +16,8 @@ import msgspec
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential
-from nodeprefetch.events import Reader, RegistryThrottled
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import RegistryThrottled
 from nodeprefetch.pull.registry_budget import Pacing, RegistryBudget
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.values.duration import format_duration

@@ -17,17 +17,9 @@ import trio
 
 from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import CredentialSource
+from nodeprefetch.emitter import Reader
 from nodeprefetch.errors import RuntimeUnavailableError, UsageError
-from nodeprefetch.events import (
-    ImageFinished,
-    ImagesListed,
-    Notice,
-    Outcome,
-    Reader,
-    RunEnd,
-    RunFinished,
-    RunStarted,
-)
+from nodeprefetch.events import ImageFinished, ImagesListed, Notice, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS

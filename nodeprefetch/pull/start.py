@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from nodeprefetch.events import Reader, StartAllowed, StartDelayed
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import StartAllowed, StartDelayed
 
 if TYPE_CHECKING:
     from nodeprefetch.tickets.client import StartDelay

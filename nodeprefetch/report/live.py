@@ -10,7 +10,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from nodeprefetch.events import Event, Outcome, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import Event, Outcome
 from nodeprefetch.report.table import COLOURS, RunTable
 from nodeprefetch.text.outlet import GRACE, write
 from nodeprefetch.text.printable import printable

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from nodeprefetch.emitter import Reader
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
@@ -17,7 +18,6 @@ from nodeprefetch.events import (
     Progress,
     PullsPaused,
     PullsResumed,
-    Reader,
     RegistryThrottled,
     RetryPlanned,
     RunFinished,

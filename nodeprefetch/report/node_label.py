@@ -10,13 +10,13 @@ from typing import Protocol
 import trio
 
 from nodeprefetch import __version__
+from nodeprefetch.emitter import Reader
 from nodeprefetch.events import (
     AttemptStarted,
     Event,
     ImageFinished,
     NodeLabelled,
     Outcome,
-    Reader,
     RunEnd,
     RunFinished,
     RunStarted,

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import trio
 
+from nodeprefetch.emitter import where_raised
 from nodeprefetch.errors import leaves
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Progress, where_raised
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Progress
 
 
 class Reporter(Protocol):

@@ -2,7 +2,8 @@
 
 import re
 
-from nodeprefetch.events import AttemptFinished, Event, Notice, Reader
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import AttemptFinished, Event, Notice
 
 MOST_SHAPES = 20
 """Notices per run, so that texts with unrecognized variable parts cannot fill the log."""

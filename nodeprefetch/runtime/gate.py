@@ -2,7 +2,8 @@
 
 import trio
 
-from nodeprefetch.events import Reader, RuntimeLost, RuntimeReturned
+from nodeprefetch.emitter import Reader
+from nodeprefetch.events import RuntimeLost, RuntimeReturned
 from nodeprefetch.runtime.api import ImageService
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 

@@ -6,7 +6,8 @@ from deploy_gen.passthrough import REPORT_GRACE, RESERVED_AGGREGATE_FLAGS, RESER
 from deploy_gen.platforms import HTTP_PORT, SUBMISSION_PORT
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
-from nodeprefetch.cli.flags import FetchFlags, KeepFlags, fetch_settings, read_seconds
+from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
+from nodeprefetch.cli.flags import FetchFlags, KeepFlags
 from nodeprefetch.cli.inputs import plugin_options
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.submit.endpoint import parse_endpoint

@@ -9,7 +9,8 @@ from nodeprefetch.cli import start as module
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.start import ZONE_LABEL, PreparedStart, prepare_start
-from nodeprefetch.events import Emitter, Event, Notices
+from nodeprefetch.emitter import Emitter, Notices
+from nodeprefetch.events import Event
 from nodeprefetch.kube import connect
 from nodeprefetch.values.image_ref import ImageRef
 from tests.support.fake_kube import STALL, Failure, FakeKube

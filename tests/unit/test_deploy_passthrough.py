@@ -7,7 +7,7 @@ from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termi
 from deploy_gen.problems import InputError
 from deploy_gen.program_flags import FETCH_FLAGS
 from nodeprefetch.cli.commands import app
-from nodeprefetch.cli.flags import fetch_settings
+from nodeprefetch.cli.flag_settings import fetch_settings
 from nodeprefetch.errors import UsageError
 from tests.golden import flags
 

@@ -13,7 +13,8 @@ from deploy_gen.arguments import new_parser, parse_arguments
 from deploy_gen.parse import read_options
 from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings
+from nodeprefetch.cli.flag_settings import fetch_settings
+from nodeprefetch.cli.flags import FetchFlags
 from tests.unit.docs_pages import PAGES, ROOT, blocks, tokens
 
 OURS = ("nodeprefetch", "nodeprefetch-deploy")

@@ -6,7 +6,8 @@ import pytest
 
 from nodeprefetch.cli.containerd import OwnerFlags
 from nodeprefetch.cli.environment import Environment, read_environment
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings
+from nodeprefetch.cli.flag_settings import fetch_settings
+from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.errors import UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
 from nodeprefetch.values.retry import RetryPolicy

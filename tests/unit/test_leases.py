@@ -6,7 +6,8 @@ import time
 import pytest
 import trio
 
-from nodeprefetch.cli.flags import FetchFlags, fetch_settings
+from nodeprefetch.cli.flag_settings import fetch_settings
+from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Outcome, RunEnd
 from nodeprefetch.pull.disk_space import Space
 from nodeprefetch.pull.leases import Leases

@@ -1,6 +1,7 @@
 """Readers are told one after another, and none of them harms another."""
 
-from nodeprefetch.events import Emitter, Notice
+from nodeprefetch.emitter import Emitter
+from nodeprefetch.events import Notice
 
 EVENT = Notice(message="hello")
 

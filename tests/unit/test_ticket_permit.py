@@ -8,8 +8,9 @@ import trio
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.start import FALLBACK_SPREAD, PreparedStart, prepare_start
+from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Emitter, Event, Notices, RunEnd, StartAllowed, StartDelayed
+from nodeprefetch.events import Event, RunEnd, StartAllowed, StartDelayed
 from nodeprefetch.kube import Kube, NotInClusterError
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing import FakeImageService, FakeRun, Hang
