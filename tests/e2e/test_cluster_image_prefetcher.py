@@ -46,13 +46,14 @@ def results(site: WarmCluster) -> list[tuple[str, str]]:
 
 
 def test_its_manifests_run_our_image_after_the_line_that_the_error_names(site: WarmCluster) -> None:
-    """Rollout, label, `aggregate-metrics` and `/metrics`."""
+    """Rollout, label, `aggregate-metrics` and `/metrics`. A limit of nodes holds back none that knows no tickets."""
     site.push("team/former:1")
     exchange, patch = typed(site)
     with site.room_for(NAME, NAMESPACE, IMAGE):
         try:
             site.type(exchange)
             site.wait_until(lambda: "run as root (in a pod: securityContext.runAsUser: 0)" in log(site), "the error")
+            site.type(f"kubectl set env deployment/{NAME}-metrics --namespace {NAMESPACE} NODEPREFETCH_PULLING_NODES=0")
 
             site.type(patch)
 
