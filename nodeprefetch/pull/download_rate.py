@@ -11,9 +11,9 @@ import trio
 
 from nodeprefetch.emitter import Reader
 from nodeprefetch.events import Notice
+from nodeprefetch.pull.looking import keep_looking
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.runtime.api import ContainerdApi, Ingest
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, RuntimeTimeoutError, answered_within
 from nodeprefetch.values.sizes import format_rate
 
 REASON: Final = "download-rate"
@@ -30,12 +30,6 @@ LEAST_ALLOWANCE = 32 * 1024 * 1024
 
 LOOK_INTERVAL = 0.1
 """Seconds between two looks at the downloads; small layers are complete soon after they begin."""
-
-LOOK_TIMEOUT = 5.0
-"""Seconds in which containerd must answer a look."""
-
-_FAILURES = 5
-"""Looks that may fail in a row before the limit is given up."""
 
 
 def period_of(rate: float) -> float:
@@ -89,21 +83,12 @@ class DownloadRate:
 
     async def run(self) -> None:
         """Look at the downloads while there are pulls; until cancelled, or until they are not visible any more."""
-        failures, problem = 0, ""
-        while failures < _FAILURES:
-            await self._pauses.wait_for_pulls()
-            began = trio.current_time()
-            try:
-                with answered_within(LOOK_TIMEOUT):
-                    self._spend(self._meter.read(await self._api.ingests()))
-                failures = 0
-            except RuntimeFaultError as error:
-                gone = isinstance(error, RuntimeTimeoutError) or error.fault.kind is FaultClass.RUNTIME_GONE
-                failures = failures + 1 if gone else _FAILURES
-                problem = str(error)
-            await trio.sleep_until(max(began + LOOK_INTERVAL, trio.current_time()))
+        problem = await keep_looking(self._look, self._pauses, interval=LOOK_INTERVAL)
         self._hold.release()
         self._emit(Notice(message=f"the download rate is no longer limited: {problem}"))
+
+    async def _look(self) -> None:
+        self._spend(self._meter.read(await self._api.ingests()))
 
     def _spend(self, amount: int) -> None:
         now = trio.current_time()

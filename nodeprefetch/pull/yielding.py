@@ -14,9 +14,9 @@ import trio
 
 from nodeprefetch.emitter import Reader
 from nodeprefetch.events import Notice
+from nodeprefetch.pull.looking import keep_looking
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.runtime.api import ContainerdApi, Ingest, Lease, Resource, ResourceKind
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, RuntimeTimeoutError, answered_within
 from nodeprefetch.runtime.lease_labels import pull_lease
 
 REASON: Final = "other-pull"
@@ -24,9 +24,6 @@ REASON: Final = "other-pull"
 
 LOOK_INTERVAL = 0.5
 """Seconds between two looks at the leases, while there are pulls of ours."""
-
-LOOK_TIMEOUT = 5.0
-"""Seconds in which containerd must answer all calls of one look."""
 
 STALE_AFTER = 30.0
 """Seconds without movement after which another's pull no longer holds ours back, until it moves again.
@@ -36,9 +33,6 @@ A crashed containerd leaves leases that last a day.
 
 QUIET_LOOKS = 2
 """Looks in a row without another's pull after which ours continue: the kubelet pulls one image after the other."""
-
-_FAILURES = 5
-"""Looks that may fail in a row before yielding is given up."""
 
 _MOST = 32
 """Leases of others whose resources are listed in one look, the newest first."""
@@ -91,20 +85,11 @@ class Yielding:
 
     async def run(self) -> None:
         """Look for others' pulls while there are pulls of ours; until cancelled, or until it fails for good."""
-        failures, problem = 0, ""
-        while failures < _FAILURES:
-            await self._pauses.wait_for_pulls()
-            began = trio.current_time()
-            try:
-                with answered_within(LOOK_TIMEOUT):
-                    pulling = await self._look()
-                failures = 0
-            except RuntimeFaultError as error:
-                gone = isinstance(error, RuntimeTimeoutError) or error.fault.kind is FaultClass.RUNTIME_GONE
-                failures = failures + 1 if gone else _FAILURES
-                problem, pulling = str(error), 0
-            self._apply(pulling)
-            await trio.sleep_until(max(began + LOOK_INTERVAL, trio.current_time()))
+
+        async def look() -> None:
+            self._apply(await self._look())
+
+        problem = await keep_looking(look, self._pauses, interval=LOOK_INTERVAL, on_missed=lambda: self._apply(0))
         self._hold.release()
         self._emit(Notice(message=f"no longer yielding to other pulls on this node: {problem}"))
 
