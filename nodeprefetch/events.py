@@ -1,4 +1,4 @@
-"""The events of a run: one tagged union, the same in the process and on the wire.
+"""The events of a run: one tagged union (`batch.AnyEvent`), the same in the process and on the wire.
 
 Everything that reports (log, live table, submitter, node label) is a reader of these events.
 """
@@ -314,40 +314,3 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     failed: int
     elapsed: float
     """Seconds."""
-
-
-AnyEvent = (
-    RunStarted
-    | StartDelayed
-    | StartAllowed
-    | AttemptStarted
-    | AttemptFinished
-    | Progress
-    | CredentialsMatched
-    | RetryPlanned
-    | RuntimeLost
-    | RuntimeReturned
-    | RegistryThrottled
-    | PullsPaused
-    | PullsResumed
-    | ImageFinished
-    | ImagesListed
-    | Notice
-    | NodeLabelled
-    | RunFinished
-)
-"""Any event, for decoders; the tag tells them apart."""
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Events of one run, sent to an aggregator as msgpack or JSON. A batch may arrive more than once."""
-
-    run_id: str
-    node: str
-    """Name of the node."""
-
-    version: str
-    """Version of nodeprefetch."""
-
-    events: tuple[AnyEvent, ...]
-    instance: str = ""

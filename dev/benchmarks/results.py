@@ -17,7 +17,8 @@ import msgspec
 from benchmarks.figures import Figure, mebibytes, milliseconds
 from benchmarks.processes import PATIENCE, peak_memory
 from benchmarks.surroundings import Surroundings
-from nodeprefetch.events import AttemptFinished, Batch
+from nodeprefetch.batch import Batch
+from nodeprefetch.events import AttemptFinished
 from nodeprefetch.rpc.metrics import Result
 
 _BATCH = 500

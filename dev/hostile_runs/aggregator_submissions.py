@@ -10,7 +10,7 @@ import msgspec
 
 from hostile_runs.attack import Run, attack
 from hostile_runs.plain_http import LINES, MSGPACK, batch, fill, get, lines, packed, post, results
-from nodeprefetch.events import Batch
+from nodeprefetch.batch import Batch
 from tests.support.aggregator_program import AggregatorProgram
 
 OK, TOO_MANY = 200, 429

@@ -9,7 +9,8 @@ from contextlib import closing, suppress
 
 import msgspec
 
-from nodeprefetch.events import AnyEvent, AttemptFinished, Batch
+from nodeprefetch.batch import AnyEvent, Batch
+from nodeprefetch.events import AttemptFinished
 from tests.support.aggregator_program import AggregatorProgram
 
 MSGPACK = {"Content-Type": "application/msgpack"}

@@ -4,8 +4,9 @@ import uuid
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from nodeprefetch.batch import Batch
 from nodeprefetch.errors import ProtocolViolationError, RpcError
-from nodeprefetch.events import AttemptFinished, Batch, ImageFinished, Outcome
+from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome
 from nodeprefetch.rpc import Channel, GRPCError, Status, open_channel
 from nodeprefetch.rpc.metrics import MetricsStub, Result
 from nodeprefetch.submit.endpoint import Endpoint, short

@@ -13,7 +13,7 @@ import httpcore
 import msgspec
 import trio
 
-from nodeprefetch.events import Batch
+from nodeprefetch.batch import Batch
 from nodeprefetch.http_backend import Backend
 from nodeprefetch.submit.destination import Destination
 from nodeprefetch.submit.endpoint import deepest_text, short

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from nodeprefetch.events import Batch
+from nodeprefetch.batch import Batch
 from nodeprefetch.values.retry import RetryPolicy, Round, full_jitter
 
 

@@ -9,8 +9,9 @@ from typing import Literal, cast
 import trio
 
 from nodeprefetch import __version__
+from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import AnyEvent, Batch, Event, RunFinished, RunStarted
+from nodeprefetch.events import Event, RunFinished, RunStarted
 from nodeprefetch.report.readers import ProgressPace, Reporter
 from nodeprefetch.submit.destination import read_destination
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint

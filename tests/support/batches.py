@@ -2,7 +2,8 @@
 
 from itertools import count
 
-from nodeprefetch.events import AnyEvent, AttemptFinished, Batch, ImageFinished, Outcome, RunStarted
+from nodeprefetch.batch import AnyEvent, Batch
+from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome, RunStarted
 from nodeprefetch.settings import PullPolicy
 
 _numbers = count(1)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
-from nodeprefetch.events import AnyEvent, Batch
+from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.testing.waiting import wait_until
 from tests.support.spawn import Background
 

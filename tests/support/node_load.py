@@ -9,17 +9,8 @@ from itertools import count
 
 import msgspec
 
-from nodeprefetch.events import (
-    AnyEvent,
-    AttemptFinished,
-    AttemptStarted,
-    Batch,
-    ImageFinished,
-    Outcome,
-    RunEnd,
-    RunFinished,
-    RunStarted,
-)
+from nodeprefetch.batch import AnyEvent, Batch
+from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.settings import PullPolicy
 
 _PER_BATCH = 32

@@ -13,7 +13,8 @@ from nodeprefetch.aggregator.store.schema import open_database
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web.app import make_app
 from nodeprefetch.aggregator.web.service import make_service
-from nodeprefetch.events import Batch, RetryPlanned
+from nodeprefetch.batch import Batch
+from nodeprefetch.events import RetryPlanned
 from tests.support.batches import attempt, batch_of, begun
 
 LONG = "x" * 512

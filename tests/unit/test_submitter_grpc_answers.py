@@ -4,8 +4,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from nodeprefetch.batch import Batch
 from nodeprefetch.errors import ConnectionLostError, NotConnectedError, ProtocolViolationError
-from nodeprefetch.events import AttemptFinished, Batch, Notice
+from nodeprefetch.events import AttemptFinished, Notice
 from nodeprefetch.rpc import GRPCError, Status
 from nodeprefetch.rpc.metrics import Empty
 from nodeprefetch.submit.grpc import GrpcTransport

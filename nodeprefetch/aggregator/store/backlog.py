@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from nodeprefetch.aggregator.counters import Budget
-from nodeprefetch.events import Batch, Event
+from nodeprefetch.batch import Batch
+from nodeprefetch.events import Event
 
 PART = 64 << 10
 """Approximate bytes of a rendered row, and the most that are sent at once."""

@@ -4,7 +4,8 @@ import sqlite3
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.events import Batch, RunFinished, RunStarted
+from nodeprefetch.batch import Batch
+from nodeprefetch.events import RunFinished, RunStarted
 
 _REMEMBERED = 10_000
 

@@ -13,10 +13,10 @@ from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_ba
 from nodeprefetch.aggregator.store.states import LatestProgress, NodeStates, changed, legacy_state, waiting
 from nodeprefetch.aggregator.store.tallies import Tallies
 from nodeprefetch.aggregator.store.throttles import Throttles
+from nodeprefetch.batch import Batch
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
-    Batch,
     Event,
     ImageFinished,
     Progress,

@@ -15,7 +15,7 @@ import msgspec
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
-from nodeprefetch.events import AnyEvent, Batch
+from nodeprefetch.batch import AnyEvent, Batch
 
 _IMAGE = {"image", "images"}
 _TEXT = {"detail", "error", "message", "credential", "credentials"}

@@ -8,7 +8,8 @@ import msgspec
 
 from nodeprefetch.aggregator.fair_lock import FairLock
 from nodeprefetch.aggregator.store.records import Submission
-from nodeprefetch.events import AttemptFinished, Batch
+from nodeprefetch.batch import Batch
+from nodeprefetch.events import AttemptFinished
 from nodeprefetch.rpc.metrics import Result
 
 _LARGEST = 2**63 - 1
