@@ -17,6 +17,22 @@ class Toleration:
 
 TOLERATE_ALL = Toleration()
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Taint:
+    """Taints of a node, as `fetch --remove-taint` takes them."""
+
+    key: str
+    value: str | None = None
+    """None: any."""
+
+    effect: str = ""
+    """Empty: any."""
+
+
+DIRECT, IMPERSONATE = "direct", "impersonate"
+"""Ways of fetch pods to nodes: with their account's own rights, or as their node (KEP-5284, Kubernetes 1.36)."""
+
 AUTO = "auto"
 """Spread that `fetch` computes."""
 
@@ -64,6 +80,16 @@ class Options:
     """Requests that the registry takes, for `auto`."""
 
     node_label_prefix: str
+    node_condition: bool = False
+    """Whether fetch pods report a condition of their node, of the type that is the label's key."""
+
+    startup_taints: tuple[Taint, ...] = ()
+    """Taints that fetch pods remove from their node."""
+
+    events: bool = True
+    """Whether fetch pods write events about their node."""
+
+    node_access: str = DIRECT
     restrict_node_access: bool
     termination_grace: int
     """Seconds from SIGTERM to SIGKILL of a fetch pod; enough to deliver its results."""
