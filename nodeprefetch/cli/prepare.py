@@ -11,14 +11,13 @@ from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import load_credential_plugins
+from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
-from nodeprefetch.report.label_key import check_prefix
-from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.report.readers import Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
@@ -135,7 +134,7 @@ def prepare(
     reporters: list[Reporter] = []
     speakers: list[Reporter] = []
     with problems.collected():
-        speakers += _node_label(flags, notices, emit, environment, is_warm=is_warm)
+        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     start: PreparedStart | None = None
@@ -158,26 +157,6 @@ def prepare(
         emit=emit,
         notices=notices,
     )
-
-
-def _node_label(
-    flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment, *, is_warm: bool
-) -> Sequence[Reporter]:
-    check_prefix(flags.node_label_prefix)
-    if not environment.node_name:
-        notices.info("node labeling disabled: NODE_NAME is not set")
-        return []
-    return [
-        NodeLabel(
-            environment.node_name,
-            environment.instance_name,
-            prefix=flags.node_label_prefix,
-            connect=partial(connect, flags.kubeconfig, environment=environment.variables),
-            warn=notices.add,
-            emit=emit,
-            is_warm=is_warm,
-        )
-    ]
 
 
 def _start(

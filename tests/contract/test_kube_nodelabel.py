@@ -7,6 +7,7 @@ import trio
 
 from nodeprefetch.events import AttemptStarted, ImageFinished, NodeLabelled, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.kube import connect
+from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.settings import PullPolicy
 from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
@@ -29,13 +30,15 @@ class Labelling:
         self.told: list[NodeLabelled] = []
         api.write_service_account(mount)
         self.label = NodeLabel(
-            node,
+            NodeApi(
+                node,
+                connect=lambda: connect(environment=api.environment, mount=mount),
+                warn=self.complaints.append,
+                jitter=lambda: 0.1,
+            ),
             "web",
             prefix=PREFIX,
-            connect=lambda: connect(environment=api.environment, mount=mount),
-            warn=self.complaints.append,
             emit=self.told.append,
-            jitter=lambda: 0.1,
         )
 
     def start(self) -> None:

@@ -1,7 +1,6 @@
 """When the node is labelled, with what, and what happens when that does not work. On virtual time."""
 
 import json
-from dataclasses import dataclass, field
 
 import pytest
 import trio
@@ -22,7 +21,6 @@ from nodeprefetch.kube import (
     ForbiddenError,
     KubeConfigError,
     KubeError,
-    Node,
     NotFoundError,
     NotInClusterError,
     ServerFailedError,
@@ -30,68 +28,13 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     UnreachableError,
 )
+from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.settings import PullPolicy
+from tests.support.fake_nodes import HANG, FakeNodes
 
 KEY, SUMMARY = "nodeprefetch.io/web", "nodeprefetch.io/web.summary"
-HANG = "hang"
 BUSY = ServerFailedError("patching node n1: 503: busy")
-
-
-@dataclass
-class FakeNodes:
-    """One node, and what its next calls meet: an error, HANG, or None."""
-
-    labels: dict[str, str] = field(default_factory=dict)
-    annotations: dict[str, str] = field(default_factory=dict)
-    version: int = 1
-    on_connect: list[KubeError | None] = field(default_factory=list)
-    on_get: list[object] = field(default_factory=list)
-    on_patch: list[object] = field(default_factory=list)
-    calls: list[tuple[float, str, object]] = field(default_factory=list)
-    """Trio's time, what was asked, with which labels."""
-
-    async def connect(self) -> "FakeNodes":
-        await trio.lowlevel.checkpoint()
-        self.calls.append((trio.current_time(), "connect", None))
-        error = self.on_connect.pop(0) if self.on_connect else None
-        if error:
-            raise error
-        return self
-
-    async def get_node(self, name: str) -> Node:
-        await self._meet("get", self.on_get, name)
-        return self._node(name)
-
-    async def patch_node(self, name, *, labels=None, annotations=None, resource_version=None) -> Node:
-        await self._meet("patch", self.on_patch, labels)
-        if resource_version not in {None, str(self.version)}:
-            raise ConflictError("patching node n1: 409: modified")
-        for mine, change in ((self.labels, labels), (self.annotations, annotations)):
-            for key, value in (change or {}).items():
-                mine.pop(key, None) if value is None else mine.update({key: value})
-        self.version += 1
-        return self._node(name)
-
-    def _node(self, name: str) -> Node:
-        return Node(
-            name=name,
-            labels=dict(self.labels),
-            annotations=dict(self.annotations),
-            resource_version=str(self.version),
-        )
-
-    async def _meet(self, what: str, script: list[object], about: object) -> None:
-        await trio.lowlevel.checkpoint()
-        self.calls.append((trio.current_time(), what, about))
-        met = script.pop(0) if script else None
-        if met is HANG:
-            await trio.sleep_forever()
-        if isinstance(met, KubeError):
-            raise met
-
-    def times(self, what: str) -> list[float]:
-        return [at - self.calls[0][0] for at, each, _ in self.calls if each == what]
 
 
 class Labelling:
@@ -101,8 +44,6 @@ class Labelling:
         self,
         nodes: FakeNodes,
         *,
-        node: str = "n1",
-        instance: str = "web",
         is_warm: bool = False,
         jitter: float = 1.0,
     ) -> None:
@@ -110,14 +51,11 @@ class Labelling:
         self.complaints: list[str] = []
         self.told: list[NodeLabelled] = []
         self.label = NodeLabel(
-            node,
-            instance,
+            NodeApi("n1", connect=nodes.connect, warn=self.complaints.append, jitter=lambda: jitter),
+            "web",
             prefix="nodeprefetch.io",
-            connect=nodes.connect,
-            warn=self.complaints.append,
             emit=self.hear,
             is_warm=is_warm,
-            jitter=lambda: jitter,
             clock=lambda: 1_700_000_000,
         )
 
@@ -561,21 +499,6 @@ async def test_the_same_refusal_at_both_ends_of_the_run_is_said_once(autojump_cl
 
     assert 1 == len(labelling.complaints)
     assert [("failed", "patching: 404")] == labelling.said()
-
-
-@pytest.mark.parametrize(
-    ("node", "instance", "unset"),
-    [("", "web", "NODE_NAME is"), ("n1", "", "INSTANCE_NAME is"), ("", "", "NODE_NAME and INSTANCE_NAME are")],
-)
-async def test_without_a_name_there_is_one_line_and_nothing_is_asked(autojump_clock, node, instance, unset):
-    nodes = FakeNodes()
-    labelling = Labelling(nodes, node=node, instance=instance)
-
-    await labelling.label.run()
-    await labelling.label.finish()
-
-    assert [f"node labeling disabled: {unset} not set"] == labelling.complaints
-    assert ([], []) == (nodes.calls, labelling.told)
 
 
 async def test_outside_a_cluster_there_is_one_line(autojump_clock):

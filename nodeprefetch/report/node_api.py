@@ -1,0 +1,251 @@
+"""Calls the Kubernetes API for all that write on the node: one client a run, retries, errors explained once."""
+
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
+
+import trio
+
+from nodeprefetch.kube import (
+    ConflictError,
+    ForbiddenError,
+    KubeError,
+    Node,
+    NotFoundError,
+    NotInClusterError,
+    PassingKubeError,
+    ServerFailedError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.retry import RetryPolicy, full_jitter
+
+RETRY = RetryPolicy(initial_timeout=5, max_timeout=10, initial_delay=0.25, max_delay=4)
+"""Timeouts of calls to the API server and delays after them, in seconds: a call that hangs leaves time for another."""
+
+BACKGROUND_RETRY = RetryPolicy(initial_timeout=10, max_timeout=10, initial_delay=0.5, max_delay=30)
+"""The same while pulls run: nobody waits for it, and all nodes of a cluster call an API server that is down."""
+
+STARTING = 10.0
+"""Seconds after an API server gave no answer in which its 401 and 403 are retried. One that has just started does not
+know all permissions and accounts yet: it refuses what it allows a moment later."""
+
+_USER = re.compile(r'User "([^"]+)"')
+"""In the API server's message for a 403, with the JSON unescaped."""
+
+Answer = TypeVar("Answer")
+
+
+class NodeCalls(Protocol):
+    """The calls of the Kubernetes API, as in `nodeprefetch.kube.Kube`. They raise `KubeError`s."""
+
+    async def get_node(self, name: str) -> Node:
+        """Read a node."""
+        ...
+
+    async def patch_node(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+        resource_version: str | None = None,
+    ) -> Node:
+        """Change labels and annotations."""
+        ...
+
+
+Connect = Callable[[], Awaitable[NodeCalls]]
+"""Loads the client. Raises `KubeError`s; is called again after an error."""
+
+
+class NodeApi:
+    """What all node reporters of a run share: the client, loaded by the first call, and what has been explained.
+
+    Args:
+        node: name of the node.
+        connect: loads the client of the Kubernetes API.
+        warn: takes messages for people.
+        jitter: random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        connect: Connect,
+        warn: Callable[[str], None],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.node = node
+        self.warn = warn
+        self.jitter = jitter
+        self._connect = connect
+        self._connecting = trio.Lock()
+        self._calls: NodeCalls | None = None
+        self._outside: NotInClusterError | None = None
+        self._explained: set[tuple[type[KubeError], str]] = set()
+
+    @property
+    def is_off(self) -> bool:
+        """Whether this is not a cluster, which has been explained: nobody needs to call."""
+        return self._outside is not None
+
+    def caller(self, task: str) -> "NodeCaller":
+        """Calls for one reporter.
+
+        Args:
+            task: what it does, after `cannot`: `label node`.
+        """
+        return NodeCaller(self, task)
+
+    async def connected(self) -> NodeCalls:
+        """The client. Loads it once; others wait meanwhile."""
+        async with self._connecting:
+            if self._outside is not None:
+                raise self._outside
+            if self._calls is None:
+                self._calls = await self._connect()
+            return self._calls
+
+    def explain(self, error: KubeError, task: str, verb: str, resource: str) -> None:
+        """Explain an error to people: once for all reporters; a missing permission once for each verb and resource."""
+        if isinstance(error, NotInClusterError):
+            self._outside = error
+        subject = (type(error), f"{verb} {resource}" if isinstance(error, ForbiddenError) else "")
+        if subject not in self._explained:
+            self._explained.add(subject)
+            self.warn(f"cannot {task}: {error}{advice(error, verb, resource, self.node)}")
+
+
+class NodeCaller:
+    """Calls the Kubernetes API for one reporter. See `NodeApi.caller`."""
+
+    def __init__(self, api: NodeApi, task: str) -> None:
+        self._api = api
+        self._task = task
+        self._problem = ""
+        """Why the last call failed; it is being retried."""
+
+    @property
+    def node(self) -> str:
+        """Name of the node."""
+        return self._api.node
+
+    @property
+    def is_off(self) -> bool:
+        """See `NodeApi.is_off`."""
+        return self._api.is_off
+
+    async def pause(self, longest: float) -> None:
+        """Sleep for a random part of so many seconds."""
+        await trio.sleep(full_jitter(longest, self._api.jitter))
+
+    async def call(
+        self,
+        verb: str,
+        call: Callable[[NodeCalls], Awaitable[Answer]],
+        *,
+        resource: str = "nodes",
+        retry: RetryPolicy = RETRY,
+        conflict_passes: bool = True,
+    ) -> Answer:
+        """Call until there is an answer. Explains and raises errors that do not pass.
+
+        Args:
+            verb: of the permission that the call needs: `get`, `patch`, `create`.
+            call: makes the request. Called again after an error that may pass.
+            resource: of that permission, such as `nodes/status`.
+            retry: timeouts and delays.
+            conflict_passes: retry after a `ConflictError` as well. Otherwise it is raised, unexplained.
+
+        Raises:
+            KubeError: that does not pass.
+        """
+        self._problem = ""
+        try:
+            calls = await self._api.connected()
+            trusted_from = trio.current_time()
+            for limit, longest_pause in retry.rounds():
+                problem: KubeError
+                try:
+                    with trio.fail_after(limit):
+                        return await call(calls)
+                except trio.TooSlowError:
+                    problem = UnreachableError(f"no answer in {format_duration(limit)}")
+                except (ForbiddenError, UnauthorizedError) as refusal:
+                    if trio.current_time() >= trusted_from:
+                        raise
+                    problem = refusal
+                except PassingKubeError as error:
+                    if isinstance(error, ConflictError) and not conflict_passes:
+                        raise
+                    problem = error
+                self._problem = str(problem)
+                if isinstance(problem, UnreachableError | ServerFailedError):
+                    trusted_from = trio.current_time() + STARTING
+                await trio.sleep((problem.retry_after or 0) + full_jitter(longest_pause, self._api.jitter))
+        except ConflictError:
+            raise
+        except KubeError as error:
+            self._api.explain(error, self._task, verb, resource)
+            raise
+        raise AssertionError("rounds have no end")
+
+    async def finish(
+        self,
+        verb: str,
+        call: Callable[[NodeCalls], Awaitable[object]],
+        report: Callable[[str], None],
+        *,
+        resource: str = "nodes",
+        aim: str = "",
+    ) -> None:
+        """Make the last call of a run, until it succeeds, is refused for good, or is cancelled.
+
+        Args:
+            verb: see `call`.
+            call: see `call`.
+            report: takes the error: one line, empty on success. Not called outside a cluster.
+            resource: see `call`.
+            aim: follows the task in the message when time runs out: `as succeeded`.
+        """
+        try:
+            await self.call(verb, call, resource=resource)
+        except NotInClusterError:
+            return
+        except KubeError as problem:
+            report(str(problem))
+        except trio.Cancelled:
+            error = f"no time left: {self._problem or 'no answer yet'}"
+            self._api.warn(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
+            report(error)
+            raise
+        else:
+            report("")
+
+
+def advice(error: KubeError, verb: str, resource: str, node: str) -> str:
+    """What to do when the API server refuses for good, in parentheses after a blank; or empty."""
+    match error:
+        case ForbiddenError():
+            user = _USER.search(str(error))
+            account = user.group(1) if user else "system:serviceaccount:NAMESPACE:NAME"
+            return (
+                f" (missing permission to {verb} {resource};"
+                f" check: kubectl auth can-i {verb} {resource_arguments(resource)} --as={account})"
+            )
+        case NotFoundError():
+            return f" (NODE_NAME must be the pod's spec.nodeName; check: kubectl get node {node})"
+        case UnauthorizedError():
+            return " (authentication failed; does the service account still exist? check: kubectl get serviceaccounts)"
+        case _:
+            return ""
+
+
+def resource_arguments(resource: str) -> str:
+    """A resource as `kubectl auth can-i` takes it: a subresource is a flag."""
+    name, _, subresource = resource.partition("/")
+    return f"{name} --subresource={subresource}" if subresource else name

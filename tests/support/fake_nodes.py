@@ -1,0 +1,80 @@
+"""A fake of the calls that write on a node, on virtual time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from nodeprefetch.kube import ConflictError, KubeError, Node
+
+HANG = "hang"
+
+
+@dataclass
+class FakeNodes:
+    """One node, and what its next calls meet: an error, `HANG`, or None."""
+
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+    on_connect: list[KubeError | None] = field(default_factory=list)
+    on_get: list[object] = field(default_factory=list)
+    on_patch: list[object] = field(default_factory=list)
+    calls: list[tuple[float, str, object]] = field(default_factory=list)
+    """Trio's time, what was asked, with which labels."""
+
+    async def connect(self) -> "FakeNodes":
+        """A `nodeprefetch.report.node_api.Connect`."""
+        await trio.lowlevel.checkpoint()
+        self.calls.append((trio.current_time(), "connect", None))
+        error = self.on_connect.pop(0) if self.on_connect else None
+        if error:
+            raise error
+        return self
+
+    async def get_node(self, name: str) -> Node:
+        """As `NodeCalls.get_node`."""
+        await self._meet("get", self.on_get, name)
+        return self._node(name)
+
+    async def patch_node(
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str | None] | None = None,
+        annotations: Mapping[str, str | None] | None = None,
+        resource_version: str | None = None,
+    ) -> Node:
+        """As `NodeCalls.patch_node`."""
+        await self._meet("patch", self.on_patch, labels)
+        if resource_version not in {None, str(self.version)}:
+            raise ConflictError("patching node n1: 409: modified")
+        for mine, change in ((self.labels, labels), (self.annotations, annotations)):
+            for key, value in (change or {}).items():
+                if value is None:
+                    mine.pop(key, None)
+                else:
+                    mine[key] = value
+        self.version += 1
+        return self._node(name)
+
+    def _node(self, name: str) -> Node:
+        return Node(
+            name=name,
+            labels=dict(self.labels),
+            annotations=dict(self.annotations),
+            resource_version=str(self.version),
+        )
+
+    async def _meet(self, what: str, script: list[object], about: object) -> None:
+        await trio.lowlevel.checkpoint()
+        self.calls.append((trio.current_time(), what, about))
+        met = script.pop(0) if script else None
+        if met is HANG:
+            await trio.sleep_forever()
+        if isinstance(met, KubeError):
+            raise met
+
+    def times(self, what: str) -> list[float]:
+        """When it was asked for this: seconds since the first call."""
+        return [at - self.calls[0][0] for at, each, _ in self.calls if each == what]

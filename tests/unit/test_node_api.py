@@ -1,0 +1,72 @@
+"""What the reporters that write on the node share, on virtual time."""
+
+import pytest
+import trio
+
+from nodeprefetch.kube import ForbiddenError, NotInClusterError, UnauthorizedError
+from nodeprefetch.report.node_api import NodeApi, NodeCalls, advice
+from tests.support.fake_nodes import FakeNodes
+
+
+async def _read(calls: NodeCalls):
+    return await calls.get_node("n1")
+
+
+def _api(nodes: FakeNodes) -> tuple[NodeApi, list[str]]:
+    said: list[str] = []
+    return NodeApi("n1", connect=nodes.connect, warn=said.append, jitter=lambda: 1), said
+
+
+async def test_two_who_call_at_the_same_time_share_one_client(autojump_clock):
+    nodes = FakeNodes()
+    api, _ = _api(nodes)
+
+    async with trio.open_nursery() as nursery:
+        for task in ("label node", "set node condition"):
+            nursery.start_soon(api.caller(task).call, "get", _read)
+
+    assert (1, 2) == (len(nodes.times("connect")), len(nodes.times("get")))
+
+
+async def test_outside_a_cluster_all_of_them_are_off_with_one_line(autojump_clock):
+    nodes = FakeNodes(on_connect=9 * [NotInClusterError("not running in a cluster")])
+    api, said = _api(nodes)
+    callers = [api.caller("label node"), api.caller("set node condition")]
+
+    async def call(each) -> None:
+        with pytest.raises(NotInClusterError):
+            await each.call("get", _read)
+
+    async with trio.open_nursery() as nursery:
+        for each in callers:
+            nursery.start_soon(call, each)
+
+    (line,) = said
+    assert line.endswith(": not running in a cluster")
+    assert [True, True] == [each.is_off for each in callers]
+    assert [0] == nodes.times("connect")
+
+
+@pytest.mark.parametrize(
+    ("error", "resources", "lines"),
+    [
+        (ForbiddenError("403"), ("nodes", "nodes"), 1),
+        (ForbiddenError("403"), ("nodes", "nodes/status"), 2),
+        (UnauthorizedError("401"), ("nodes", "nodes/status"), 1),
+    ],
+    ids=["same right", "another right", "login"],
+)
+async def test_an_error_is_explained_once_and_a_missing_right_once_each(autojump_clock, error, resources, lines):
+    api, said = _api(FakeNodes(on_get=[error, error]))
+
+    for resource in resources:
+        with pytest.raises(type(error)):
+            await api.caller("label node").call("get", _read, resource=resource)
+
+    assert lines == len(said)
+
+
+def test_the_command_that_shows_a_missing_right_names_the_subresource():
+    assert "kubectl auth can-i patch nodes --subresource=status --as=" in advice(
+        ForbiddenError("403"), "patch", "nodes/status", "n1"
+    )
