@@ -27,14 +27,16 @@ class Kube:
 
     Args:
         client: sends the requests.
+        as_node: act as the node itself in requests about a node (constrained impersonation, KEP-5284).
     """
 
-    def __init__(self, client: "KubeClient") -> None:
+    def __init__(self, client: "KubeClient", *, as_node: bool = False) -> None:
         self._client = client
+        self._as_node = as_node
 
     async def get_node(self, name: str) -> Node:
         """Read a node."""
-        return (await self._call(NodeAnswer, f"reading node {name}", "GET", _node_path(name))).node()
+        return await self._call_node(f"reading node {name}", "GET", name)
 
     async def patch_node(
         self,
@@ -55,15 +57,13 @@ class Kube:
         metadata: dict[str, object] = {"labels": labels or {}, "annotations": annotations or {}}
         if resource_version is not None:
             metadata["resourceVersion"] = resource_version
-        answer = await self._call(
-            NodeAnswer,
+        return await self._call_node(
             f"patching node {name}",
             "PATCH",
-            _node_path(name),
+            name,
             body={"metadata": metadata},
             content_type="application/merge-patch+json",
         )
-        return answer.node()
 
     async def count_nodes_of(self, namespace: str, daemon_set: str) -> int:
         """Read on how many nodes a DaemonSet's pods should run."""
@@ -95,6 +95,22 @@ class Kube:
         """Close the kept connections."""
         await self._client.aclose()
 
+    async def _call_node(
+        self,
+        what: str,
+        method: str,
+        name: str,
+        *,
+        subresource: str = "",
+        body: object = None,
+        content_type: str = "application/json",
+    ) -> Node:
+        """Send a request about a node, or about a part of it such as its `status`, and decode the node."""
+        path = f"/api/v1/nodes/{quote(name, safe='')}{f'/{subresource}' if subresource else ''}"
+        user = f"system:node:{name}" if self._as_node else ""
+        answer = await self._call(NodeAnswer, what, method, path, body=body, content_type=content_type, user=user)
+        return answer.node()
+
     async def _call(
         self,
         kind: type[Kind],
@@ -105,9 +121,12 @@ class Kube:
         body: object = None,
         content_type: str = "application/json",
         secret: str = "",
+        user: str = "",
     ) -> Kind:
         """Send a request, and decode the object in the answer."""
-        answer = await self._client.request(what, method, path, body=body, content_type=content_type, secret=secret)
+        answer = await self._client.request(
+            what, method, path, body=body, content_type=content_type, secret=secret, user=user
+        )
         try:
             return msgspec.json.decode(answer, type=kind)
         except (ValueError, RecursionError) as error:  # the text names types and keys of ours, no values
@@ -117,6 +136,7 @@ class Kube:
 async def connect(
     kubeconfig: str | None = None,
     *,
+    as_node: bool = False,
     kept_connections: int = 0,
     environment: Mapping[str, str] = MappingProxyType({}),
     mount: Path = SERVICE_ACCOUNT,
@@ -125,6 +145,7 @@ async def connect(
 
     Args:
         kubeconfig: a file; None: the pod's service account.
+        as_node: act as the node itself in requests about a node.
         kept_connections: number of connections to keep open between calls; if not 0, `Kube.aclose` must be called.
         environment: the variables with the address of the API server and of proxies.
         mount: directory of the service account.
@@ -146,8 +167,4 @@ async def connect(
             server = api_server_of_kubeconfig(kubeconfig)
         return KubeClient(server, environment, kept_connections=kept_connections)
 
-    return Kube(await trio.to_thread.run_sync(load, abandon_on_cancel=True))
-
-
-def _node_path(name: str) -> str:
-    return f"/api/v1/nodes/{quote(name, safe='')}"
+    return Kube(await trio.to_thread.run_sync(load, abandon_on_cancel=True), as_node=as_node)

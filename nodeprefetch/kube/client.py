@@ -91,6 +91,7 @@ class KubeClient:
         body: object = None,
         content_type: str = "application/json",
         secret: str = "",
+        user: str = "",
     ) -> bytes:
         """Send a request, and return the body of the answer.
 
@@ -101,6 +102,7 @@ class KubeClient:
             body: sent as JSON; None: nothing.
             content_type: of the body.
             secret: masked in errors.
+            user: name of the user to act as (impersonation); empty: as who logs in.
 
         Raises:
             KubeError: the status is not 2xx, or the API server did not answer; the class says which.
@@ -110,7 +112,7 @@ class KubeClient:
             with trio.fail_after(CALL_TIMEOUT):
                 authorization = await self._server.authorization()
                 secrets = (secret, authorization.rpartition(" ")[2])
-                headers = self._headers(authorization)
+                headers = self._headers(authorization, user)
                 content = None
                 if body is not None:
                     content = msgspec.json.encode(body)
@@ -128,14 +130,16 @@ class KubeClient:
             return answer
         raise _refusal(what, response, answer, secrets)
 
-    def _headers(self, authorization: str) -> list[tuple[bytes, bytes]]:
-        if not (authorization.isascii() and authorization.isprintable()):
-            raise KubeError("the token contains characters that an HTTP header cannot carry")
+    def _headers(self, authorization: str, user: str) -> list[tuple[bytes, bytes]]:
+        for name, value in (("token", authorization), ("user name", user)):
+            if not (value.isascii() and value.isprintable()):
+                raise KubeError(f"the {name} contains characters that an HTTP header cannot carry")
         headers = {
             "Host": self._host,
             "User-Agent": f"nodeprefetch/{__version__}",
             "Accept": "application/json",
             **({"Authorization": authorization} if authorization else {}),
+            **({"Impersonate-User": user} if user else {}),
         }
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 

@@ -50,7 +50,9 @@ async def test_a_node_is_read_with_the_service_accounts_token(api, tmp_path):
         node.labels,
         node.annotations,
     )
-    assert [("GET", "/api/v1/nodes/n1", TOKEN)] == [(each.method, each.path, each.token) for each in api.requests]
+    assert [("GET", "/api/v1/nodes/n1", TOKEN, "")] == [
+        (each.method, each.path, each.token, each.user) for each in api.requests
+    ]
 
 
 async def test_one_merge_patch_sets_and_takes_away_and_leaves_the_rest(api, tmp_path):
@@ -61,6 +63,30 @@ async def test_one_merge_patch_sets_and_takes_away_and_leaves_the_rest(api, tmp_
     assert {"kubernetes.io/os": "linux", "x.io/new": "2"} == api.labels("n1") == node.labels
     assert {"a.io/note": "kept", "x.io/s": "{}"} == api.annotations("n1") == node.annotations
     assert [("PATCH", "application/merge-patch+json")] == [(each.method, each.content_type) for each in api.requests]
+
+
+async def test_as_the_node_only_requests_about_it_name_its_user(api, tmp_path):
+    """The DaemonSet is read, and tokens are reviewed, with the service account's own rights."""
+    api.objects.daemon_sets["prefetch", "web"] = 1
+    api.write_service_account(tmp_path)
+    kube = await connect(environment=api.environment, mount=tmp_path, as_node=True)
+
+    await kube.get_node("n1")
+    await kube.patch_node("n1", labels={"x.io/new": "2"})
+    await kube.count_nodes_of("prefetch", "web")
+    await kube.review_token("token", "audience")
+
+    assert ["system:node:n1", "system:node:n1", "", ""] == [each.user for each in api.requests]
+
+
+async def test_a_node_with_a_name_that_no_header_can_carry(api, tmp_path):
+    api.write_service_account(tmp_path)
+    kube = await connect(environment=api.environment, mount=tmp_path, as_node=True)
+
+    with pytest.raises(KubeError, match="the user name contains characters that an HTTP header cannot carry"):
+        await kube.get_node("n1\r\nX: y")
+
+    assert not api.requests
 
 
 async def test_the_nodes_of_a_daemon_set_are_counted(api, tmp_path):

@@ -58,6 +58,9 @@ class KubeRequest:
     body: Any
     """JSON, decoded; None without one."""
 
+    user: str = ""
+    """Whom the caller wants to act as."""
+
 
 class FakeKube:
     """The server: serves from entering to leaving the `with` block.
@@ -262,6 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
                 content_type=self.headers.get("Content-Type", ""),
                 token=(self.headers.get("Authorization") or _common_name(self.connection)).removeprefix("Bearer "),
                 body=json.loads(data) if data else None,
+                user=self.headers.get("Impersonate-User", ""),
             )
         )
         if failure is not None and failure.status is None:
