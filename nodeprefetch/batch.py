@@ -8,6 +8,7 @@ from nodeprefetch.events import (
     CredentialsMatched,
     ImageFinished,
     ImagesListed,
+    ListRejected,
     NodeLabelled,
     Notice,
     Progress,
@@ -25,6 +26,7 @@ from nodeprefetch.events import (
 
 AnyEvent = (
     RunStarted
+    | ListRejected
     | StartDelayed
     | StartAllowed
     | AttemptStarted

@@ -81,6 +81,20 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """Name of the installation (`INSTANCE_NAME`); may be empty."""
 
 
+class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):
+    """The newest image lists are invalid or cannot be read, so `keep` uses the last valid ones in this run.
+
+    Every run between the rejection and the mended lists says so, before anything else. A run that does not say so uses
+    the newest lists.
+    """
+
+    problems: tuple[str, ...]
+    """What is wrong with them, at least one line; each one line without secrets."""
+
+    since: float
+    """Unix seconds of the rejection."""
+
+
 class StartDelayed(Event, frozen=True, kw_only=True, tag="start_delayed"):
     """The first pull waits for a ticket or, where nobody answers, for this node's place in the spread."""
 

@@ -12,6 +12,7 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     ImagesListed,
+    ListRejected,
     NodeLabelled,
     Notice,
     Outcome,
@@ -124,6 +125,9 @@ def log_line(event: Event) -> Line:
         case ImagesListed():
             level, message = (WARNING if event.error else INFO), f"images present {event.when} the pulls"
             known = {"count": len(event.images), "images": event.images, "error": event.error}
+        case ListRejected():
+            level, message = WARNING, "image lists rejected, using the last valid ones"
+            known = {"error": event.problems[0], "problems": len(event.problems), "since": _time(event.since)}
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
         case NodeLabelled():

@@ -13,6 +13,7 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     ImagesListed,
+    ListRejected,
     NodeLabelled,
     Notice,
     Outcome,
@@ -153,6 +154,11 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         (
             ImagesListed(when="after", images=(), error="gone", at=AT),
             'level=WARN msg="images present after the pulls" error=gone',
+        ),
+        (
+            ListRejected(problems=("x", "y"), since=AT - 60, at=AT),
+            'level=WARN msg="image lists rejected, using the last valid ones" error=x problems=2 since='
+            + TIME.replace("13:20", "12:20"),
         ),
         (Notice(message="take care", at=AT), 'level=WARN msg="take care"'),
         (Notice(message="by the way", is_warning=False, at=AT), 'level=INFO msg="by the way"'),

@@ -18,7 +18,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.batch import AnyEvent, Batch
 
 _IMAGE = {"image", "images"}
-_TEXT = {"detail", "error", "message", "credential", "credentials"}
+_TEXT = {"detail", "error", "message", "credential", "credentials", "problems"}
 _NEEDED = {"run_id", "node", "attempt_id", "image"}
 _EMPTY = 10
 """Lines, including empty ones, for each allowed batch; everything after them counts as one line."""
