@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import ImageFinished, Outcome, RunFinished
+from nodeprefetch.report.run_result import FirstFailure, RunResult
 
 DEFAULT_PREFIX = "nodeprefetch.io"
-SUCCEEDED, FAILED = "succeeded", "failed"
 
 NAME_LIMIT, PREFIX_LIMIT = 63, 253
 """Characters."""
@@ -23,9 +22,6 @@ NAME_LIMIT, PREFIX_LIMIT = 63, 253
 SUMMARY_SUFFIX = ".summary"
 NAMELESS = "prefetcher"
 """Stands for a name without any valid character, as in image-prefetcher."""
-
-TEXT_LIMIT = 500
-"""Characters of the image's name and of its error in the annotation: all annotations of a node share 256 KiB."""
 
 _HASH_LENGTH = 10
 _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
@@ -77,18 +73,6 @@ def fit(name: str, limit: int) -> str:
     return f"{head}_{digest}"
 
 
-def result_of(finished: RunFinished | None) -> str:
-    """Value of the label: `succeeded` if the run finished and every image is present, otherwise `failed`."""
-    return SUCCEEDED if finished is not None and not finished.failed else FAILED
-
-
-class FirstFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """The image that failed first."""
-
-    image: str
-    error: str
-
-
 class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The annotation, as JSON. Fields may be added; these stay."""
 
@@ -111,53 +95,32 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_failure: FirstFailure | None = None
 
 
-class Counts(msgspec.Struct):
-    """Counts the outcomes of a run's images."""
-
-    images: int = 0
-    """Number of images in the list."""
-
-    succeeded: int = 0
-    present: int = 0
-    failed: int = 0
-    first_failure: FirstFailure | None = None
-
-    def add(self, image: ImageFinished) -> None:
-        """Count an outcome."""
-        match image.outcome:
-            case Outcome.SUCCEEDED:
-                self.succeeded += 1
-            case Outcome.PRESENT:
-                self.present += 1
-            case _:
-                self.failed += 1
-                if self.first_failure is None:
-                    self.first_failure = FirstFailure(image=_bounded(image.image), error=_bounded(image.error))
-
-
-def summary_text(counts: Counts, finished: RunFinished | None, *, at: float, version: str) -> str:
+def summary_text(result: RunResult, *, at: float, version: str) -> str:
     """The annotation: compact JSON of a `Summary`, at most a few kilobytes.
 
     Args:
-        counts: the outcomes so far.
-        finished: how the run ended; None: it never began to pull.
+        result: of the run.
         at: Unix seconds.
         version: of this program.
     """
     summary = Summary(
-        result=result_of(finished),
-        end=finished.end if finished else "not-started",
-        images=counts.images,
-        succeeded=counts.succeeded,
-        present=counts.present,
-        failed=counts.failed,
-        time=datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        result=result.value,
+        end=result.finished.end if result.finished else "not-started",
+        images=result.images,
+        succeeded=result.succeeded,
+        present=result.present,
+        failed=result.failed,
+        time=timestamp(at),
         version=version,
-        first_failure=counts.first_failure,
+        first_failure=result.first_failure,
     )
     return msgspec.json.encode(summary).decode()
 
 
-def _bounded(text: str) -> str:
-    line = " ".join(text.encode("utf-8", "replace").decode().split())
-    return line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…"
+def timestamp(at: float) -> str:
+    """A time as the Kubernetes API writes it: RFC 3339, UTC, whole seconds.
+
+    Args:
+        at: Unix seconds.
+    """
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -4,23 +4,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-import trio
-
 from nodeprefetch import __version__
 from nodeprefetch.emitter import Reader
-from nodeprefetch.events import (
-    AttemptStarted,
-    Event,
-    ImageFinished,
-    NodeLabelled,
-    Outcome,
-    RunEnd,
-    RunFinished,
-    RunStarted,
-)
+from nodeprefetch.events import Event, NodeLabelled
 from nodeprefetch.kube import ConflictError, KubeError, Node
-from nodeprefetch.report.label_key import SUCCEEDED, Counts, label_key, result_of, summary_key, summary_text
+from nodeprefetch.report.label_key import label_key, summary_key, summary_text
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, NodeApi, NodeCalls
+from nodeprefetch.report.run_result import SUCCEEDED, RunResult
 
 
 class NodeLabel:
@@ -52,36 +42,12 @@ class NodeLabel:
         self._key = label_key(prefix, instance)
         self._summary_key = summary_key(prefix, instance)
         self._emit = emit
-        self._is_warm = is_warm
+        self._result = RunResult(is_warm=is_warm)
         self._clock = clock
-        self._counts = Counts()
-        self._finished: RunFinished | None = None
-        self._missing = trio.Event()
-        """Set once an image is known to be missing; on a warm node, once it cannot be pulled again."""
-
-        self._has_news = False
-        """Whether an image had to be pulled that was not on the node."""
-
-        self._is_ending = False
 
     def emit(self, event: Event) -> None:
         """Take an event of the run."""
-        match event:
-            case RunStarted():
-                self._counts.images = len(event.images)
-            case AttemptStarted() if not event.is_present:
-                self._has_news = True
-                if not self._is_warm:
-                    self._missing.set()
-            case ImageFinished():
-                self._counts.add(event)
-                if event.outcome is Outcome.FAILED:
-                    self._missing.set()
-            case RunFinished():
-                self._finished = event
-                self._is_ending = True
-            case _:
-                pass
+        self._result.take(event)
 
     async def run(self) -> None:
         """While pulls run: load the client, and remove a label `succeeded` once an image turns out to be missing.
@@ -94,11 +60,12 @@ class NodeLabel:
 
     async def finish(self) -> None:
         """Set the label. Retries until it is set, refused for good, or cancelled."""
-        self._is_ending = True
-        value = result_of(self._finished)
-        if self._api.is_off or (self._is_warm and self._says_nothing_new(value)):
+        result = self._result
+        result.is_ending = True
+        if self._api.is_off or result.says_nothing_new:
             return
-        summary = summary_text(self._counts, self._finished, at=self._clock(), version=__version__)
+        value = result.value
+        summary = summary_text(result, at=self._clock(), version=__version__)
         labels, annotations = {self._key: value}, {self._summary_key: summary}
 
         async def write(calls: NodeCalls) -> Node:
@@ -109,18 +76,12 @@ class NodeLabel:
 
         await self._api.finish("patch", write, report, aim=f"as {value}")
 
-    def _says_nothing_new(self, value: str) -> bool:
-        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node."""
-        if self._finished is None or self._finished.end is RunEnd.NO_RUNTIME:
-            return True
-        return value == SUCCEEDED and not self._has_news
-
     async def _remove_stale_label(self) -> None:
-        if self._is_warm:
-            await self._missing.wait()
+        if self._result.is_warm:
+            await self._result.missing.wait()
         node = await self._read()
-        await self._missing.wait()
-        while not self._is_ending and node.labels.get(self._key) == SUCCEEDED:
+        await self._result.missing.wait()
+        while not self._result.is_ending and node.labels.get(self._key) == SUCCEEDED:
             version = node.resource_version
 
             async def remove(calls: NodeCalls, version: str = version) -> Node:

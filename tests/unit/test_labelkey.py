@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import ImageFinished, Outcome, RunEnd, RunFinished
-from nodeprefetch.report.label_key import Counts, check_prefix, fit, label_key, result_of, summary_key, summary_text
+from nodeprefetch.events import ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
+from nodeprefetch.report.label_key import check_prefix, fit, label_key, summary_key, summary_text
+from nodeprefetch.report.run_result import RunResult
 from nodeprefetch.settings import PullPolicy
 
 VALID_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,61})?[A-Za-z0-9]")
@@ -132,20 +133,26 @@ def image(name: str, outcome: Outcome, error: str = "") -> ImageFinished:
     ],
 )
 def test_the_value_says_whether_every_image_is_present(run, value):
-    assert value == result_of(run)
+    result = RunResult()
+    if run is not None:
+        result.take(run)
+
+    assert value == result.value
 
 
 def test_the_summary_tells_counts_and_the_image_that_failed_first():
-    counts = Counts(images=4)
+    result = RunResult()
     for each in (
+        RunStarted(run_id="r", node="n1", version="1", runtime="c", socket="/s", images=("a:1", "b:1", "c:1", "d:1")),
         image("a:1", Outcome.SUCCEEDED),
         image("b:1", Outcome.PRESENT),
         image("c:1", Outcome.FAILED, "no\nway"),
         image("d:1", Outcome.FAILED, "cut"),
+        finished(RunEnd.TIMED_OUT, failed=2),
     ):
-        counts.add(each)
+        result.take(each)
 
-    text = summary_text(counts, finished(RunEnd.TIMED_OUT, failed=2), at=1_700_000_000.75, version="1.2")
+    text = summary_text(result, at=1_700_000_000.75, version="1.2")
 
     assert (
         '{"result":"failed","end":"timed-out","images":4,"succeeded":1,"present":1,"failed":2,'
@@ -154,7 +161,7 @@ def test_the_summary_tells_counts_and_the_image_that_failed_first():
 
 
 def test_the_summary_of_a_run_that_never_pulled_says_so():
-    text = summary_text(Counts(), None, at=0, version="1")
+    text = summary_text(RunResult(), at=0, version="1")
 
     assert ("failed", "not-started") == (json.loads(text)["result"], json.loads(text)["end"])
     assert "first_failure" not in text
@@ -163,7 +170,7 @@ def test_the_summary_of_a_run_that_never_pulled_says_so():
 @given(st.text(), st.text())
 @example("a" * 5000, "\ud800")
 def test_the_summary_is_bounded_whatever_failed(name, error):
-    counts = Counts()
-    counts.add(image(name, Outcome.FAILED, error))
+    result = RunResult()
+    result.take(image(name, Outcome.FAILED, error))
 
-    assert 8000 > len(summary_text(counts, None, at=0, version="1").encode())
+    assert 8000 > len(summary_text(result, at=0, version="1").encode())

@@ -1,0 +1,100 @@
+"""What a run has found so far, for those who write it on the node."""
+
+import msgspec
+import trio
+
+from nodeprefetch.events import AttemptStarted, Event, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
+
+SUCCEEDED, FAILED = "succeeded", "failed"
+"""Values of the node's label."""
+
+TEXT_LIMIT = 500
+"""Characters of an image's name and of its error: all annotations of a node share 256 KiB."""
+
+
+class FirstFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """The image that failed first."""
+
+    image: str
+    error: str
+
+
+class RunResult:
+    """Takes the events of a run.
+
+    Args:
+        is_warm: the last run found all images, and has reported it. Then only an image that cannot be pulled again is
+            missing.
+    """
+
+    def __init__(self, *, is_warm: bool = False) -> None:
+        self.is_warm = is_warm
+        self.images = 0
+        """Number of images in the list."""
+
+        self.succeeded = 0
+        self.present = 0
+        self.failed = 0
+        self.first_failure: FirstFailure | None = None
+        self.finished: RunFinished | None = None
+        """How the run ended; None: it has not, or never began to pull."""
+
+        self.missing = trio.Event()
+        """Set once an image is known to be missing; on a warm node, once it cannot be pulled again."""
+
+        self.has_news = False
+        """Whether an image had to be pulled that was not on the node."""
+
+        self.is_ending = False
+        """Whether the final state is being written, so nothing else may be written any more."""
+
+    def take(self, event: Event) -> None:
+        """Take an event of the run."""
+        match event:
+            case RunStarted():
+                self.images = len(event.images)
+            case AttemptStarted() if not event.is_present:
+                self.has_news = True
+                if not self.is_warm:
+                    self.missing.set()
+            case ImageFinished():
+                self._count(event)
+            case RunFinished():
+                self.finished = event
+                self.is_ending = True
+            case _:
+                pass
+
+    @property
+    def value(self) -> str:
+        """Value of the label: `succeeded` if the run finished and every image is present, otherwise `failed`."""
+        return SUCCEEDED if self.finished is not None and not self.finished.failed else FAILED
+
+    @property
+    def says_nothing_new(self) -> bool:
+        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node."""
+        if not self.is_warm:
+            return False
+        if self.finished is None or self.finished.end is RunEnd.NO_RUNTIME:
+            return True
+        return self.value == SUCCEEDED and not self.has_news
+
+    def _count(self, image: ImageFinished) -> None:
+        match image.outcome:
+            case Outcome.SUCCEEDED:
+                self.succeeded += 1
+            case Outcome.PRESENT:
+                self.present += 1
+            case _:
+                self.failed += 1
+                self.missing.set()
+                if self.first_failure is None:
+                    self.first_failure = FirstFailure(
+                        image=bounded(image.image, TEXT_LIMIT), error=bounded(image.error, TEXT_LIMIT)
+                    )
+
+
+def bounded(text: str, limit: int) -> str:
+    """The text on one line, and with at most so many characters."""
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
