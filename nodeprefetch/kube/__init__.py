@@ -4,6 +4,7 @@ from nodeprefetch.kube.api import Kube, connect
 from nodeprefetch.kube.errors import (
     ConflictError,
     ForbiddenError,
+    InvalidError,
     KubeConfigError,
     KubeError,
     NotFoundError,
@@ -14,12 +15,13 @@ from nodeprefetch.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from nodeprefetch.kube.objects import Node, TokenReview
+from nodeprefetch.kube.objects import Node, Taint, TokenReview
 from nodeprefetch.kube.server import namespace_of_pod
 
 __all__ = [
     "ConflictError",
     "ForbiddenError",
+    "InvalidError",
     "Kube",
     "KubeConfigError",
     "KubeError",
@@ -28,6 +30,7 @@ __all__ = [
     "NotInClusterError",
     "PassingKubeError",
     "ServerFailedError",
+    "Taint",
     "TokenReview",
     "TooManyRequestsError",
     "UnauthorizedError",

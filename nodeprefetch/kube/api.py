@@ -1,6 +1,6 @@
 """The calls of the Kubernetes API: read and patch a node, count a DaemonSet's nodes, review a token."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
@@ -11,7 +11,7 @@ import trio
 
 from nodeprefetch.kube.errors import KubeError
 from nodeprefetch.kube.messages import one_line
-from nodeprefetch.kube.objects import DaemonSetAnswer, Node, NodeAnswer, ReviewAnswer, TokenReview
+from nodeprefetch.kube.objects import DaemonSetAnswer, Node, NodeAnswer, ReviewAnswer, Taint, TokenReview
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod
 
 if TYPE_CHECKING:
@@ -65,6 +65,36 @@ class Kube:
             content_type="application/merge-patch+json",
         )
 
+    async def remove_taints(self, node: Node, taints: Collection[Taint]) -> Node:
+        """Remove taints from a node with one request (JSON patch, RFC 6902). Whatever else writes taints loses none.
+
+        Never made as the node itself, which may not change its taints (NodeRestriction).
+
+        Args:
+            node: as it was read.
+            taints: some of its taints.
+
+        Raises:
+            InvalidError: another taint is at the place of one of them by now, so nothing was removed: read the node
+                again. Also raised where an admission policy refuses the removal.
+        """
+        changes: list[dict[str, object]] = []
+        for place in reversed(range(len(node.taints))):  # from the end: a removal moves those after it
+            if node.taints[place] in taints:
+                path = f"/spec/taints/{place}"
+                changes += [
+                    {"op": "test", "path": path, "value": node.taints[place].fields},
+                    {"op": "remove", "path": path},
+                ]
+        return await self._call_node(
+            f"removing taints of node {node.name}",
+            "PATCH",
+            node.name,
+            body=changes,
+            content_type="application/json-patch+json",
+            may_be_as_node=False,
+        )
+
     async def count_nodes_of(self, namespace: str, daemon_set: str) -> int:
         """Read on how many nodes a DaemonSet's pods should run."""
         path = f"/apis/apps/v1/namespaces/{quote(namespace, safe='')}/daemonsets/{quote(daemon_set, safe='')}"
@@ -104,10 +134,11 @@ class Kube:
         subresource: str = "",
         body: object = None,
         content_type: str = "application/json",
+        may_be_as_node: bool = True,
     ) -> Node:
         """Send a request about a node, or about a part of it such as its `status`, and decode the node."""
         path = f"/api/v1/nodes/{quote(name, safe='')}{f'/{subresource}' if subresource else ''}"
-        user = f"system:node:{name}" if self._as_node else ""
+        user = f"system:node:{name}" if self._as_node and may_be_as_node else ""
         answer = await self._call(NodeAnswer, what, method, path, body=body, content_type=content_type, user=user)
         return answer.node()
 

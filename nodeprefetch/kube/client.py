@@ -15,6 +15,7 @@ from nodeprefetch.http_backend import Backend
 from nodeprefetch.kube.errors import (
     ConflictError,
     ForbiddenError,
+    InvalidError,
     KubeError,
     NotFoundError,
     ServerFailedError,
@@ -42,6 +43,7 @@ _BY_STATUS: Mapping[int, type[KubeError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
+    422: InvalidError,
     429: TooManyRequestsError,
 }
 

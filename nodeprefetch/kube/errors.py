@@ -36,6 +36,10 @@ class NotFoundError(KubeError):
     """404: the object does not exist."""
 
 
+class InvalidError(KubeError):
+    """422: a `test` of a JSON patch does not hold, the object would be invalid, or a policy refuses the change."""
+
+
 class PassingKubeError(KubeError):
     """An error that may pass: a retry makes sense."""
 

@@ -8,6 +8,25 @@ NODE_NAME_EXTRA = "authentication.kubernetes.io/node-name"
 """In the extra fields of a user: the node of the pod that a token is bound to, from Kubernetes 1.30 on (KEP 4193)."""
 
 
+class Taint(msgspec.Struct, frozen=True, kw_only=True):
+    """A taint of a node. Its `str` is as `kubectl` writes it: `key=value:effect`."""
+
+    key: str
+    effect: str
+    value: str = ""
+    fields: Mapping[str, object] = msgspec.field(default_factory=dict)
+    """All of its fields as they were read, also those that this program does not know."""
+
+    def __str__(self) -> str:
+        return f"{self.key}{f'={self.value}' if self.value else ''}:{self.effect}"
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object]) -> "Taint":
+        """The taint with these fields."""
+        key, value, effect = (str(fields.get(name, "")) for name in ("key", "value", "effect"))
+        return cls(key=key, value=value, effect=effect, fields=fields)
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A node, as far as it is read."""
 
@@ -16,6 +35,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     annotations: Mapping[str, str]
     resource_version: str
     """Changes with every change of the object; opaque."""
+
+    taints: tuple[Taint, ...] = ()
+    """In the order of the object."""
 
 
 class TokenReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +64,15 @@ class _Metadata(msgspec.Struct, rename="camel"):
     resource_version: str = ""
 
 
+class _NodeSpec(msgspec.Struct):
+    taints: list[dict[str, object]] | None = None
+
+
 class NodeAnswer(msgspec.Struct):
     """A node in an answer; servers omit empty fields."""
 
     metadata: _Metadata
+    spec: _NodeSpec | None = None
 
     def node(self) -> Node:
         """Convert to what callers use."""
@@ -55,6 +82,7 @@ class NodeAnswer(msgspec.Struct):
             labels=metadata.labels or {},
             annotations=metadata.annotations or {},
             resource_version=metadata.resource_version,
+            taints=tuple(map(Taint.of, (self.spec and self.spec.taints) or ())),
         )
 
 

@@ -10,6 +10,7 @@ import trio
 from nodeprefetch.kube import (
     ConflictError,
     ForbiddenError,
+    InvalidError,
     Kube,
     KubeError,
     NotFoundError,
@@ -66,7 +67,7 @@ async def test_one_merge_patch_sets_and_takes_away_and_leaves_the_rest(api, tmp_
 
 
 async def test_as_the_node_only_requests_about_it_name_its_user(api, tmp_path):
-    """The DaemonSet is read, and tokens are reviewed, with the service account's own rights."""
+    """Everything else is done with the service account's own rights; nodes may not change their own taints."""
     api.objects.daemon_sets["prefetch", "web"] = 1
     api.write_service_account(tmp_path)
     kube = await connect(environment=api.environment, mount=tmp_path, as_node=True)
@@ -75,8 +76,9 @@ async def test_as_the_node_only_requests_about_it_name_its_user(api, tmp_path):
     await kube.patch_node("n1", labels={"x.io/new": "2"})
     await kube.count_nodes_of("prefetch", "web")
     await kube.review_token("token", "audience")
+    await kube.remove_taints(await kube.get_node("n1"), [])
 
-    assert ["system:node:n1", "system:node:n1", "", ""] == [each.user for each in api.requests]
+    assert ["system:node:n1", "system:node:n1", "", "", "system:node:n1", ""] == [each.user for each in api.requests]
 
 
 async def test_a_node_with_a_name_that_no_header_can_carry(api, tmp_path):
@@ -87,6 +89,38 @@ async def test_a_node_with_a_name_that_no_header_can_carry(api, tmp_path):
         await kube.get_node("n1\r\nX: y")
 
     assert not api.requests
+
+
+TAINTS = [
+    {"key": "a", "effect": "NoSchedule"},
+    {"key": "b", "effect": "NoExecute", "value": "x", "timeAdded": "2026-01-31T12:00:00Z", "newer": {"field": 1}},
+    {"key": "c", "effect": "NoSchedule"},
+]
+
+
+@pytest.mark.parametrize("removed", ["a", "b", "ac", "abc"])
+async def test_taints_are_removed_and_the_others_stay_as_they_are(api, tmp_path, removed):
+    api.objects.set_taints("n1", TAINTS)
+    kube = await connect_in_pod(api, tmp_path)
+    node = await kube.get_node("n1")
+
+    after = await kube.remove_taints(node, [taint for taint in node.taints if taint.key in removed])
+
+    assert ["a:NoSchedule", "b=x:NoExecute", "c:NoSchedule"] == list(map(str, node.taints))
+    assert [each for each in TAINTS if each["key"] not in removed] == api.objects.taints("n1")
+    assert api.objects.taints("n1") == [taint.fields for taint in after.taints]
+
+
+async def test_no_taint_is_removed_once_another_is_at_its_place(api, tmp_path):
+    api.objects.set_taints("n1", TAINTS)
+    kube = await connect_in_pod(api, tmp_path)
+    node = await kube.get_node("n1")
+    api.objects.set_taints("n1", TAINTS[1:])
+
+    with pytest.raises(InvalidError, match="removing taints of node n1: 422"):
+        await kube.remove_taints(node, [node.taints[0], node.taints[2]])
+
+    assert TAINTS[1:] == api.objects.taints("n1")
 
 
 async def test_the_nodes_of_a_daemon_set_are_counted(api, tmp_path):
@@ -116,7 +150,7 @@ async def test_a_patch_of_one_version_conflicts_with_every_other(api, tmp_path):
         (403, ForbiddenError),
         (404, NotFoundError),
         (409, ConflictError),
-        (422, KubeError),
+        (422, InvalidError),
         (429, TooManyRequestsError),
         (500, ServerFailedError),
         (503, ServerFailedError),

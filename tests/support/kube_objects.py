@@ -12,6 +12,9 @@ _DAEMON_SET = re.compile("/apis/apps/v1/namespaces/(?P<namespace>[^/]+)/daemonse
 _MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 """For maps of strings such as labels, the two do the same."""
 
+_JSON_PATCH = "application/json-patch+json"
+_TAINT = re.compile(r"/spec/taints/(\d+)")
+
 _REASONS = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -20,6 +23,7 @@ _REASONS = {
     405: "MethodNotAllowed",
     409: "Conflict",
     415: "UnsupportedMediaType",
+    422: "Invalid",
     429: "TooManyRequests",
 }
 
@@ -73,6 +77,15 @@ class KubeObjects:
         """Labels or annotations of a node."""
         return dict(self._nodes[name]["metadata"].get(which, {}))
 
+    def taints(self, name: str) -> list[dict[str, Any]]:
+        """The taints of a node."""
+        return copy.deepcopy(self._nodes[name].get("spec", {}).get("taints", []))
+
+    def set_taints(self, name: str, taints: list[dict[str, Any]]) -> None:
+        """Somebody else writes all taints of a node."""
+        self._nodes[name]["spec"] = {"taints": copy.deepcopy(taints)} if taints else {}
+        self.touch(name)
+
     def answer(self, method: str, path: str, content_type: str, body: Any) -> Answer:
         """Do what a request wants."""
         if path == _REVIEWS and method == "POST":
@@ -87,6 +100,8 @@ class KubeObjects:
             return Answer(200, copy.deepcopy(self._nodes[name]))
         if method != "PATCH":
             return refusal(405, "the server does not allow this method on the requested resource")
+        if content_type == _JSON_PATCH:
+            return self._remove_taints(name, body)
         if content_type not in _MERGE_PATCHES:
             return refusal(415, f"the body of the request was in an unknown format: {content_type}")
         return self._patch(name, body["metadata"])
@@ -113,6 +128,19 @@ class KubeObjects:
                     metadata[which][key] = value
         if metadata != before:
             self.touch(name)
+        return Answer(200, copy.deepcopy(self._nodes[name]))
+
+    def _remove_taints(self, name: str, changes: list[dict[str, Any]]) -> Answer:
+        """Do what a JSON patch wants, whose operations test and remove taints."""
+        taints = self.taints(name)
+        for change in changes:
+            path = _TAINT.fullmatch(change["path"])
+            place = int(path[1]) if path else len(taints)
+            if place >= len(taints) or (change["op"] == "test" and taints[place] != change["value"]):
+                return refusal(422, "the server rejected our request due to an error in our request")
+            if change["op"] == "remove":
+                del taints[place]
+        self.set_taints(name, taints)
         return Answer(200, copy.deepcopy(self._nodes[name]))
 
     def _review(self, body: Any) -> Answer:
