@@ -328,3 +328,6 @@ class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     failed: int
     elapsed: float
     """Seconds."""
+
+    superseded: bool = False
+    """It was stopped because the image list has changed; `keep` starts another run at once."""

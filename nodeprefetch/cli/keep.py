@@ -117,9 +117,11 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
 
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415 - not for --help
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
+    from nodeprefetch.pull.run import SUPERSEDED  # noqa: PLC0415
 
     prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled)
-    report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT))
+    stops = (signal.SIGTERM, signal.SIGINT, SUPERSEDED)
+    report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT), stops=stops)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
     if report.failed:

@@ -1,29 +1,33 @@
 """Runs a prepared `fetch` with its reader, the live table or the log, and stops it on a signal."""
 
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import trio
 
 from nodeprefetch.cli.prepare import PreparedFetch
-from nodeprefetch.cli.stop_signals import stop_signals
+from nodeprefetch.cli.stop_signals import STOP_SIGNALS, stop_signals
 from nodeprefetch.emitter import Reader
 from nodeprefetch.pull.run import Report
 from nodeprefetch.settings import LogFormat
 from nodeprefetch.text.outlet import open_outlet
 
 
-def run_prepared(prepared: PreparedFetch, log_format: LogFormat | None) -> Report:
+def run_prepared(
+    prepared: PreparedFetch, log_format: LogFormat | None, *, stops: Sequence[signal.Signals] = STOP_SIGNALS
+) -> Report:
     """Pull the images and report the results.
 
     Args:
         prepared: what to do.
         log_format: None: a live table on a terminal, otherwise logfmt.
+        stops: signals that stop the run.
     """
 
     async def main() -> Report:
-        with stop_signals() as signals:
+        with stop_signals(*stops) as signals:
             return await prepared.run(reader, signals)
 
     with _reader(log_format, prepared.progress_interval) as reader:

@@ -27,6 +27,9 @@ SIGNAL_BASE = 128
 STOPS = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = (*STOPS, signal.SIGHUP, signal.SIGCHLD)
 
+SUPERSEDED = signal.SIGHUP
+"""Stops a run whose list has changed: it keeps the label, as another run follows. See `nodeprefetch.pull.run`."""
+
 
 def supervise(arguments: Sequence[str]) -> int:
     """Keep the images until SIGTERM or SIGINT. Returns 128 + the signal's number.
@@ -111,7 +114,7 @@ class _Supervisor:
             self._schedule.ask()
             if self._child and not self._is_stopped:
                 self._is_stopped = True
-                os.kill(self._child, signal.SIGTERM)
+                os.kill(self._child, SUPERSEDED)
 
     def _start(self, kind: str) -> None:
         snapshot = self._lists.give()
@@ -170,7 +173,7 @@ class _Supervisor:
 
     def _end(self, number: int) -> int:
         """Stop the run as `fetch` is stopped, and wait for its end; a second signal ends it and us at once."""
-        if self._child:
+        if self._child and not self._is_stopped:  # otherwise it is ending, and a second signal would kill it
             os.kill(self._child, number)
         while self._child:
             received = self._wait(LONGEST_WAIT)

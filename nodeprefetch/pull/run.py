@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from nodeprefetch.pull.pins import Pins
 
 
+SUPERSEDED = signal.SIGHUP
+"""Stops a run of `keep` whose image list has changed: another run follows at once."""
+
 LONGEST_QUEUE = 256
 """Images that may wait for their first slot at the same time. Each costs memory, so the others begin later.
 
@@ -91,7 +94,7 @@ async def fetch(
         credentials: asked for every image to pull.
         emit: gets all events; the last one is `RunFinished`.
         permit: obtained before the first pull; None: pulls start at once. Images that are present need none.
-        signals: signal numbers; the first one stops the run.
+        signals: signal numbers; the first one stops the run, see also `SUPERSEDED`.
         jitter: random numbers from 0 to 1.
 
     Raises:
@@ -313,6 +316,8 @@ class _Run:
         elapsed = trio.current_time() - self.started
         if end is RunEnd.TIMED_OUT:
             cancelled = f"cancelled: overall timeout ({format_duration(self.settings.overall_timeout)}) exceeded"
+        elif signal == SUPERSEDED:
+            cancelled = "cancelled: the image list has changed"
         elif signal is not None:
             cancelled = f"cancelled by {_signal_name(signal)}"
         results = []
@@ -335,6 +340,7 @@ class _Run:
                 present=report.count(Outcome.PRESENT),
                 failed=report.count(Outcome.FAILED),
                 elapsed=elapsed,
+                superseded=signal == SUPERSEDED,
             )
         )
         return report

@@ -135,7 +135,7 @@ def log_line(event: Event) -> Line:
             level, message = (WARNING, "node not labeled") if event.error else (INFO, done)
             known = {"key": event.key, "value": event.value, "error": event.error}
         case RunFinished():
-            level, message = (ERROR if event.failed else INFO), f"run {event.end}"
+            level, message = (ERROR if event.failed and not event.superseded else INFO), f"run {event.end}"
             known = {
                 "run": event.run_id,
                 "succeeded": event.succeeded,

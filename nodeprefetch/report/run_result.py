@@ -72,7 +72,12 @@ class RunResult:
 
     @property
     def says_nothing_new(self) -> bool:
-        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node."""
+        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node.
+
+        Also after a run that another one follows at once, which will know more.
+        """
+        if self.finished is not None and self.finished.superseded:
+            return True
         if not self.is_warm:
             return False
         if self.finished is None or self.finished.end is RunEnd.NO_RUNTIME:

@@ -1,11 +1,12 @@
 """The node's label under `keep`: it follows what is on the node, and does not flap."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
 from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.registry import FakeRegistry
+from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.keeping import Keep, remove
 from tests.integration.reported import ENVIRONMENT, ReportingNode
 from tests.support.patience import eventually
@@ -58,3 +59,28 @@ def test_it_stays_while_a_registry_is_down_and_goes_when_an_image_cannot_be_pull
     assert eventually(lambda: node.label == "succeeded")
     running.send(signal.SIGTERM)
     assert 128 + signal.SIGTERM == running.end().code
+
+
+def test_a_run_that_an_edit_stops_does_not_write_failed(
+    node: ReportingNode, fake_registry: FakeRegistry, images: tuple[str, str], keep: Keep, tmp_path: Path
+) -> None:
+    """The label of an earlier list goes as soon as an image is missing, and the next run writes the next one."""
+    stalled = fake_registry.add("label/stalled:1", make_image(seed=f"stalled {fake_registry.address}"))
+    fake_registry.fail("layer", Fault.stall(), image="label/stalled:1", forever=True)
+    file = tmp_path / "images.txt"
+    file.write_text(stalled)
+    node.promise()
+    how = {"environment": ENVIRONMENT}
+    running = keep(node.containerd, how=how, image_list_file=file, kubeconfig=node.kubeconfig, check_every="200ms")
+    running.wait_for("pulling", image=stalled)
+    assert eventually(lambda: node.label is None)
+
+    file.write_text(images[1])
+    assert eventually(lambda: node.label == "succeeded")
+
+    running.send(signal.SIGTERM)
+    ended = running.end()
+    assert [("removed stale node label", None), ("node labeled", "succeeded")] == [
+        (line["msg"], line.get("value")) for line in ended.log if "label" in line["msg"]
+    ]
+    assert "cancelled: the image list has changed" == ended.result(stalled)["error"]

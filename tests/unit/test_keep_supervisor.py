@@ -29,6 +29,7 @@ def stop(number, frame):
     sys.exit(128 + number)
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGHUP, stop)
 fd, _, sizes = os.environ["NODEPREFETCH_KEEP_RUN"].split()[3].partition(":")
 text = os.pread(int(fd), int(sizes), 0).decode()
 with open(f"{directory}/given", "a") as given:

@@ -179,6 +179,12 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             RunFinished(run_id="r", end=RunEnd.STOPPED, succeeded=0, present=0, failed=1, elapsed=2, at=AT),
             'level=ERROR msg="run stopped" run=r succeeded=0 present=0 failed=1 elapsed=2s',
         ),
+        (
+            RunFinished(
+                run_id="r", end=RunEnd.STOPPED, succeeded=0, present=0, failed=1, elapsed=2, superseded=True, at=AT
+            ),
+            'level=INFO msg="run stopped" run=r succeeded=0 present=0 failed=1 elapsed=2s',
+        ),
     ],
 )
 def test_every_event_has_its_line(event, line):

@@ -79,8 +79,9 @@ class Labelling:
             ImageFinished(image=image, outcome=outcome, policy=PullPolicy.ALWAYS, attempts=1, elapsed=1, error=error)
         )
 
-    def end(self, end: RunEnd = RunEnd.FINISHED, *, failed: int = 0) -> None:
-        self.label.emit(RunFinished(run_id="r", end=end, succeeded=1, present=0, failed=failed, elapsed=2))
+    def end(self, end: RunEnd = RunEnd.FINISHED, *, failed: int = 0, superseded: bool = False) -> None:
+        end_of_all = {"succeeded": 1, "present": 0, "failed": failed, "elapsed": 2}
+        self.label.emit(RunFinished(run_id="r", end=end, superseded=superseded, **end_of_all))
 
 
 async def test_a_run_whose_images_are_all_present_is_labelled_succeeded(autojump_clock):
@@ -257,6 +258,21 @@ async def test_a_warm_node_keeps_its_label_when_no_runtime_answers(autojump_cloc
     await labelling.label.finish()
 
     assert {KEY: "succeeded"} == nodes.labels
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+@pytest.mark.parametrize("labels", [{}, {KEY: "failed"}, {KEY: "succeeded"}])
+async def test_a_run_that_another_one_follows_at_once_leaves_the_label_to_that(autojump_clock, labels, is_warm):
+    nodes = FakeNodes(labels=dict(labels))
+    labelling = Labelling(nodes, is_warm=is_warm)
+    labelling.start("a:1")
+    labelling.end_image("a:1", Outcome.FAILED, "cancelled")
+    labelling.end(RunEnd.STOPPED, failed=1, superseded=True)
+
+    await labelling.label.finish()
+
+    assert labels == nodes.labels
+    assert [] == nodes.calls
 
 
 @pytest.mark.parametrize("labels", [{}, {KEY: "failed"}])

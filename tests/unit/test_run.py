@@ -26,7 +26,7 @@ from nodeprefetch.events import (
     RuntimeLost,
     RuntimeReturned,
 )
-from nodeprefetch.pull.run import LONGEST_QUEUE
+from nodeprefetch.pull.run import LONGEST_QUEUE, SUPERSEDED
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings, PullPolicy
@@ -514,9 +514,9 @@ async def test_size_and_digest_of_a_pulled_image_are_told(autojump_clock):
     assert (1000, IMAGE) == (run.told(AttemptFinished)[0].size, run.told(AttemptFinished)[0].digest)
 
 
-async def one_signal_at(seconds: float) -> AsyncIterator[int]:
+async def one_signal_at(seconds: float, number: signal.Signals = signal.SIGTERM) -> AsyncIterator[int]:
     await trio.sleep(seconds)
-    yield signal.SIGTERM
+    yield number
 
 
 async def test_a_signal_cancels_the_pulls_in_the_runtime_and_the_summary_is_still_told(autojump_clock):
@@ -530,6 +530,18 @@ async def test_a_signal_cancels_the_pulls_in_the_runtime_and_the_summary_is_stil
     assert {CallEnd.CANCELLED, CallEnd.PULLED} == {call.end for call in service.calls}
     assert (1, 1) == (run.told(RunFinished)[0].succeeded, run.told(RunFinished)[0].failed)
     assert "cancelled by SIGTERM" == run.result("a:1").error
+    assert not run.told(RunFinished)[0].superseded
+
+
+async def test_a_run_whose_list_has_changed_says_so(autojump_clock):
+    service = FakeImageService(pulls={"a:1": [HANG]})
+    run = FakeRun(service=service, signals=one_signal_at(12, SUPERSEDED))
+
+    report = await run.fetch("a:1")
+
+    assert (RunEnd.STOPPED, SUPERSEDED) == (report.end, report.signal)
+    assert run.told(RunFinished)[0].superseded
+    assert "cancelled: the image list has changed" == run.result("a:1").error
 
 
 async def test_pulls_wait_while_the_runtime_is_gone_and_go_on_when_it_is_back(autojump_clock):
