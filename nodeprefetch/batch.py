@@ -22,6 +22,7 @@ from nodeprefetch.events import (
     RuntimeReturned,
     StartAllowed,
     StartDelayed,
+    TagMoved,
 )
 
 AnyEvent = (
@@ -31,6 +32,7 @@ AnyEvent = (
     | StartAllowed
     | AttemptStarted
     | AttemptFinished
+    | TagMoved
     | Progress
     | CredentialsMatched
     | RetryPlanned

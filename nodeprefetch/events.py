@@ -175,6 +175,20 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     """Digest of the manifest or index; empty if unknown."""
 
 
+class TagMoved(Event, frozen=True, kw_only=True, tag="tag_moved"):
+    """A pull has found that a tag refers to another image than the one on the node, and has brought that.
+
+    At most one for an image and run. None for the first pull of an image, and none if a digest is unknown.
+    """
+
+    image: str
+    before: str
+    """Digest of the manifest or index that the tag referred to on the node before the pull."""
+
+    after: str
+    """The same after the pull. Only the index may have changed, and not the image for this platform."""
+
+
 class Progress(Event, frozen=True, kw_only=True, tag="progress"):
     """Progress of a pull: at most once per second and image, only after changes, and once when complete."""
 

@@ -12,8 +12,9 @@ import trio
 
 from nodeprefetch.credentials.auth import Credential, CredentialSource
 from nodeprefetch.emitter import Reader
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, TagMoved
 from nodeprefetch.pull.deadline import Deadline
+from nodeprefetch.pull.digests import Digests, KnownDigest
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.leases import LeaseSource, NoLeases
 from nodeprefetch.pull.pauses import PausablePull, Pauses
@@ -54,6 +55,9 @@ class PullContext:
     artifacts: ArtifactCheck = field(default_factory=ArtifactCheck)
     """Checks each present image; by default all pass."""
 
+    digests: Digests = field(default_factory=Digests)
+    """Finds the digest of each present image; by default by CRI alone."""
+
     disk: DiskGuard = field(default_factory=DiskGuard)
     """Checks for free space; by default all pass."""
 
@@ -68,6 +72,10 @@ class PullContext:
 
     jitter: Callable[[], float] = random.random
     """A random number from 0 to 1."""
+
+    async def first_record(self, image: ImageRef) -> ImageRecord | None:
+        """Return an image's record from the inventory; without one, query it."""
+        return await self.query_record(image) if self.inventory is None else self.inventory.find(image)
 
     async def query_record(self, image: ImageRef) -> ImageRecord | None:
         """Query an image's record; None: it is missing, or the query failed or timed out. Best effort."""
@@ -99,8 +107,8 @@ class Attempt:
     slot: Slot
     """Given back when the attempt ends."""
 
-    is_present: bool = False
-    """Whether an image with this name is on the node."""
+    before: KnownDigest | None = None
+    """The digest of the image that is on the node under this name; None: there is none."""
 
     image_id: str = ""
     """ID of the pulled image."""
@@ -157,12 +165,16 @@ class Attempt:
         finally:
             self.slot.give_back()
         on_pulled()
+        known = KnownDigest()
         try:
             record = await self.context.query_record(self.image)
             if record is not None:
-                self.size, self.digest = record.size, manifest_digest(self.image, record)
+                known = await self.context.digests.find(self.image, record, self.before)
+                self.size, self.digest = record.size, known.digest
         finally:
             self._emit_end()
+        if self.before is not None and known.has_moved_from(self.before):
+            self.context.emit(TagMoved(image=self.image.text, before=self.before.digest, after=known.digest))
 
     async def _call(self) -> None:
         lease = await self.context.leases.obtain(self.image)
@@ -219,7 +231,7 @@ class Attempt:
                 attempt=self.number,
                 limit=self.timeout,
                 credential=str(self.credential or ""),
-                is_present=self.is_present,
+                is_present=self.before is not None,
             )
         )
 
@@ -243,11 +255,3 @@ class Attempt:
                 digest=self.digest,
             )
         )
-
-
-def manifest_digest(image: ImageRef, record: ImageRecord) -> str:
-    """The digest of the image in its repository, from its record; empty: not known."""
-    if image.digest is not None:
-        return image.digest
-    own = [digest for digest in record.repo_digests if digest.startswith(f"{image.lookup_name}@")]
-    return own[0].partition("@")[2] if own else ""

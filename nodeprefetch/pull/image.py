@@ -9,7 +9,8 @@ import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
 from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
-from nodeprefetch.pull.attempt import Attempt, PullContext, StaleCredentialError, manifest_digest
+from nodeprefetch.pull.attempt import Attempt, PullContext, StaleCredentialError
+from nodeprefetch.pull.digests import KnownDigest
 from nodeprefetch.pull.registry_budget import resumes_first
 from nodeprefetch.pull.slot import Slot
 from nodeprefetch.runtime.api import ImageRecord
@@ -42,8 +43,8 @@ class Pull:
     on_queue_left: Callable[[], None] | None = None
     """Called once, by `leave_queue`."""
 
-    was_present: bool = False
-    """Whether an image with this name, which is to be pulled nevertheless, was on the node before."""
+    before: KnownDigest | None = None
+    """The digest of the image that was on the node under this name, which is to be pulled nevertheless."""
 
     _keeps_present: bool = False
     """Whether that one counts if it cannot be pulled."""
@@ -82,8 +83,7 @@ class Pull:
             await self._accept(context)
             return
         if self.policy is PullPolicy.ALWAYS:
-            self.was_present = context.inventory is not None and context.inventory.find(self.image) is not None
-            self._keeps_present = self.was_present and context.settings.keeps_present
+            await self._look_before(context)
         if await context.start.allowed() and self.policy is PullPolicy.IF_NOT_PRESENT and await self._find_now(context):
             await self._accept(context)
             return
@@ -140,18 +140,25 @@ class Pull:
         )
         return self.result
 
+    async def _look_before(self, context: PullContext) -> None:
+        record = await context.first_record(self.image)
+        if record is not None:
+            self.before = await context.digests.find(self.image, record)
+            self._keeps_present = context.settings.keeps_present
+            if self._keeps_present:
+                self.image_id, self.size, self.digest = record.id, record.size, self.before.digest
+
     async def _find(self, context: PullContext) -> bool:
-        if context.inventory is None:
-            return await self._find_now(context)
-        return self._take_record(context.inventory.find(self.image))
+        return await self._take_record(await context.first_record(self.image), context)
 
     async def _find_now(self, context: PullContext) -> bool:
-        return self._take_record(await context.query_record(self.image))  # if this fails, the pull will report why
+        return await self._take_record(await context.query_record(self.image), context)
 
-    def _take_record(self, record: ImageRecord | None) -> bool:
+    async def _take_record(self, record: ImageRecord | None, context: PullContext) -> bool:
         if record is None:
             return False
-        self.image_id, self.size, self.digest = record.id, record.size, manifest_digest(self.image, record)
+        self.image_id, self.size = record.id, record.size
+        self.digest = (await context.digests.find(self.image, record)).digest
         return True
 
     async def _accept(self, context: PullContext) -> None:
@@ -282,7 +289,7 @@ class Pull:
             timeout=attempt_timeout,
             context=context,
             slot=slot,
-            is_present=self.was_present,
+            before=self.before,
         )
 
         def on_started() -> None:

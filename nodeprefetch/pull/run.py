@@ -21,6 +21,7 @@ from nodeprefetch.emitter import Reader
 from nodeprefetch.errors import RuntimeUnavailableError, UsageError
 from nodeprefetch.events import ImageFinished, ImagesListed, Notice, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.pull.attempt import PullContext
+from nodeprefetch.pull.digests import Digests
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS
 from nodeprefetch.pull.holds import can_yield, start_holds
@@ -241,6 +242,7 @@ class _Run:
             progress=progress,
             leases=self.leases,
             artifacts=ArtifactCheck(runtime.containerd),
+            digests=Digests(runtime.containerd),
             disk=disk,
             pauses=pauses,
             registries=Registries(

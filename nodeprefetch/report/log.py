@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import assert_never
 
 from nodeprefetch.emitter import Reader
 from nodeprefetch.events import (
@@ -27,6 +28,7 @@ from nodeprefetch.events import (
     RuntimeReturned,
     StartAllowed,
     StartDelayed,
+    TagMoved,
 )
 from nodeprefetch.report.readers import ProgressPace
 from nodeprefetch.settings import LogFormat
@@ -55,50 +57,6 @@ def log_line(event: Event) -> Line:
                 "socket": event.socket,
                 "images": len(event.images),
             }
-        case AttemptStarted():
-            level, message = INFO, "pulling"
-            known = {
-                "image": event.image,
-                "attempt": event.attempt,
-                "limit": float(event.limit),
-                "credential": event.credential,
-            }
-        case AttemptFinished():
-            level, message = (WARNING, "attempt failed") if event.error else (INFO, "pulled")
-            known = {
-                "image": event.image,
-                "attempt": event.attempt,
-                "limit": float(event.limit),
-                "elapsed": float(event.duration),
-                "paused": float(event.paused),
-                "credential": event.credential,
-                "size": event.size,
-                "digest": event.digest,
-                "error": event.error,
-                "class": event.error_class,
-                "reason": event.reason,
-            }
-        case Progress():
-            level, message = INFO, str(event.phase)
-            missing = event.total_bytes - event.done_bytes
-            known = {
-                "image": event.image,
-                "done": event.done_bytes,
-                "total": event.total_bytes,
-                "percent": 100 * event.done_bytes // event.total_bytes if event.total_bytes else 0,
-                "rate": event.rate,
-                "left": float(missing // event.rate) if event.rate and missing > 0 else 0,
-            }
-        case CredentialsMatched():
-            level, message = INFO, "matching credentials"
-            known = {
-                "image": event.image,
-                "credentials": event.credentials or ("none",),
-                "complete": "yes" if event.complete else "no",
-            }
-        case RetryPlanned():
-            level, message = INFO, "retrying after delay"
-            known = {"image": event.image, "delay": float(event.delay)}
         case (
             StartDelayed()
             | StartAllowed()
@@ -109,19 +67,16 @@ def log_line(event: Event) -> Line:
             | PullsResumed()
         ):
             level, message, known = _pause_line(event)
-        case ImageFinished():
-            failed = event.outcome is Outcome.FAILED
-            level, message = (ERROR if failed else WARNING if event.error else INFO), f"image {event.outcome}"
-            known = {
-                "image": event.image,
-                "attempts": event.attempts,
-                "elapsed": float(event.elapsed),
-                "size": event.size,
-                "digest": event.digest,
-                "error": event.error,
-                "class": event.error_class,
-                "reason": event.reason,
-            }
+        case (
+            AttemptStarted()
+            | AttemptFinished()
+            | TagMoved()
+            | Progress()
+            | CredentialsMatched()
+            | RetryPlanned()
+            | ImageFinished()
+        ):
+            level, message, known = _image_line(event)
         case ImagesListed():
             level, message = (WARNING if event.error else INFO), f"images present {event.when} the pulls"
             known = {"count": len(event.images), "images": event.images, "error": event.error}
@@ -147,6 +102,75 @@ def log_line(event: Event) -> Line:
         case _:
             level, message, known = INFO, type(event).__name__, {}
     return level, message, {key: value for key, value in known.items() if value not in ("", 0, ())}
+
+
+def _image_line(
+    event: AttemptStarted | AttemptFinished | TagMoved | Progress | CredentialsMatched | RetryPlanned | ImageFinished,
+) -> Line:
+    match event:
+        case AttemptStarted():
+            level, message = INFO, "pulling"
+            known: dict[str, Value] = {
+                "image": event.image,
+                "attempt": event.attempt,
+                "limit": float(event.limit),
+                "credential": event.credential,
+            }
+        case AttemptFinished():
+            level, message = (WARNING, "attempt failed") if event.error else (INFO, "pulled")
+            known = {
+                "image": event.image,
+                "attempt": event.attempt,
+                "limit": float(event.limit),
+                "elapsed": float(event.duration),
+                "paused": float(event.paused),
+                "credential": event.credential,
+                "size": event.size,
+                "digest": event.digest,
+                "error": event.error,
+                "class": event.error_class,
+                "reason": event.reason,
+            }
+        case TagMoved():
+            level, message = INFO, "tag moved"
+            known = {"image": event.image, "before": event.before, "after": event.after}
+        case Progress():
+            level, message = INFO, str(event.phase)
+            missing = event.total_bytes - event.done_bytes
+            known = {
+                "image": event.image,
+                "done": event.done_bytes,
+                "total": event.total_bytes,
+                "percent": 100 * event.done_bytes // event.total_bytes if event.total_bytes else 0,
+                "rate": event.rate,
+                "left": float(missing // event.rate) if event.rate and missing > 0 else 0,
+            }
+        case CredentialsMatched():
+            level, message = INFO, "matching credentials"
+            known = {
+                "image": event.image,
+                "credentials": event.credentials or ("none",),
+                "complete": "yes" if event.complete else "no",
+            }
+        case RetryPlanned():
+            level, message = INFO, "retrying after delay"
+            known = {"image": event.image, "delay": float(event.delay)}
+        case ImageFinished():
+            failed = event.outcome is Outcome.FAILED
+            level, message = (ERROR if failed else WARNING if event.error else INFO), f"image {event.outcome}"
+            known = {
+                "image": event.image,
+                "attempts": event.attempts,
+                "elapsed": float(event.elapsed),
+                "size": event.size,
+                "digest": event.digest,
+                "error": event.error,
+                "class": event.error_class,
+                "reason": event.reason,
+            }
+        case _:
+            assert_never(event)
+    return level, message, known
 
 
 def _pause_line(

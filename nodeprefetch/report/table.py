@@ -28,6 +28,7 @@ from nodeprefetch.events import (
     RuntimeReturned,
     StartAllowed,
     StartDelayed,
+    TagMoved,
 )
 from nodeprefetch.text.printable import printable
 from nodeprefetch.values.duration import format_duration
@@ -127,6 +128,8 @@ class RunTable:
             case AttemptFinished():
                 row = self._row(event.image)
                 row.reason, row.progress, row.paused = event.reason, None, frozenset()
+            case TagMoved():
+                return f"{printable(event.image)}: tag moved from {_short(event.before)} to {_short(event.after)}"
             case RetryPlanned():
                 row = self._row(event.image)
                 row.outcome, row.since = Outcome.WAITING, now
@@ -234,6 +237,11 @@ class RunTable:
 
     def _row(self, image: str) -> Row:
         return self._rows.setdefault(image, Row(image, since=self._clock()))
+
+
+def _short(digest: str) -> str:
+    """Return the first digits, as container runtimes' own tools show them."""
+    return printable(digest)[: len("sha256:") + 12]
 
 
 def _delay_text(event: StartDelayed | StartAllowed) -> str:

@@ -225,6 +225,10 @@ class ContainerdApi(Protocol):
         """List all records of images."""
         ...
 
+    async def image_digest(self, name: str) -> str | None:
+        """Return the digest of the manifest or index that a name refers to; None if there is no such record."""
+        ...
+
     async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
         """Set labels of a record, or remove them (None); others stay. False if the record does not exist."""
         ...

@@ -124,18 +124,27 @@ class ContainerdClient:
             for one in reply.images
         )
 
+    async def image_digest(self, name: str) -> str | None:
+        """Return the digest of the manifest or index that a name refers to; None if there is no such record."""
+        found = await self._record(name)
+        return found.target.digest if found is not None and found.target else None
+
     async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
         """Set labels of a record, or remove them (None); others stay. False if the record does not exist.
 
         An empty value also removes a label: containerd does not store it.
         """
-        found = await _unless({Status.NOT_FOUND}, self._images.get(rpc.images.GetImageRequest(name=name)))
+        found = await self._record(name)
         if found is None or not labels:
             return found is not None
-        target = found.image.target if found.image else None
+        target = found.target
         if target is None or not target.digest:
             raise RuntimeFaultError.protocol(f"containerd's record of image {name!r} has no target")
         return await self._update_labels(name, target, labels)
+
+    async def _record(self, name: str) -> "rpc.images.Image | None":
+        reply = await _unless({Status.NOT_FOUND}, self._images.get(rpc.images.GetImageRequest(name=name)))
+        return None if reply is None else reply.image or rpc.images.Image(name=name)
 
     async def _update_labels(self, name: str, target: "rpc.types.Target", labels: Mapping[str, str | None]) -> bool:
         """Send an Update, with a target (without it, containerd crashes) and a mask.

@@ -11,6 +11,7 @@ from nodeprefetch.events import (
     ImagesListed,
     RunFinished,
     RunStarted,
+    TagMoved,
 )
 
 MAX_RESULTS = 100_000
@@ -25,7 +26,7 @@ MAX_BATCH_EVENTS = 500
 _NEVER_SENT = (ImagesListed, CredentialsMatched)
 """For `--debug`: large, and only useful in the log of the node."""
 
-_RESULTS = (AttemptFinished, ImageFinished, RunStarted, RunFinished)
+_RESULTS = (AttemptFinished, ImageFinished, TagMoved, RunStarted, RunFinished)
 
 
 def is_worth_sending(event: Event) -> bool:
@@ -34,7 +35,7 @@ def is_worth_sending(event: Event) -> bool:
 
 
 def is_result(event: Event) -> bool:
-    """Whether the event must arrive: attempts, outcomes, start and end of the run."""
+    """Whether the event must arrive: attempts, outcomes, moved tags, start and end of the run."""
     return isinstance(event, _RESULTS)
 
 
@@ -125,7 +126,7 @@ class Buffer:
             self._others.append(self._next)
         elif isinstance(event, AttemptFinished):
             self._attempts.append(self._next)
-        elif isinstance(event, ImageFinished):
+        elif isinstance(event, ImageFinished | TagMoved):
             self._outcomes.append(self._next)
         else:
             self._ends += 1

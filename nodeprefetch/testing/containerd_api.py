@@ -169,6 +169,12 @@ class FakeContainerdApi:
         await self._enter("image_names")
         return tuple(self.names.values())
 
+    async def image_digest(self, name: str) -> str | None:
+        """Return what a name refers to."""
+        await self._enter("image_digest")
+        record = self.names.get(name)
+        return None if record is None else record.digest
+
     async def label_image(self, name: str, labels: Mapping[str, str | None]) -> bool:
         """Change labels of one record."""
         await self._enter("label_image")

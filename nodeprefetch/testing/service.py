@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig
@@ -175,9 +176,22 @@ class FakeImageService:
         return step
 
     def _hold(self, ref: ImageRef, image_id: str) -> None:
-        tags = () if ref.digest else (ref.pull_ref,)
-        digests = (ref.pull_ref if ref.digest else f"{ref.lookup_name}@{image_id}",)
-        self._held.append(ImageRecord(id=image_id, repo_tags=tags, repo_digests=digests, size=1000))
+        """Add a name of an image. A tag moves to it from any other image."""
+        tag = None if ref.digest else ref.pull_ref
+        digest = ref.pull_ref if ref.digest else f"{ref.lookup_name}@{image_id}"
+        new = ImageRecord(id=image_id, size=1000)
+        others = []
+        for record in self._held:
+            if record.id == image_id:
+                new = record
+            elif tag in record.repo_tags:
+                tags = tuple(name for name in record.repo_tags if name != tag)
+                others.append(msgspec.structs.replace(record, repo_tags=tags))
+            else:
+                others.append(record)
+        tags = (*new.repo_tags, tag) if tag and tag not in new.repo_tags else new.repo_tags
+        digests = new.repo_digests if digest in new.repo_digests else (*new.repo_digests, digest)
+        self._held = [*others, msgspec.structs.replace(new, repo_tags=tags, repo_digests=digests)]
 
     def _find(self, image: str) -> ImageRecord | None:
         try:

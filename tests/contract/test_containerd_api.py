@@ -16,7 +16,7 @@ from nodeprefetch.runtime.containerd import ContainerdClient, find_containerd_ap
 from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError
 from nodeprefetch.testing import FakeContainerdApi
-from nodeprefetch.testing.images import Image, make_image
+from nodeprefetch.testing.images import Image, Index, make_image, make_index
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.support.containerd import Containerd
 
@@ -41,12 +41,12 @@ class FakeStage:
     async def open(self) -> AsyncIterator[ContainerdApi]:
         yield self.api
 
-    async def pull(self, name: str, image: Image, lease: str = "") -> list[str]:
-        blobs = (image.manifest, *image.blobs)
+    async def pull(self, name: str, image: Image | Index, lease: str = "") -> list[str]:
+        blobs = (*image.manifests, *image.blobs)
         for blob in blobs:
             self.api.begin(blob.digest, total=blob.size, lease=lease)
             self.api.commit(blob.digest, blob.data)
-        names = [f"registry.test/{name}", f"registry.test/{name.removesuffix(':1')}@{image.digest}", image.id]
+        names = [f"registry.test/{name}", f"registry.test/{name.removesuffix(':1')}@{image.digest}", image.images[0].id]
         for one in names:
             self.api.record(
                 one,
@@ -82,10 +82,10 @@ class RealStage:
             self.service = CriImageService(channel)
             yield ContainerdClient(channel)
 
-    async def pull(self, name: str, image: Image, lease: str = "") -> list[str]:
+    async def pull(self, name: str, image: Image | Index, lease: str = "") -> list[str]:
         whole = self.registry.add(name, image)
         await self.service.pull_image(whole, lease=lease)
-        return [whole, f"{whole.removesuffix(':1')}@{image.digest}", image.id]
+        return [whole, f"{whole.removesuffix(':1')}@{image.digest}", image.images[0].id]
 
     async def pull_partly(self, name: str, image: Image, lease: str) -> None:
         """Half of its layer arrives, then the pull is cut."""
@@ -324,6 +324,21 @@ async def test_labelling_changes_nothing_else(stage):
 
         (record,) = [one for one in await api.image_names() if one.name == image.id]
         assert (image.digest, {"io.cri-containerd.image": "managed"}) == (record.digest, record.labels)
+
+
+async def test_a_name_has_the_digest_that_it_was_last_pulled_with(stage):
+    """Though the image is the same, and the runtime lists both digests of it."""
+    name, image = fresh()
+    index = make_index([image])
+
+    async with stage.open() as api:
+        first, *_ = await stage.pull(name, image)
+        assert image.digest == await api.image_digest(first)
+
+        await stage.pull(name, index)
+
+        assert index.digest == await api.image_digest(first)
+        assert await api.image_digest("registry.test/nobody-knows:1") is None
 
 
 async def test_an_unknown_image_has_no_labels(stage):

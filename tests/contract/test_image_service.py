@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import trio
@@ -31,15 +31,16 @@ class FakeStage:
     """The fake: nothing outside the process."""
 
     name = "fake"
-    service: FakeImageService = field(default_factory=FakeImageService)
 
     def __post_init__(self):
         self.plans = {}
+        self.held = ()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[ImageService]:
-        service = FakeImageService(pulls=self.plans)
+        service = FakeImageService(pulls=self.plans, images=self.held)
         yield service
+        self.held = await service.list_images()
 
     def offer(self, name):
         reference, image_id = f"registry.test/{name}:1", f"sha256:{next(NUMBERS):064x}"
@@ -168,6 +169,24 @@ async def test_pulling_again_says_the_same_id(stage):
 
     async with stage.open() as service:
         assert [image_id] * 2 == [await service.pull_image(reference), await service.pull_image(reference)]
+
+
+async def test_a_tag_that_moves_leaves_the_image_it_stood_for(stage):
+    reference, older = stage.offer("moved")
+
+    async with stage.open() as service:
+        await service.pull_image(reference)
+        before = await service.image_status(reference)
+    _, newer = stage.offer("moved")
+    async with stage.open() as service:
+        await service.pull_image(reference)
+        after = await service.image_status(reference)
+        held = {record.id: record for record in await service.list_images()}
+
+    assert [older, newer] == [before.id, after.id]
+    assert set(before.repo_digests).isdisjoint(after.repo_digests)
+    assert [(), (reference,)] == [held[older].repo_tags, held[newer].repo_tags]
+    assert before.repo_digests == held[older].repo_digests
 
 
 async def test_a_removed_image_is_gone_and_removing_it_again_is_no_error(stage):

@@ -15,8 +15,6 @@ from nodeprefetch.values.image_ref import ImageRef
 class PinningImageService(FakeImageService):
     """A `FakeImageService` that makes containerd's three records of what it pulls, and reports their pins.
 
-    A tag that is pulled again takes its name from the image that had it.
-
     Args:
         api: where the records are.
         reports_pins: False: as containerd 1.6, which keeps the label and does not look at it.
@@ -59,12 +57,6 @@ class PinningImageService(FakeImageService):
         return {record.id for record in self._held if self._seen(record).pinned}
 
     def _hold(self, ref: ImageRef, image_id: str) -> None:
-        for held in [one for one in self._held if ref.pull_ref in one.repo_tags]:
-            self._held.remove(held)
-            if held.id != image_id:
-                self._held.append(
-                    msgspec.structs.replace(held, repo_tags=tuple(tag for tag in held.repo_tags if tag != ref.pull_ref))
-                )
         super()._hold(ref, image_id)
         self._record(self._held[-1])
 

@@ -30,6 +30,7 @@ from nodeprefetch.events import (
     RuntimeReturned,
     StartAllowed,
     StartDelayed,
+    TagMoved,
 )
 from nodeprefetch.report.log import log_to, lost
 from nodeprefetch.settings import LogFormat, PullPolicy
@@ -76,6 +77,10 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
                 'level=WARN msg="attempt failed" image=a:1 attempt=2 limit=1m elapsed=1m error=cut '
                 "class=passing reason=timeout"
             ),
+        ),
+        (
+            TagMoved(image="a:1", before="sha256:0", after="sha256:1", at=AT),
+            'level=INFO msg="tag moved" image=a:1 before=sha256:0 after=sha256:1',
         ),
         (
             Progress(
@@ -241,6 +246,7 @@ def test_a_name_that_is_not_utf_8_has_its_line():
         (AttemptFinished(**ATTEMPT, started_at=AT, duration=1), Importance.STEP),
         (AttemptFinished(**ATTEMPT, started_at=AT, duration=1, error="no"), Importance.RESULT),
         (ImageFinished(**OUTCOME, outcome=Outcome.SUCCEEDED), Importance.RESULT),
+        (TagMoved(image="a:1", before="sha256:0", after="sha256:1"), Importance.RESULT),
         (Notice(message="take care"), Importance.RESULT),
         (
             RunFinished(run_id="r", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2),

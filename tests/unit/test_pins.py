@@ -217,6 +217,16 @@ async def test_a_containerd_without_its_own_api_gets_one_message(autojump_clock)
     ] == messages(run)
 
 
+async def test_an_image_that_is_kept_without_its_registry_stays_pinned(autojump_clock):
+    service = PinningImageService(pulls={"a": [A, BROKEN]})
+    await fetch(service, "a")
+
+    run = await fetch(service, "a", keeps_present=True)
+
+    assert Outcome.PRESENT is run.result("a").outcome
+    assert {A} == service.pinned()
+
+
 async def test_an_api_that_fails_does_not_fail_the_run_and_is_told_once(autojump_clock):
     service = PinningImageService(pulls={"a:1": [A], "b:1": [B]})
     service.api.gone = RuntimeFaultError.gone("connection refused")

@@ -20,6 +20,7 @@ from nodeprefetch.events import (
     RunEnd,
     RunFinished,
     RunStarted,
+    TagMoved,
 )
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint, short
@@ -39,6 +40,7 @@ from nodeprefetch.text.known_secrets import knowing_secrets, remember_secrets
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 BOTH = (WireProtocol.HTTP, WireProtocol.GRPC)
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
+MOVED = TagMoved(image="a", before="sha256:0", after="sha256:1")
 FINISHED = RunFinished(run_id="r1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=1)
 
 
@@ -114,11 +116,11 @@ def test_what_is_for_this_nodes_log_alone_is_not_sent():
 
 def test_a_buffer_gives_events_in_order():
     buffer = Buffer()
-    events = (STARTED, Notice(message="x"), attempt("a"), outcome("b"), FINISHED)
+    events = (STARTED, Notice(message="x"), attempt("a"), MOVED, outcome("b"), FINISHED)
     for event in events:
         buffer.add(event)
 
-    assert 4 == buffer.results
+    assert 5 == buffer.results
     assert events[:2] == buffer.take(2)
     assert events[2:] == buffer.take(9)
     assert (0, 0) == (len(buffer), buffer.results)
@@ -163,7 +165,7 @@ def test_the_beginning_and_the_end_of_a_run_never_go():
     assert (STARTED, FINISHED) == buffer.take(9)
 
 
-@given(st.lists(st.sampled_from("aonst"), max_size=60), st.integers(1, 9), st.integers(0, 5))
+@given(st.lists(st.sampled_from("aomnst"), max_size=60), st.integers(1, 9), st.integers(0, 5))
 def test_a_buffer_keeps_its_bounds_and_its_count(kinds, most, progress):
     buffer = Buffer(max_results=most, max_other=progress)
     attempts = given_in = 0
@@ -172,7 +174,7 @@ def test_a_buffer_keeps_its_bounds_and_its_count(kinds, most, progress):
             given_in += len([event for event in buffer.take(2) if not isinstance(event, Notice)])
             continue
         attempts += kind != "n"
-        buffer.add({"a": attempt("a"), "o": outcome("o"), "n": Notice(message="n"), "s": STARTED}[kind])
+        buffer.add({"a": attempt("a"), "o": outcome("o"), "m": MOVED, "n": Notice(message="n"), "s": STARTED}[kind])
         assert progress + max(most, buffer.results) >= len(buffer)
     assert attempts == buffer.results + buffer.dropped + given_in
 

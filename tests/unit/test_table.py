@@ -27,6 +27,7 @@ from nodeprefetch.events import (
     RuntimeReturned,
     StartAllowed,
     StartDelayed,
+    TagMoved,
 )
 from nodeprefetch.report.live import live_table
 from nodeprefetch.report.table import RunTable
@@ -181,6 +182,10 @@ def test_the_least_interesting_rows_give_way_on_a_low_terminal():
     [
         (RuntimeLost(error="no answer"), "container runtime unavailable, pulls paused: no answer"),
         (RuntimeReturned(after=2.04), "container runtime available again after 2s"),
+        (
+            TagMoved(image="a:1\n", before="sha256:" + "0123456789ab" * 5, after="sha256:" + "ab" * 32),
+            "a:1\\n: tag moved from sha256:0123456789ab to sha256:abababababab",
+        ),
         (Notice(message="take care"), "take care"),
         (Notice(message="by the way", is_warning=False), None),
         (ImagesListed(when="after", images=("a", "b")), "2 image names present after the pulls\n  a\n  b"),
