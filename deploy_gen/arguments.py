@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from deploy_gen import __version__
 from deploy_gen.images import DEFAULT_REPOSITORY, DEFAULT_VERSION
+from deploy_gen.options import DIRECT, NODE_ACCESS
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS
 from deploy_gen.problems import InputError
 
@@ -257,10 +258,19 @@ def _add_results(group: "argparse._ArgumentGroup") -> None:
 
 
 def _add_restrictions(group: "argparse._ArgumentGroup") -> None:
+    _add_value(
+        group,
+        "--node-access",
+        "MODE",
+        f"How fetch pods access nodes: {', '.join(NODE_ACCESS)}. With impersonate, they have no permission on nodes and"
+        " act as their own node (Kubernetes 1.36 and newer). Default: direct.",
+        default=DIRECT,
+    )
     _add_switch(
         group,
         "--restrict-node-access",
-        "Make the API server reject all changes to nodes except the node label on the pod's own node.",
+        "Make the API server reject all other changes to nodes: of the pod's own node, only the node label and what the"
+        " flags above report or remove.",
     )
     _add_switch(group, "--network-policy", "Allow only the connections to the pods that are needed.")
 

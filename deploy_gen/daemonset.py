@@ -22,7 +22,7 @@ from deploy_gen.objects import (
     resources,
     selector,
 )
-from deploy_gen.options import Options, Toleration
+from deploy_gen.options import DIRECT, Options, Toleration
 from deploy_gen.platforms import SUBMISSION_PORT, CredentialProviders
 
 SOCKET_MOUNT = "/run/nodeprefetch/cri"
@@ -165,6 +165,7 @@ def _fetch_arguments(options: Options) -> list[str]:
         f"--image-list-file={LIST_MOUNT}/{LIST_KEY}",
         f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
         f"--node-label-prefix={options.node_label_prefix}",
+        *([f"--node-access={options.node_access}"] if options.node_access != DIRECT else []),
         *(f"--docker-config={SECRETS_MOUNT}/{name}" for name in options.secrets),
     ]
     if options.credentials:

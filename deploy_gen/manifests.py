@@ -2,10 +2,11 @@
 
 from deploy_gen.aggregator import deployment, limits, network_policies, service, service_monitor, volume_claim
 from deploy_gen.daemonset import daemon_set, image_list
+from deploy_gen.node_policy import node_restriction
 from deploy_gen.objects import Object
-from deploy_gen.options import Options
+from deploy_gen.options import IMPERSONATE, Options
 from deploy_gen.quota import needs_quota, resource_quota
-from deploy_gen.rbac import aggregator_access, fetch_access, node_restriction
+from deploy_gen.rbac import aggregator_access, fetch_access
 
 APPLY_LIMIT = 256 << 10
 """Bytes for all annotations of an object; `kubectl apply` stores the whole object in one of them."""
@@ -21,6 +22,11 @@ def notices(options: Options) -> list[str]:
     if options.expose == "LoadBalancer" and "--auth-read" not in options.aggregate_args:
         texts.append(
             "anyone who reaches the load balancer can read results (use --aggregate-arg=--auth-read to require a token)"
+        )
+    if options.restrict_node_access and options.node_access == IMPERSONATE:
+        texts.append(
+            "with --node-access impersonate, the policy of --restrict-node-access applies to all pods of the cluster"
+            " that act as their node: it rejects what other software writes in that way"
         )
     if options.network_policy and options.host_network:
         texts.append("network policies do not apply to fetch pods, as they use the node's network")

@@ -64,12 +64,24 @@ def new_object(
     component: str,
     *,
     description: str = "",
+    namespace: str = "",
     is_of_cluster: bool = False,
 ) -> Object:
-    """Build an object with its metadata, to which the caller adds the rest."""
+    """Build an object with its metadata, to which the caller adds the rest.
+
+    Args:
+        api_version: group and version.
+        kind: of the object.
+        name: of the object.
+        options: of the installation.
+        component: to which it belongs.
+        description: for people.
+        namespace: empty: the installation's.
+        is_of_cluster: it has no namespace.
+    """
     metadata: Object = {"name": name}
     if not is_of_cluster:
-        metadata["namespace"] = options.namespace
+        metadata["namespace"] = namespace or options.namespace
     metadata["labels"] = labels(options, component)
     if description:
         metadata["annotations"] = {"kubernetes.io/description": description}

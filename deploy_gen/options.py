@@ -30,7 +30,7 @@ class Taint:
     """Empty: any."""
 
 
-DIRECT, IMPERSONATE = "direct", "impersonate"
+NODE_ACCESS = DIRECT, IMPERSONATE = "direct", "impersonate"
 """Ways of fetch pods to nodes: with their account's own rights, or as their node (KEP-5284, Kubernetes 1.36)."""
 
 AUTO = "auto"

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
-from deploy_gen.options import AUTO, TOLERATE_ALL, Options, Toleration
+from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options, Toleration
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
@@ -101,6 +101,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         spread=values.given("--spread", _spread, flags.spread),
         registry_rate=_registry_rate(flags, values, problems),
         node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
+        node_access=values.one("--node-access", _one_of(NODE_ACCESS), flags.node_access, DIRECT),
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
         node_selector=_single_values(values.each("--node-selector", _label, flags.node_selector), problems),

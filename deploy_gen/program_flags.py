@@ -37,6 +37,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--min-free-disk": "AMOUNT",
     "--no-resume": "",
     "--no-yield": "",
+    "--node-access": "direct|impersonate",
     "--node-label-prefix": "PREFIX",
     "--overall-timeout": "DURATION",
     "--pin": "",

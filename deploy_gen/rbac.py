@@ -1,27 +1,23 @@
-"""Builds service accounts and permissions: node labels, token reviews, hostPath, and `--restrict-node-access`.
-
-RBAC knows neither fields nor "the node this pod runs on"; a ValidatingAdmissionPolicy does (stable since Kubernetes
-1.30). Tokens of pods contain their node since 1.30 as well (KEP-4193).
-https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/
-"""
+"""Builds service accounts and permissions: nodes, their events, token reviews, hostPath."""
 
 from deploy_gen.objects import AGGREGATOR, FETCH, Object, cluster_name, metrics_name, new_object
-from deploy_gen.options import Options
+from deploy_gen.options import IMPERSONATE, Options
 
 RBAC = "rbac.authorization.k8s.io"
-ADMISSION = "admissionregistration.k8s.io/v1"
-NODE_NAME = "authentication.kubernetes.io/node-name"
-"""Extra field of a user: the node of the pod that the token is bound to."""
+
+EVENTS_NAMESPACE = "default"
+"""The API server accepts events about objects without a namespace, such as nodes, only here."""
 
 
 def fetch_access(options: Options) -> list[Object]:
     """Build the service account of the fetch pods and its permissions."""
     name = cluster_name(options, "node-labeler")
-    rules = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}]
-    description = f"Lets {options.name} in {options.namespace} write the label of its outcome onto nodes."
+    rules = _acting_node_rules(options) if options.node_access == IMPERSONATE else _node_rules(options)
+    description = f"Lets {options.name} in {options.namespace} {_purpose(options)}."
     return [
         _service_account(options.name, options, FETCH),
         *_cluster_role(name, rules, options.name, options, FETCH, description),
+        *(_event_access(options) if options.events else []),
         *(_scc_access(options) if options.is_openshift else []),
         *(_count_access(options) if options.counts_nodes else []),
     ]
@@ -31,12 +27,42 @@ def aggregator_access(options: Options) -> list[Object]:
     """Build the service account of the aggregator and its permissions."""
     account = metrics_name(options)
     name = cluster_name(options, "token-reviewer")
-    rules = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
+    rules = [_rule("authentication.k8s.io", "tokenreviews", "create")]
     description = f"Lets {account} in {options.namespace} ask whose token a submission of results came with."
     return [
         _service_account(account, options, AGGREGATOR),
         *_cluster_role(name, rules, account, options, AGGREGATOR, description),
     ]
+
+
+def _purpose(options: Options) -> str:
+    written = ["the label of its outcome", *(["a condition"] if options.node_condition else [])]
+    removed = ", and remove startup taints" if options.startup_taints else ""
+    text = f"write {' and '.join(written)} onto nodes{removed}"
+    return f"act as the node of its pod, to {text}" if options.node_access == IMPERSONATE else text
+
+
+def _node_rules(options: Options) -> list[Object]:
+    rules = [_rule("", "nodes", "get", "patch")]
+    if options.node_condition:
+        rules.append(_rule("", "nodes/status", "patch"))
+    return rules
+
+
+def _acting_node_rules(options: Options) -> list[Object]:
+    """Build what lets a pod act as its own node, and what it may do then (constrained impersonation, KEP-5284)."""
+    acting = "impersonate-on:associated-node"
+    rules = [
+        _rule("authentication.k8s.io", "nodes", "impersonate:associated-node"),
+        _rule("", "nodes", f"{acting}:get", f"{acting}:patch"),
+    ]
+    if options.node_condition:
+        rules.append(_rule("", "nodes/status", f"{acting}:patch"))
+    return rules
+
+
+def _rule(group: str, resource: str, *verbs: str) -> Object:
+    return {"apiGroups": [group], "resources": [resource], "verbs": [*verbs]}
 
 
 def _service_account(name: str, options: Options, component: str) -> Object:
@@ -60,6 +86,12 @@ def _cluster_role(  # noqa: PLR0917 - two callers, above
     ]
 
 
+def _event_access(options: Options) -> list[Object]:
+    """Allow events, only where those about nodes are."""
+    name = cluster_name(options, "event-writer")
+    return _role(name, _rule("", "events", "create"), options, namespace=EVENTS_NAMESPACE)
+
+
 def _scc_access(options: Options) -> list[Object]:
     """Allow the SCC `privileged`, the only one of every cluster with hostPath, root and any SELinux type."""
     rule = {
@@ -77,10 +109,10 @@ def _count_access(options: Options) -> list[Object]:
     return _role(f"{options.name}-node-counter", rule, options)
 
 
-def _role(name: str, rule: Object, options: Options) -> list[Object]:
+def _role(name: str, rule: Object, options: Options, *, namespace: str = "") -> list[Object]:
     """Build a Role with one rule, and bind it to the service account of the fetch pods."""
-    role = new_object(f"{RBAC}/v1", "Role", name, options, FETCH)
-    binding = new_object(f"{RBAC}/v1", "RoleBinding", name, options, FETCH)
+    role = new_object(f"{RBAC}/v1", "Role", name, options, FETCH, namespace=namespace)
+    binding = new_object(f"{RBAC}/v1", "RoleBinding", name, options, FETCH, namespace=namespace)
     return [
         {**role, "rules": [rule]},
         {
@@ -89,85 +121,3 @@ def _role(name: str, rule: Object, options: Options) -> list[Object]:
             "subjects": [{"kind": "ServiceAccount", "name": options.name, "namespace": options.namespace}],
         },
     ]
-
-
-def node_restriction(options: Options) -> list[Object]:
-    """Build the policy, and the binding that enforces it."""
-    name = cluster_name(options, "node-access")
-    key = f"{options.node_label_prefix}/{options.name}"
-    account = f"system:serviceaccount:{options.namespace}:{options.name}"
-    description = f"Lets {options.name} in {options.namespace} write {key} onto its own node, and nothing else."
-    policy = new_object(
-        ADMISSION, "ValidatingAdmissionPolicy", name, options, FETCH, description=description, is_of_cluster=True
-    )
-    binding = new_object(ADMISSION, "ValidatingAdmissionPolicyBinding", name, options, FETCH, is_of_cluster=True)
-    return [
-        {**policy, "spec": _policy(account, key)},
-        {**binding, "spec": {"policyName": name, "validationActions": ["Deny"]}},
-    ]
-
-
-def _policy(account: str, key: str) -> Object:
-    return {
-        "failurePolicy": "Fail",
-        "matchConstraints": {
-            "resourceRules": [
-                {
-                    "apiGroups": [""],
-                    "apiVersions": ["*"],
-                    "operations": ["UPDATE"],  # includes patch, the only way to write that the role allows
-                    "resources": ["nodes"],
-                    "scope": "*",
-                }
-            ]
-        },
-        "matchConditions": [{"name": "from-our-account", "expression": f"request.userInfo.username == '{account}'"}],
-        "variables": [
-            *_maps("labels", "Labels"),
-            *_maps("annotations", "Annotations"),
-        ],
-        "validations": [
-            {
-                "expression": f"request.userInfo.?extra[?'{NODE_NAME}'].orValue([]) == [request.name]",
-                "message": "this service account may change the node of its pod, with the pod's token, and no other",
-            },
-            {
-                "expression": _only_differs_in("Labels", key),
-                "message": f"this service account may change the label {key}, and no other",
-            },
-            {
-                "expression": f"variables.newLabels[?'{key}'].orValue('failed') in ['succeeded', 'failed']",
-                "message": f"the label {key} is succeeded or failed",
-            },
-            {
-                "expression": _only_differs_in("Annotations", f"{key}.summary"),
-                "message": f"this service account may change the annotation {key}.summary, and no other",
-            },
-            {
-                "expression": "object.?spec == oldObject.?spec",
-                "message": "this service account may not change what a node is, such as its taints",
-            },
-            {
-                "expression": "object.metadata.?finalizers == oldObject.metadata.?finalizers"
-                " && object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences",
-                "message": "this service account may not change what a node's deletion waits for or comes with",
-            },
-        ],
-    }
-
-
-def _maps(field: str, name: str) -> list[Object]:
-    """Build variables for a map in the metadata before and after the change. Either may be absent."""
-    return [
-        {"name": f"old{name}", "expression": f"oldObject.?metadata.?{field}.orValue({{}})"},
-        {"name": f"new{name}", "expression": f"object.?metadata.?{field}.orValue({{}})"},
-    ]
-
-
-def _only_differs_in(name: str, key: str) -> str:
-    """Build the expression that all other keys have the same value before and after."""
-    old, new = f"variables.old{name}", f"variables.new{name}"
-    return (
-        f"{new}.all(key, key == '{key}' || (key in {old} && {old}[key] == {new}[key]))"
-        f" && {old}.all(key, key == '{key}' || key in {new})"
-    )

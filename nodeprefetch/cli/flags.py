@@ -212,6 +212,14 @@ class FetchFlags(AcrossNodesFlags, ImageFlags):
         str | None,
         flag("Kubeconfig used to label the node. Default: in-cluster configuration.", "FILE", group=REPORTING),
     ] = None
+    node_access: Annotated[
+        Literal["direct", "impersonate"],
+        flag(
+            "Access to the node: with the service account's own permissions (direct), or acting as the node itself"
+            " (impersonate, Kubernetes 1.36 or newer).",
+            group=REPORTING,
+        ),
+    ] = "direct"
     report_grace: Annotated[
         str, duration("Time allowed after the run to deliver results and label the node.", REPORTING)
     ] = "15s"

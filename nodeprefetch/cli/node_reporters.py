@@ -37,7 +37,9 @@ def node_reporters(
         return []
     api = NodeApi(
         environment.node_name,
-        connect=partial(connect, flags.kubeconfig, environment=environment.variables),
+        connect=partial(
+            connect, flags.kubeconfig, as_node=flags.node_access == "impersonate", environment=environment.variables
+        ),
         warn=notices.add,
     )
     return [NodeLabel(api, environment.instance_name, prefix=flags.node_label_prefix, emit=emit, is_warm=is_warm)]

@@ -171,7 +171,9 @@ def _start(
         flags,
         environment,
         images,
-        connect=partial(connect, flags.kubeconfig, environment=environment.variables),
+        connect=partial(
+            connect, flags.kubeconfig, as_node=flags.node_access == "impersonate", environment=environment.variables
+        ),
         notices=notices,
         emit=emit,
     )

@@ -47,6 +47,15 @@ def test_a_node_that_has_everything_succeeded(node: ReportingNode, image: str) -
 
 
 @pytest.mark.containerd
+def test_as_its_node_every_request_about_it_names_its_user(node: ReportingNode, image: str) -> None:
+    ended = node.run(image, node_access="impersonate")
+
+    assert (0, "succeeded", []) == (ended.code, node.label, warnings(ended))
+    about_the_node = [request.user for request in node.kube.requests if "/nodes/" in request.path]
+    assert {f"system:node:{NODE}"} == {*about_the_node}
+
+
+@pytest.mark.containerd
 @pytest.mark.parametrize(("options", "code"), [({}, 1), ({"allow_failures": True}, 0)])
 def test_a_node_that_lacks_an_image_failed(
     node: ReportingNode, fake_registry: FakeRegistry, image: str, options: dict[str, object], code: int

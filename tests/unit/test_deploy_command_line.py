@@ -31,7 +31,7 @@ def test_a_name_is_enough(capsys):
     assert 0 == main(["web"])
 
     out, err = capsys.readouterr()
-    assert ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "DaemonSet"] == kinds(out)
+    assert ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "DaemonSet"] == kinds(out)
     assert not err
 
 

@@ -158,7 +158,8 @@ def test_the_longest_names_fit(flavor):
 @pytest.mark.parametrize("prefix", ["nodeprefetch.io", "image-prefetcher.stackrox.io"])
 def test_the_admission_policy_allows_the_keys_that_fetch_writes(name, prefix):
     found = made(name, "--restrict-node-access", f"--node-label-prefix={prefix}")
-    expressions = [each["expression"] for each in one(found, "ValidatingAdmissionPolicy")["spec"]["validations"]]
+    policy = one(found, "ValidatingAdmissionPolicy", f"nodeprefetch.default.{name}.node-access")
+    expressions = [each["expression"] for each in policy["spec"]["validations"]]
 
     assert any(f"key == '{label_key(prefix, name)}'" in text for text in expressions)
     assert any(f"key == '{summary_key(prefix, name)}'" in text for text in expressions)
@@ -202,11 +203,11 @@ def test_only_for_an_automatic_spread_fetch_pods_may_read_their_own_daemon_set()
 
     assert {"--spread=auto", "--registry-rate=44000/m"} <= {*prefetch(automatic)["args"]}
     assert [{"apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": ["web"], "verbs": ["get"]}] == one(
-        automatic, "Role"
+        automatic, "Role", "web-node-counter"
     )["rules"]
-    assert "web" == one(automatic, "RoleBinding")["subjects"][0]["name"]
+    assert "web" == one(automatic, "RoleBinding", "web-node-counter")["subjects"][0]["name"]
     assert "--spread=10m" in prefetch(fixed)["args"]
-    assert [] == [each for each in fixed if each["kind"] == "Role"]
+    assert [] == [each for each in fixed if each["metadata"]["name"] == "web-node-counter"]
 
 
 def test_without_a_limit_there_is_no_file():
@@ -305,7 +306,7 @@ def test_openshift_assigns_users_and_pods_request_the_scc():
     found = made("web", "--k8s-flavor=OCP", "--collect-metrics")
 
     assert "runAsUser" not in one(found, "Deployment")["spec"]["template"]["spec"]["securityContext"]
-    assert ["privileged"] == one(found, "Role")["rules"][0]["resourceNames"]
+    assert ["privileged"] == one(found, "Role", "web-privileged-scc")["rules"][0]["resourceNames"]
     assert (
         "privileged"
         == one(found, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]["openshift.io/required-scc"]
