@@ -6,6 +6,7 @@ from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
     CredentialsMatched,
+    GateOpened,
     ImageFinished,
     ImagesListed,
     ListRejected,
@@ -23,6 +24,7 @@ from nodeprefetch.events import (
     StartAllowed,
     StartDelayed,
     TagMoved,
+    TaintsRemoved,
 )
 
 AnyEvent = (
@@ -45,6 +47,8 @@ AnyEvent = (
     | ImagesListed
     | Notice
     | NodeLabelled
+    | GateOpened
+    | TaintsRemoved
     | RunFinished
 )
 """Any event, for decoders; the tag tells them apart."""

@@ -332,6 +332,35 @@ class NodeLabelled(Event, frozen=True, kw_only=True, tag="node_labelled"):
     """Empty on success. One line without secrets."""
 
 
+class GateOpened(Event, frozen=True, kw_only=True, tag="gate_opened"):
+    """The node may take pods (`--remove-taint`, `--node-condition`). May follow `RunFinished`.
+
+    Says once that the images are there. Every run in which some are missing after the time is over says so.
+    """
+
+    after: float
+    """Seconds since the pod's first run on this node."""
+
+    gave_up: bool = False
+    """Images are missing, but the time is over (`--gate-timeout`)."""
+
+    missing: tuple[str, ...] = ()
+    """With `gave_up`: the first of the missing images, as in the list. Empty also if no runtime has answered yet."""
+
+    missing_count: int = 0
+    """How many are missing."""
+
+
+class TaintsRemoved(Event, frozen=True, kw_only=True, tag="taints_removed"):
+    """The node's startup taints are gone, or removing them failed. May follow `RunFinished`."""
+
+    taints: tuple[str, ...] = ()
+    """Those removed, as `key=value:effect`; empty if there were none."""
+
+    error: str = ""
+    """Empty on success. One line without secrets."""
+
+
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     """The run has ended, and every image has its final state."""
 

@@ -11,6 +11,7 @@ from nodeprefetch.events import (
     AttemptStarted,
     CredentialsMatched,
     Event,
+    GateOpened,
     ImageFinished,
     ImagesListed,
     ListRejected,
@@ -29,6 +30,7 @@ from nodeprefetch.events import (
     StartAllowed,
     StartDelayed,
     TagMoved,
+    TaintsRemoved,
 )
 from nodeprefetch.report.readers import ProgressPace
 from nodeprefetch.settings import LogFormat
@@ -85,10 +87,8 @@ def log_line(event: Event) -> Line:
             known = {"error": event.problems[0], "problems": len(event.problems), "since": _time(event.since)}
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
-        case NodeLabelled():
-            done = "node labeled" if event.value else "removed stale node label"
-            level, message = (WARNING, "node not labeled") if event.error else (INFO, done)
-            known = {"key": event.key, "value": event.value, "error": event.error}
+        case NodeLabelled() | GateOpened() | TaintsRemoved():
+            level, message, known = _node_line(event)
         case RunFinished():
             level, message = (ERROR if event.failed and not event.superseded else INFO), f"run {event.end}"
             known = {
@@ -203,6 +203,26 @@ def _pause_line(
         case PullsResumed():
             known = {"reason": event.reason, "after": float(event.after), "images": event.images}
             return INFO, "pulls resumed", known
+
+
+def _node_line(event: NodeLabelled | GateOpened | TaintsRemoved) -> Line:
+    match event:
+        case NodeLabelled():
+            done = "node labeled" if event.value else "removed stale node label"
+            level, message = (WARNING, "node not labeled") if event.error else (INFO, done)
+            return level, message, {"key": event.key, "value": event.value, "error": event.error}
+        case GateOpened(gave_up=True):
+            known: dict[str, Value] = {
+                "after": float(event.after),
+                "count": event.missing_count,
+                "missing": event.missing,
+            }
+            return WARNING, "gate opened without all images", known
+        case GateOpened():
+            return INFO, "gate opened", {"after": float(event.after)}
+        case TaintsRemoved():
+            level, message = (WARNING, "taints not removed") if event.error else (INFO, "taints removed")
+            return level, message, {"taints": event.taints, "error": event.error}
 
 
 def _delay_line(event: StartDelayed) -> Line:

@@ -11,6 +11,7 @@ from nodeprefetch.events import (
     AttemptStarted,
     CredentialsMatched,
     Event,
+    GateOpened,
     ImageFinished,
     ImagesListed,
     ListRejected,
@@ -31,6 +32,7 @@ from nodeprefetch.events import (
     StartAllowed,
     StartDelayed,
     TagMoved,
+    TaintsRemoved,
 )
 from nodeprefetch.report.log import log_to, lost
 from nodeprefetch.settings import LogFormat, PullPolicy
@@ -165,6 +167,13 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
             'level=WARN msg="image lists rejected, using the last valid ones" error=x problems=2 since='
             + TIME.replace("13:20", "12:20"),
         ),
+        (GateOpened(after=51.5, at=AT), 'level=INFO msg="gate opened" after=51.5s'),
+        (
+            GateOpened(after=900, gave_up=True, missing=("a:1", "b:1"), missing_count=2, at=AT),
+            'level=WARN msg="gate opened without all images" after=15m count=2 missing=a:1,b:1',
+        ),
+        (TaintsRemoved(taints=("k=v:NoSchedule",), at=AT), 'level=INFO msg="taints removed" taints="k=v:NoSchedule"'),
+        (TaintsRemoved(error="no", at=AT), 'level=WARN msg="taints not removed" error=no'),
         (Notice(message="take care", at=AT), 'level=WARN msg="take care"'),
         (Notice(message="by the way", is_warning=False, at=AT), 'level=INFO msg="by the way"'),
         (
