@@ -1,7 +1,6 @@
 """Calls the Kubernetes API for all that write on the node: one client a run, retries, errors explained once."""
 
 import random
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -12,13 +11,13 @@ from nodeprefetch.kube import (
     ForbiddenError,
     KubeError,
     Node,
-    NotFoundError,
     NotInClusterError,
     PassingKubeError,
     ServerFailedError,
     UnauthorizedError,
     UnreachableError,
 )
+from nodeprefetch.report.node_advice import advice
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.retry import RetryPolicy, full_jitter
 
@@ -31,9 +30,6 @@ BACKGROUND_RETRY = RetryPolicy(initial_timeout=10, max_timeout=10, initial_delay
 STARTING = 10.0
 """Seconds after an API server gave no answer in which its 401 and 403 are retried. One that has just started does not
 know all permissions and accounts yet: it refuses what it allows a moment later."""
-
-_USER = re.compile(r'User "([^"]+)"')
-"""In the API server's message for a 403, with the JSON unescaped."""
 
 Answer = TypeVar("Answer")
 
@@ -225,27 +221,3 @@ class NodeCaller:
             raise
         else:
             report("")
-
-
-def advice(error: KubeError, verb: str, resource: str, node: str) -> str:
-    """What to do when the API server refuses for good, in parentheses after a blank; or empty."""
-    match error:
-        case ForbiddenError():
-            user = _USER.search(str(error))
-            account = user.group(1) if user else "system:serviceaccount:NAMESPACE:NAME"
-            return (
-                f" (missing permission to {verb} {resource};"
-                f" check: kubectl auth can-i {verb} {resource_arguments(resource)} --as={account})"
-            )
-        case NotFoundError():
-            return f" (NODE_NAME must be the pod's spec.nodeName; check: kubectl get node {node})"
-        case UnauthorizedError():
-            return " (authentication failed; does the service account still exist? check: kubectl get serviceaccounts)"
-        case _:
-            return ""
-
-
-def resource_arguments(resource: str) -> str:
-    """A resource as `kubectl auth can-i` takes it: a subresource is a flag."""
-    name, _, subresource = resource.partition("/")
-    return f"{name} --subresource={subresource}" if subresource else name

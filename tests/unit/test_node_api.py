@@ -4,7 +4,8 @@ import pytest
 import trio
 
 from nodeprefetch.kube import ForbiddenError, NotInClusterError, UnauthorizedError
-from nodeprefetch.report.node_api import NodeApi, NodeCalls, advice
+from nodeprefetch.report.node_advice import advice
+from nodeprefetch.report.node_api import NodeApi, NodeCalls
 from tests.support.fake_nodes import FakeNodes
 
 
@@ -70,3 +71,51 @@ def test_the_command_that_shows_a_missing_right_names_the_subresource():
     assert "kubectl auth can-i patch nodes --subresource=status --as=" in advice(
         ForbiddenError("403"), "patch", "nodes/status", "n1"
     )
+
+
+WEB, ACTION = "system:serviceaccount:p:web", "impersonate-on:associated-node:patch"
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "advised"),
+    [
+        (
+            "impersonate",
+            "users",
+            "--node-access impersonate requires Kubernetes 1.36 or newer; use --node-access direct",
+        ),
+        (
+            "impersonate-on:arbitrary-node:patch",
+            "nodes",
+            "--node-access impersonate requires the token of a pod on node n1; is it the pod's spec.nodeName?",
+        ),
+        (
+            ACTION,
+            "nodes/status",
+            (
+                f"missing permission to {ACTION} nodes/status; check: kubectl auth can-i {ACTION} nodes"
+                f" --subresource=status --as={WEB}"
+            ),
+        ),
+        (
+            "impersonate:associated-node",
+            "nodes",
+            (
+                "missing permission to impersonate:associated-node nodes.authentication.k8s.io; check: kubectl auth"
+                f" can-i impersonate:associated-node nodes.authentication.k8s.io --as={WEB}"
+            ),
+        ),
+    ],
+    ids=["before 1.36", "another node", "action", "identity"],
+)
+def test_who_may_not_act_as_its_node_learns_why(verb, resource, advised):
+    """The words of API servers 1.30.14 (the first) and 1.37.2."""
+    said = f'nodes "n1" is forbidden: User "{WEB}" cannot {verb} resource "{resource}" in API group "" at the cluster'
+
+    assert f" ({advised})" == advice(ForbiddenError(f"patching node n1: 403: {said}"), "patch", "nodes", "n1")
+
+
+def test_no_permission_would_help_where_nodes_are_refused_as_such():
+    said = 'patching node n1: 403: nodes "n1" is forbidden: is not allowed to modify labels: kubernetes.io/web'
+
+    assert not advice(ForbiddenError(said), "patch", "nodes", "n1")
