@@ -105,7 +105,9 @@ def _fill(directory: Path) -> None:
             ((number, f"run-{number}", number % _NODES + 1, now, now, now) for number in range(1, _RUNS + 1)),
         )
         database.executemany(
-            "INSERT INTO state VALUES (1, ?, ?, ?, 'succeeded', ?, 1, 2.5, '', '', '', 100000000, ?, ?)",
+            "INSERT INTO state (instance, node, image, run, state, since, attempt, duration, error, error_class,"
+            " reason, size, digest, received)"
+            " VALUES (1, ?, ?, ?, 'succeeded', ?, 1, 2.5, '', '', '', 100000000, ?, ?)",
             (
                 (
                     node,

@@ -7,7 +7,7 @@ import subprocess
 import msgspec
 import pytest
 
-from nodeprefetch.events import Outcome, RunEnd, RunFinished
+from nodeprefetch.events import Outcome, RunEnd, RunFinished, TagMoved
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
 
@@ -23,6 +23,7 @@ def test_promtool_accepts_it_and_has_no_advice():
         begun("a:1", 'q"\\\n:1'),
         attempt("a:1"),
         attempt('q"\\\n:1', error="no"),
+        TagMoved(image="a:1", before="sha256:0", after="sha256:1"),
         ended("a:1"),
         ended('q"\\\n:1', Outcome.FAILED),
         end,
@@ -35,3 +36,4 @@ def test_promtool_accepts_it_and_has_no_advice():
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
     assert b"nodeprefetch_attempts_total" in text
+    assert b'nodeprefetch_tags_moved_total{image="a:1"} 1.0' in text

@@ -21,6 +21,7 @@ from nodeprefetch.events import (
     RegistryThrottled,
     RunEnd,
     RunFinished,
+    TagMoved,
 )
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
@@ -181,6 +182,33 @@ def test_the_pauses_of_registries_are_counted_once(aggregator):
     assert 'nodeprefetch_registry_throttled_seconds_total{registry="quay.io"} 4.0' in text
 
 
+def moved(image="a:1", *, at=100.5, before="sha256:1", after="sha256:2"):
+    return TagMoved(at=at, image=image, before=before, after=after)
+
+
+def test_moves_of_tags_are_counted_once_by_image(aggregator):
+    events = [moved("a:1"), moved("b:1"), moved("b:1")]
+    submit(aggregator, *events)
+    submit(aggregator, *events, attempt())  # another body, so that the events are known one by one
+    submit(aggregator, moved("a:1"), node="node-2")
+    submit(aggregator, moved("a:1"), run_id="run-2")
+
+    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+
+    assert 'nodeprefetch_tags_moved_total{image="a:1"} 3.0' in text
+    assert 'nodeprefetch_tags_moved_total{image="b:1"} 1.0' in text
+
+
+def test_images_beyond_two_hundred_share_a_count_of_moves(aggregator):
+    submit(aggregator, *[moved(f"image-{number}:1") for number in range(250)])
+
+    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+
+    counts = [line for line in text.splitlines() if line.startswith("nodeprefetch_tags_moved_total{")]
+    assert 201 == len(counts)
+    assert 'nodeprefetch_tags_moved_total{image="(others)"} 50.0' in counts
+
+
 def test_images_beyond_two_hundred_share_a_histogram(aggregator):
     submit(aggregator, *[attempt(f"image-{number}:1") for number in range(250)])
 
@@ -236,6 +264,21 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
         "tickets": {},
         "next": None,
     } == status(aggregator)[2]
+
+
+def test_the_status_shows_the_last_move_of_a_tag_also_after_later_runs(aggregator):
+    submit(aggregator, begun("a:1", "b:1"), attempt("a:1"), moved(), ended("a:1"), ended("b:1"))
+    submit(aggregator, begun("a:1", "b:1", run_id="run-2"), ended("a:1", Outcome.PRESENT), run_id="run-2")
+
+    first, second = status(aggregator)[2]["instances"][0]["nodes"][0]["images"]
+    assert {"at": 100.5, "before": "sha256:1", "after": "sha256:2"} == first["moved"]
+    assert ("present", "waiting", False) == (first["state"], second["state"], "moved" in second)
+
+    submit(aggregator, moved(at=200.5, before="sha256:2", after="sha256:3"), run_id="run-3")
+
+    assert {"at": 200.5, "before": "sha256:2", "after": "sha256:3"} == (
+        status(aggregator)[2]["instances"][0]["nodes"][0]["images"][0]["moved"]
+    )
 
 
 def test_the_status_shows_how_far_a_pull_is_while_it_is_under_way(aggregator):

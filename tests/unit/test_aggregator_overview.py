@@ -49,7 +49,9 @@ async def test_slices_together_are_all_in_their_order_once(keys, rows, after, la
     with open_database(None) as database, pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "_ROWS", rows)
         database.executemany(
-            "INSERT INTO state VALUES (?, ?, ?, 1, 'present', 1, 1, 1, '', '', '', 1, '', 1)",
+            "INSERT INTO state (instance, node, image, run, state, since, attempt, duration, error, error_class,"
+            " reason, size, digest, received)"
+            " VALUES (?, ?, ?, 1, 'present', 1, 1, 1, '', '', '', 1, '', 1)",
             [(instance, node, image) for node, instance, image in sorted(keys)],
         )
         found = []

@@ -1,6 +1,6 @@
 """How far pulls are, as the aggregator remembers it."""
 
-from nodeprefetch.aggregator.store.states import LatestProgress
+from nodeprefetch.aggregator.store.progress import LatestProgress
 from nodeprefetch.events import AttemptFinished, ImageFinished, Outcome, Phase, Progress, PullsPaused, PullsResumed
 from nodeprefetch.settings import PullPolicy
 

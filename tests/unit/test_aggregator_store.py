@@ -1,6 +1,8 @@
 """What transactions leave in the database."""
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,10 @@ from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import FILE, open_database
 from nodeprefetch.aggregator.store.store import Store, StoreError
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Notice, Outcome, RegistryThrottled, RunEnd, RunFinished
+from nodeprefetch.events import Notice, Outcome, RegistryThrottled, RunEnd, RunFinished, TagMoved
 from tests.support.batches import attempt, batch_of, begun, ended
+
+EARLIER = Path(__file__).parents[1] / "data" / "results-3.sql"
 
 
 @pytest.fixture
@@ -161,30 +165,39 @@ def test_space_of_a_new_file_can_be_given_back(tmp_path):
         assert [(2,)] == rows(database, "PRAGMA auto_vacuum")  # incremental
 
 
-def test_a_file_of_version_1_is_taken_over(tmp_path):
-    with open_database(tmp_path) as database:
-        one(Store(database, Bounds()), batch_of(attempt("a:1", attempt_id="x")))
-        database.executescript(
-            "CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;"
-            "DROP TABLE throttled; PRAGMA user_version = 1"
+_BACK_TO = {
+    3: "",
+    2: "DROP TABLE throttled; PRAGMA user_version = 2",
+    1: (
+        "CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;"
+        "DROP TABLE throttled; PRAGMA user_version = 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("version", _BACK_TO)
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path, version):
+    with closing(sqlite3.connect(tmp_path / FILE)) as earlier:
+        earlier.executescript(EARLIER.read_text() + _BACK_TO[version])
+    moved = TagMoved(image="a:latest", before="sha256:1", after="sha256:2")
+
+    with open_database(tmp_path) as database, open_database(None) as new:
+        store = Store(database, Bounds())
+        assert _columns(new) == _columns(database)
+        assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:latest", attempt_id="x")))
+        assert Receipt(accepted=2, duplicates=0) == one(
+            store, batch_of(RegistryThrottled(registry="quay.io", seconds=3, total=3), moved)
+        )
+        assert ([3], [1]) == ([*store.records.throttles.totals.values()], [*store.records.tag_moves.totals.values()])
+        assert [("a:latest", "succeeded", "sha256:1"), ("b:1", "waiting", "")] == rows(
+            database, "SELECT name, state, moved_from FROM state JOIN image ON image.id = image ORDER BY name"
         )
 
-    with open_database(tmp_path) as database:
-        store = Store(database, Bounds())
-        assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:1", attempt_id="x")))
-        assert 1 == store.records.attempts
 
-
-def test_a_file_of_version_2_is_taken_over(tmp_path):
-    with open_database(tmp_path) as database:
-        one(Store(database, Bounds()), batch_of(attempt("a:1", attempt_id="x")))
-        database.executescript("DROP TABLE throttled; PRAGMA user_version = 2")
-
-    with open_database(tmp_path) as database:
-        store = Store(database, Bounds())
-        assert Receipt(accepted=0, duplicates=1) == one(store, batch_of(attempt("a:1", attempt_id="x")))
-        one(store, batch_of(RegistryThrottled(registry="quay.io", seconds=1, total=1)))
-        assert {"quay.io": 1} == store.records.throttles.totals
+def _columns(database):
+    """Name, type and default of all columns; their order may differ."""
+    tables = [name for (name,) in rows(database, "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
+    return {table: sorted(row[1:] for row in rows(database, f"PRAGMA table_info({table})")) for table in tables}
 
 
 def test_a_new_run_forgets_images_its_list_has_no_more(database):

@@ -3,14 +3,16 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
 from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
-from nodeprefetch.aggregator.store.states import LatestProgress, NodeStates, changed, legacy_state, waiting
+from nodeprefetch.aggregator.store.progress import LatestProgress
+from nodeprefetch.aggregator.store.states import NodeStates, changed, legacy_state, waiting
+from nodeprefetch.aggregator.store.tag_moves import TagMoves
 from nodeprefetch.aggregator.store.tallies import Tallies
 from nodeprefetch.aggregator.store.throttles import Throttles
 from nodeprefetch.batch import Batch
@@ -25,6 +27,7 @@ from nodeprefetch.events import (
     RegistryThrottled,
     RunFinished,
     RunStarted,
+    TagMoved,
 )
 
 _ATTEMPT = "INSERT OR {} INTO attempt VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -51,6 +54,25 @@ class Receipt:
     """Events that were stored before."""
 
 
+@dataclass(kw_only=True, slots=True)
+class _Target:
+    """Whose the events of a submission are, and what is still to be written of them."""
+
+    node: int
+    instance: int
+    run: int
+    states: NodeStates
+    legacy: bool
+    now: int
+    """Unix seconds."""
+
+    attempts: list[tuple[int, AttemptFinished]] = field(default_factory=list)
+    """With the numbers of their images."""
+
+    moved: list[int] = field(default_factory=list)
+    """Numbers of images whose tag has moved."""
+
+
 class Records:
     """The tables that submissions are written to, and what is kept of them in memory.
 
@@ -67,6 +89,7 @@ class Records:
         self.instances = Names(database, "instance", bounds.instances, bounds.name, bounds.retry_after)
         self.tallies = Tallies(database)
         self.throttles = Throttles(database)
+        self.tag_moves = TagMoves(database)
         self.progress = LatestProgress()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
@@ -81,7 +104,15 @@ class Records:
 
     def reload(self) -> None:
         """Read names, runs and tallies again from the database."""
-        for kept in (self.nodes, self.images, self.instances, self.tallies, self.throttles, self.runs):
+        for kept in (
+            self.nodes,
+            self.images,
+            self.instances,
+            self.tallies,
+            self.throttles,
+            self.tag_moves,
+            self.runs,
+        ):
             kept.reload()
 
     def begin(self) -> None:
@@ -112,37 +143,8 @@ class Records:
         node, instance = self.nodes.number(batch.node, now), self.instances.number(batch.instance, now)
         run = 0 if submission.legacy else self.runs.number(batch, instance, node, now)
         states = NodeStates(self._database, instance, node)
-        number = self.images.number
-        attempts: list[tuple[int, AttemptFinished]] = []
-        known: set[int] = set()  # id() of events that were stored before
-        for event in batch.events:
-            match event:
-                case AttemptFinished():
-                    image = number(event.image, now)
-                    attempts.append((image, event))
-                    self.progress.end((node, instance, image), run, event)
-                    before = states.get(image)
-                    states.put(image, legacy_state(before, event) if submission.legacy else changed(before, run, event))
-                case AttemptStarted():
-                    image = number(event.image, now)
-                    states.put(image, changed(states.get(image), run, event))
-                case ImageFinished():
-                    image = number(event.image, now)
-                    self.progress.end((node, instance, image), run, event)
-                    if not states.put(image, changed(states.get(image), run, event)):
-                        known.add(id(event))
-                case Progress():
-                    self._take_progress((event.image,), event, states, (node, instance, run))
-                case PullsPaused() | PullsResumed():
-                    self._take_progress(event.images, event, states, (node, instance, run))
-                case RunStarted():
-                    if not self._start(run, event, states, now):
-                        known.add(id(event))
-                case RunFinished():
-                    if not self.runs.finished(run, event):
-                        known.add(id(event))
-                case _:  # only for the live stream, or below
-                    pass
+        to = _Target(node=node, instance=instance, run=run, states=states, legacy=submission.legacy, now=now)
+        known = {id(event) for event in batch.events if not self._take(event, to)}  # events that were stored before
         if self.states + states.growth > self.bounds.states:
             raise RefusedError(
                 429,
@@ -152,9 +154,10 @@ class Records:
             )
         states.write(now)
         self.states += states.growth
+        self.tag_moves.add(to.moved)
         throttles = [event for event in batch.events if isinstance(event, RegistryThrottled)]
         known.update(id(event) for event in throttles if not self.throttles.add(run, event))
-        known |= self._write_attempts(attempts, run, node, now, replace=submission.legacy)
+        known |= self._write_attempts(to)
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:
             self._publish(batch, news, now)
@@ -180,32 +183,62 @@ class Records:
         self.live_bytes -= freed
         self.forgotten.update(attempt=gone, live=rows)
 
-    def _start(self, run: int, event: RunStarted, states: NodeStates, now: int) -> bool:
-        if not self.runs.started(run, event):
-            return False
-        images = [self.images.number(image, now) for image in event.images]
-        states.drop_others(set(images), run)
-        for image in images:
-            states.put(image, waiting(states.get(image), run, event.at))
+    def _take(self, event: Event, to: _Target) -> bool:
+        """Take an event into states, runs and progress. Returns False if it was stored before, as far as these know."""
+        states, run = to.states, to.run
+        match event:
+            case AttemptFinished():
+                image = self._ended(event, to)
+                to.attempts.append((image, event))
+                before = states.get(image)
+                states.put(image, legacy_state(before, event) if to.legacy else changed(before, run, event))
+            case AttemptStarted():
+                image = self.images.number(event.image, to.now)
+                states.put(image, changed(states.get(image), run, event))
+            case ImageFinished():
+                image = self._ended(event, to)
+                return states.put(image, changed(states.get(image), run, event))
+            case TagMoved():
+                image = self.images.number(event.image, to.now)
+                if not states.move(image, run, event):
+                    return False
+                to.moved.append(image)
+            case Progress():
+                self._take_progress((event.image,), event, to)
+            case PullsPaused() | PullsResumed():
+                self._take_progress(event.images, event, to)
+            case RunStarted():
+                return self._start(event, to)
+            case RunFinished():
+                return self.runs.finished(run, event)
+            case _:  # only for the live stream, or stored by `write`
+                pass
         return True
 
-    def _take_progress(
-        self,
-        images: Iterable[str],
-        event: Progress | PullsPaused | PullsResumed,
-        states: NodeStates,
-        of: tuple[int, int, int],
-    ) -> None:
-        node, instance, run = of
+    def _ended(self, event: AttemptFinished | ImageFinished, to: _Target) -> int:
+        """End the progress of an image's pull. Returns the image's number."""
+        image = self.images.number(event.image, to.now)
+        self.progress.end((to.node, to.instance, image), to.run, event)
+        return image
+
+    def _start(self, event: RunStarted, to: _Target) -> bool:
+        if not self.runs.started(to.run, event):
+            return False
+        images = [self.images.number(image, to.now) for image in event.images]
+        to.states.drop_others(set(images), to.run)
+        for image in images:
+            to.states.put(image, waiting(to.states.get(image), to.run, event.at))
+        return True
+
+    def _take_progress(self, images: Iterable[str], event: Progress | PullsPaused | PullsResumed, to: _Target) -> None:
         for image in images:
             found = self.images.find(image)
-            if found is not None and states.get(found) is not None:
-                self.progress.take((node, instance, found), run, event)
+            if found is not None and to.states.get(found) is not None:
+                self.progress.take((to.node, to.instance, found), to.run, event)
 
-    def _write_attempts(
-        self, attempts: Sequence[tuple[int, AttemptFinished]], run: int, node: int, now: int, *, replace: bool
-    ) -> set[int]:
+    def _write_attempts(self, to: _Target) -> set[int]:
         """Return the `id()` of attempts that were stored before."""
+        attempts, run, node, replace = to.attempts, to.run, to.node, to.legacy
         if not attempts:
             return set()
         execute = self._database.execute
@@ -229,7 +262,7 @@ class Records:
                 event.credential,
                 event.size,
                 event.digest,
-                now,
+                to.now,
             )
             for image, event in attempts
         ]

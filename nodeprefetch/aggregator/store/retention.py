@@ -128,7 +128,9 @@ def _forget_names(store: Store, before: int) -> None:
     try:
         records.nodes.forget(before)
         records.instances.forget(before)
-        records.tallies.forget(records.images.forget(before))
+        images = records.images.forget(before)
+        records.tallies.forget(images)
+        records.tag_moves.forget(images)
         database.execute("COMMIT")
     except sqlite3.Error:
         if database.in_transaction:

@@ -11,7 +11,7 @@ from nodeprefetch.aggregator.store.damage import damage_in, is_of_version, set_a
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
-VERSION = 3
+VERSION = 4
 
 _SCHEMA = """
 CREATE TABLE instance (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
@@ -67,6 +67,10 @@ CREATE TABLE state (
     size INTEGER NOT NULL,
     digest TEXT NOT NULL,
     received INTEGER NOT NULL,
+    moved_run INTEGER NOT NULL DEFAULT 0,  -- the last move of the tag on this node: its run,
+    moved_at REAL NOT NULL DEFAULT 0,      -- Unix seconds by the node's clock,
+    moved_from TEXT NOT NULL DEFAULT '',   -- and digests; '' if there was none
+    moved_to TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (node, instance, image)
 ) WITHOUT ROWID;
 CREATE INDEX state_received ON state (received);
@@ -79,6 +83,11 @@ CREATE TABLE tally (
     buckets BLOB NOT NULL,                 -- attempts by duration
     PRIMARY KEY (image, error_class)
 ) WITHOUT ROWID;
+
+CREATE TABLE tag_moves (
+    image INTEGER PRIMARY KEY REFERENCES image,
+    moves INTEGER NOT NULL
+);
 
 CREATE TABLE throttled (
     run INTEGER NOT NULL,                  -- 0: all runs that are not in the database any more
@@ -98,9 +107,19 @@ _ATTEMPT = _SCHEMA[_SCHEMA.index("CREATE TABLE attempt") : _SCHEMA.index("CREATE
 _FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt SELECT * FROM old; DROP TABLE old;"  # noqa: S608
 """In version 1 the key of attempts had no node, so one node could replace the results of another."""
 
+_FROM_2 = _SCHEMA[_SCHEMA.index("CREATE TABLE throttled") : _SCHEMA.index("CREATE TABLE live")]
 
-_THROTTLED = _SCHEMA[_SCHEMA.index("CREATE TABLE throttled") : _SCHEMA.index("CREATE TABLE live")]
-_UPGRADES = {1: _FROM_1 + _THROTTLED, 2: _THROTTLED}
+_FROM_3 = (
+    _SCHEMA[_SCHEMA.index("CREATE TABLE tag_moves") : _SCHEMA.index("CREATE TABLE throttled")]
+    + """
+ALTER TABLE state ADD COLUMN moved_run INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN moved_at REAL NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN moved_from TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN moved_to TEXT NOT NULL DEFAULT '';
+"""
+)
+
+_UPGRADES = {1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
 """What makes a database of an earlier version one of this version."""
 
 

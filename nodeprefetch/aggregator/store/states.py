@@ -1,94 +1,35 @@
-"""The state of each image on each node, how events change it, and the progress of running pulls.
+"""The state of each image on each node, and how events change it.
 
 Batches may arrive late and more than once: the newest run counts, and within a run a final state does not change.
 """
 
 import sqlite3
-from collections import OrderedDict
 from collections.abc import Container
-from dataclasses import dataclass
 
 import msgspec
 
-from nodeprefetch.aggregator.store.slices import StateKey
-from nodeprefetch.events import (
-    AttemptFinished,
-    AttemptStarted,
-    ImageFinished,
-    Outcome,
-    Progress,
-    PullsPaused,
-    PullsResumed,
-)
-
-MOST = 100_000
-"""Pulls whose progress is kept; beyond that the least recently updated are dropped."""
-
-
-@dataclass(kw_only=True, slots=True)
-class _Pull:
-    run: int
-    progress: Progress | None = None
-    paused: frozenset[str] = frozenset()
-    """Why it is paused."""
-
-
-class LatestProgress:
-    """The latest progress of running pulls, and whether they are paused; in memory only.
-
-    Args:
-        most: maximum number of pulls.
-    """
-
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
-        self._known: OrderedDict[StateKey, _Pull] = OrderedDict()
-
-    def take(self, key: StateKey, run: int, event: Progress | PullsPaused | PullsResumed) -> None:
-        """Set the progress of a pull of this run, or what pauses it."""
-        known = self._known.get(key)
-        if known is None or known.run != run:
-            known = self._known[key] = _Pull(run=run)
-        match event:
-            case Progress():
-                known.progress = event
-            case PullsPaused():
-                known.paused |= {event.reason}
-            case PullsResumed():
-                known.paused -= {event.reason}
-        self._known.move_to_end(key)
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
-
-    def end(self, key: StateKey, run: int, event: AttemptFinished | ImageFinished) -> None:
-        """Drop the progress of a pull that has ended. Ignores a late end of an earlier attempt."""
-        known = self._known.get(key)
-        if known is None or run < known.run:
-            return
-        if isinstance(event, ImageFinished) or known.progress is None or event.attempt_id == known.progress.attempt_id:
-            del self._known[key]
-
-    def shown(self, key: StateKey, run: int) -> dict[str, str | int]:
-        """Return what /v1/status shows; empty if nothing is known."""
-        known = self._known.get(key)
-        if known is None or known.run != run:
-            return {}
-        shown: dict[str, str | int] = {}
-        if known.progress is not None:
-            shown = {
-                "phase": str(known.progress.phase),
-                "done_bytes": known.progress.done_bytes,
-                "total_bytes": known.progress.total_bytes,
-                "rate": 0 if known.paused else known.progress.rate,
-            }
-        return {**shown, "paused": ",".join(sorted(known.paused))} if known.paused else shown
-
+from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, TagMoved
 
 _FINAL = frozenset(str(outcome) for outcome in Outcome if outcome.is_final)
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """A move of a tag on a node."""
+
+    run: int
+    """Number of the run that reported it; 0: gRPC."""
+
+    at: float
+    """Unix seconds, by the node's clock."""
+
+    before: str
+    """Digest."""
+
+    after: str
+
+
 class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The state of an image on a node. Also its shape in /v1/status."""
+    """The state of an image on a node."""
 
     run: int
     """Number of the run that reported it, in order of arrival; 0: image-prefetcher."""
@@ -112,6 +53,8 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Bytes; 0 if unknown."""
 
     digest: str = ""
+    moved: Move | None = None
+    """The last move of its tag, which stays when the image gets another state."""
 
     @property
     def is_final(self) -> bool:
@@ -184,10 +127,11 @@ def _is_late(known: ImageState, event: AttemptStarted | AttemptFinished | ImageF
 
 
 _COLUMNS = "image, run, state, since, attempt, duration, error, error_class, reason, size, digest"
-_SELECT = f"SELECT {_COLUMNS} FROM state WHERE node = ? AND instance = ?"  # noqa: S608 - constants
+_MOVED = "moved_run, moved_at, moved_from, moved_to"
+_SELECT = f"SELECT {_COLUMNS}, {_MOVED} FROM state WHERE node = ? AND instance = ?"  # noqa: S608 - constants
 _REPLACE = (
-    f"INSERT OR REPLACE INTO state (node, instance, received, {_COLUMNS})"  # noqa: S608 - constants
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT OR REPLACE INTO state (node, instance, received, {_COLUMNS}, {_MOVED})"  # noqa: S608 - constants
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -204,7 +148,7 @@ class NodeStates:
         self._database = database
         self._key = (node, instance)
         rows = database.execute(_SELECT, self._key)
-        self._states = {row[0]: state_of(row[1:]) for row in rows}
+        self._states = {row[0]: _state_of(row[1:]) for row in rows}
         self._changed: set[int] = set()
         self.growth = 0
         """Number of states added to the database, less those removed."""
@@ -217,11 +161,22 @@ class NodeStates:
         """Set the state of an image; None changes nothing. Returns whether it changed."""
         if state is None:
             return False
-        if image not in self._states:
+        known = self._states.get(image)
+        if known is None:
             self.growth += 1
+        elif state.moved is None and known.moved is not None:
+            state = msgspec.structs.replace(state, moved=known.moved)
         self._states[image] = state
         self._changed.add(image)
         return True
+
+    def move(self, image: int, run: int, event: TagMoved) -> bool:
+        """Record a move of an image's tag. Returns whether it is new."""
+        known = self._states.get(image) or ImageState(run=run, state=Outcome.WAITING, since=event.at)
+        if known.moved is not None and (known.moved.run, known.moved.at) >= (run, event.at):
+            return False
+        move = Move(run=run, at=event.at, before=event.before, after=event.after)
+        return self.put(image, msgspec.structs.replace(known, moved=move))
 
     def drop_others(self, images: Container[int], run: int) -> None:
         """Remove images that are not in the list of this new run."""
@@ -244,9 +199,12 @@ class NodeStates:
         self._changed.clear()
 
 
-def state_of(row: tuple[int, str, float, int, float, str, str, str, int, str]) -> ImageState:
-    """Return the state in the columns from `run` to `digest`."""
-    run, state, since, attempt, duration, error, error_class, reason, size, digest = row
+_Row = tuple[int, str, float, int, float, str, str, str, int, str, int, float, str, str]
+"""The columns from `run` to `moved_to`."""
+
+
+def _state_of(row: _Row) -> ImageState:
+    run, state, since, attempt, duration, error, error_class, reason, size, digest, moved_run, at, before, after = row
     return ImageState(
         run=run,
         state=state,
@@ -258,10 +216,12 @@ def state_of(row: tuple[int, str, float, int, float, str, str, str, int, str]) -
         reason=reason,
         size=size,
         digest=digest,
+        moved=Move(run=moved_run, at=at, before=before, after=after) if before else None,
     )
 
 
-def _row_of(state: ImageState) -> tuple[int, str, float, int, float, str, str, str, int, str]:
+def _row_of(state: ImageState) -> _Row:
+    moved = state.moved or _NOT_MOVED
     return (
         state.run,
         str(state.state),
@@ -273,4 +233,11 @@ def _row_of(state: ImageState) -> tuple[int, str, float, int, float, str, str, s
         state.reason,
         state.size,
         state.digest,
+        moved.run,
+        moved.at,
+        moved.before,
+        moved.after,
     )
+
+
+_NOT_MOVED = Move(run=0, at=0, before="", after="")

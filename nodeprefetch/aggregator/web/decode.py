@@ -19,7 +19,7 @@ from nodeprefetch.batch import AnyEvent, Batch
 
 _IMAGE = {"image", "images"}
 _TEXT = {"detail", "error", "message", "credential", "credentials", "problems"}
-_NEEDED = {"run_id", "node", "attempt_id", "image"}
+_NEEDED = {"run_id", "node", "attempt_id", "image", "before", "after"}
 _EMPTY = 10
 """Lines, including empty ones, for each allowed batch; everything after them counts as one line."""
 

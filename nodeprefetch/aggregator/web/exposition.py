@@ -23,7 +23,7 @@ from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
 _IMAGES_NAMED = 200
-"""Images with their own histogram; the others share one."""
+"""Images with their own series; the others share one."""
 
 _TALLIES_AT_ONCE = 1_000
 _OTHERS = "(others)"
@@ -52,6 +52,16 @@ class _Attempts:
 
     pulls: dict[str, tuple[list[int], float, int]]
     """By image: attempts by bucket, seconds, bytes."""
+
+
+def _tags_moved(service: Service) -> Counter[str]:
+    """Return how often the tag of each image has moved."""
+    names = service.store.records.images.by_number()
+    moved = Counter[str]()
+    for image, moves in service.store.records.tag_moves.totals.items():
+        name = names[image]
+        moved[name if name in moved or len(moved) < _IMAGES_NAMED else _OTHERS] += moves
+    return moved
 
 
 async def _summed(service: Service) -> _Attempts:
@@ -119,6 +129,12 @@ class _Collector(Collector):
             sizes.add_metric([name], size)
         yield durations
         yield sizes
+        moved = CounterMetricFamily(
+            "nodeprefetch_tags_moved", "Moves of tags that pulls have found, each once per node.", labels=["image"]
+        )
+        for name, moves in sorted(_tags_moved(self._service).items()):
+            moved.add_metric([name], moves)
+        yield moved
         throttled = CounterMetricFamily(
             "nodeprefetch_registry_throttled_seconds",
             "Seconds for which nodes paused their pulls because the registry asked for fewer requests.",

@@ -21,7 +21,7 @@ from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
 _DEFAULT_LIMIT, _LARGEST_LIMIT = 1_000, 10_000
-_COLUMNS = "state, since, attempt, duration, error, error_class, reason, size, digest"
+_COLUMNS = "state, since, attempt, duration, error, error_class, reason, size, digest, moved_at, moved_from, moved_to"
 _NAMES = _COLUMNS.split(", ")
 _ERROR = 4 + _NAMES.index("error")
 """Index of the error in a row, after node, instance, image and run."""
@@ -110,6 +110,9 @@ async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, 
         if index % _IMAGES_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
         shown = {name: value for name, value in zip(_NAMES, values, strict=True) if value}
+        if "moved_from" in shown:
+            moved = ("moved_at", "at"), ("moved_from", "before"), ("moved_to", "after")
+            shown["moved"] = {key: shown.pop(name, 0) for name, key in moved}
         if shown["state"] == Outcome.PULLING:
             shown |= records.progress.shown((node, instance, image), run)
         grouped.setdefault(instance, {}).setdefault(node, []).append({"image": images[image], **shown})
