@@ -1,7 +1,8 @@
 """Calls the Kubernetes API for all that write on the node: one client a run, retries, errors explained once."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 import trio
@@ -14,6 +15,7 @@ from nodeprefetch.kube import (
     NotInClusterError,
     PassingKubeError,
     ServerFailedError,
+    Taint,
     UnauthorizedError,
     UnreachableError,
 )
@@ -50,6 +52,10 @@ class NodeCalls(Protocol):
         resource_version: str | None = None,
     ) -> Node:
         """Change labels and annotations."""
+        ...
+
+    async def remove_taints(self, node: Node, taints: Collection[Taint]) -> Node:
+        """Remove some taints of a node as it was read."""
         ...
 
 
@@ -176,10 +182,10 @@ class NodeCaller:
                         raise
                     problem = refusal
                 except PassingKubeError as error:
-                    if isinstance(error, ConflictError) and not conflict_passes:
-                        raise
                     problem = error
                 self._problem = str(problem)
+                if isinstance(problem, ConflictError) and not conflict_passes:
+                    raise problem
                 if isinstance(problem, UnreachableError | ServerFailedError):
                     trusted_from = trio.current_time() + STARTING
                 await trio.sleep((problem.retry_after or 0) + full_jitter(longest_pause, self._api.jitter))
@@ -208,8 +214,20 @@ class NodeCaller:
             resource: see `call`.
             aim: follows the task in the message when time runs out: `as succeeded`.
         """
+        await self.finish_work(partial(self.call, verb, call, resource=resource), report, aim=aim)
+
+    async def finish_work(
+        self, work: Callable[[], Awaitable[object]], report: Callable[[str], None], *, aim: str = ""
+    ) -> None:
+        """Make the last calls of a run, which may be several. See `finish`.
+
+        Args:
+            work: makes them, by `call`.
+            report: see `finish`.
+            aim: see `finish`.
+        """
         try:
-            await self.call(verb, call, resource=resource)
+            await work()
         except NotInClusterError:
             return
         except KubeError as problem:

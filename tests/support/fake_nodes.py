@@ -1,11 +1,11 @@
 """A fake of the calls that write on a node, on virtual time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.kube import ConflictError, KubeError, Node
+from nodeprefetch.kube import ConflictError, InvalidError, KubeError, Node, Taint
 
 HANG = "hang"
 
@@ -16,10 +16,12 @@ class FakeNodes:
 
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+    taints: list[dict[str, object]] = field(default_factory=list)
     version: int = 1
     on_connect: list[KubeError | None] = field(default_factory=list)
     on_get: list[object] = field(default_factory=list)
     on_patch: list[object] = field(default_factory=list)
+    on_remove: list[object] = field(default_factory=list)
     calls: list[tuple[float, str, object]] = field(default_factory=list)
     """Trio's time, what was asked, with which labels."""
 
@@ -58,12 +60,24 @@ class FakeNodes:
         self.version += 1
         return self._node(name)
 
+    async def remove_taints(self, node: Node, taints: Collection[Taint]) -> Node:
+        """As `NodeCalls.remove_taints`."""
+        unwanted = list(map(str, taints))
+        await self._meet("remove", self.on_remove, unwanted)
+        for place, taint in enumerate(node.taints):
+            if taint in taints and self.taints[place : place + 1] != [taint.fields]:
+                raise InvalidError("removing taints of node n1: 422: the server rejected our request")
+        self.taints = [each for each in self.taints if str(Taint.of(each)) not in unwanted]
+        self.version += 1
+        return self._node(node.name)
+
     def _node(self, name: str) -> Node:
         return Node(
             name=name,
             labels=dict(self.labels),
             annotations=dict(self.annotations),
             resource_version=str(self.version),
+            taints=tuple(map(Taint.of, self.taints)),
         )
 
     async def _meet(self, what: str, script: list[object], about: object) -> None:
