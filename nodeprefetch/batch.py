@@ -10,6 +10,7 @@ from nodeprefetch.events import (
     ImageFinished,
     ImagesListed,
     ListRejected,
+    NodeConditionSet,
     NodeLabelled,
     Notice,
     Progress,
@@ -49,6 +50,7 @@ AnyEvent = (
     | NodeLabelled
     | GateOpened
     | TaintsRemoved
+    | NodeConditionSet
     | RunFinished
 )
 """Any event, for decoders; the tag tells them apart."""

@@ -361,6 +361,22 @@ class TaintsRemoved(Event, frozen=True, kw_only=True, tag="taints_removed"):
     """Empty on success. One line without secrets."""
 
 
+class NodeConditionSet(Event, frozen=True, kw_only=True, tag="node_condition_set"):
+    """Setting a condition of the node succeeded or failed. May follow `RunFinished`."""
+
+    type: str
+    """`prefix/name`."""
+
+    status: str
+    """`True` or `False`."""
+
+    reason: str
+    """`ImagesPresent`, `Pulling`, `PullFailed`, `ListInvalid` …"""
+
+    error: str = ""
+    """Empty on success. One line without secrets."""
+
+
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
     """The run has ended, and every image has its final state."""
 

@@ -205,12 +205,16 @@ class FetchFlags(AcrossNodesFlags, ImageFlags):
         str | None,
         flag("Bearer token for the aggregator; reloaded when the file changes.", "FILE", group=REPORTING),
     ] = None
-    node_label_prefix: Annotated[str, flag("Prefix of the node's label and annotation.", "PREFIX", group=REPORTING)] = (
-        "nodeprefetch.io"
-    )
+    node_label_prefix: Annotated[
+        str, flag("Prefix of the node's label, annotation and condition.", "PREFIX", group=REPORTING)
+    ] = "nodeprefetch.io"
+    node_condition: Annotated[
+        bool, switch("Set a condition of the node that says whether it has all images.", group=REPORTING)
+    ] = False
+    no_events: Annotated[bool, switch("Create no events about the node.", group=REPORTING)] = False
     kubeconfig: Annotated[
         str | None,
-        flag("Kubeconfig used to label the node. Default: in-cluster configuration.", "FILE", group=REPORTING),
+        flag("Kubeconfig used to update the node. Default: in-cluster configuration.", "FILE", group=REPORTING),
     ] = None
     node_access: Annotated[
         Literal["direct", "impersonate"],
@@ -221,7 +225,7 @@ class FetchFlags(AcrossNodesFlags, ImageFlags):
         ),
     ] = "direct"
     report_grace: Annotated[
-        str, duration("Time allowed after the run to deliver results and label the node.", REPORTING)
+        str, duration("Time allowed after the run to deliver results and update the node.", REPORTING)
     ] = "15s"
 
     log_format: Annotated[

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from nodeprefetch.cli.environment import Environment
-from nodeprefetch.cli.flags import FetchFlags
+from nodeprefetch.cli.flags import FetchFlags, KeepFlags
 from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.kube import connect
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.report.node_api import NodeApi
+from nodeprefetch.report.node_events import NodeEvents
 from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.report.readers import Reporter
 
@@ -16,7 +17,7 @@ from nodeprefetch.report.readers import Reporter
 def node_reporters(
     flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment, *, is_warm: bool
 ) -> Sequence[Reporter]:
-    """Everything that writes on the node; nothing if the node or the instance has no name.
+    """Everything that writes on the node, in the order in which it is to be written. Nothing without the names.
 
     Args:
         flags: of the command.
@@ -28,12 +29,12 @@ def node_reporters(
     Raises:
         UsageError: a flag is invalid.
     """
-    check_prefix(flags.node_label_prefix)
-    if not environment.node_name:
-        notices.info("node labeling disabled: NODE_NAME is not set")
-        return []
-    if not environment.instance_name:
-        notices.add("node labeling disabled: INSTANCE_NAME is not set")
+    prefix, instance = flags.node_label_prefix, environment.instance_name
+    check_prefix(prefix)
+    if not (environment.node_name and instance):
+        # Without NODE_NAME this is hardly a pod; somebody runs it by hand.
+        tell, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
+        tell(f"{_enabled(flags)} disabled: {unset} is not set")
         return []
     api = NodeApi(
         environment.node_name,
@@ -41,5 +42,25 @@ def node_reporters(
             connect, flags.kubeconfig, as_node=flags.node_access == "impersonate", environment=environment.variables
         ),
         warn=notices.add,
+        inform=notices.info,
     )
-    return [NodeLabel(api, environment.instance_name, prefix=flags.node_label_prefix, emit=emit, is_warm=is_warm)]
+    reporters: list[Reporter] = []
+    if flags.node_condition:
+        from nodeprefetch.report.node_condition import NodeCondition  # noqa: PLC0415 - only with this flag
+
+        reporters.append(
+            NodeCondition(
+                api, instance, prefix=prefix, emit=emit, is_warm=is_warm, has_heartbeat=isinstance(flags, KeepFlags)
+            )
+        )
+    reporters.append(NodeLabel(api, instance, prefix=prefix, emit=emit, is_warm=is_warm))
+    if not flags.no_events:
+        reporters.append(NodeEvents(api, instance, is_warm=is_warm))
+    return reporters
+
+
+def _enabled(flags: FetchFlags) -> str:
+    """What would be written on the node."""
+    parts = ["condition"] * flags.node_condition + ["label"] + ["events"] * (not flags.no_events)
+    *others, last = parts
+    return f"node {', '.join(others)} and {last}" if others else f"node {last}"

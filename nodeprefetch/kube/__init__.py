@@ -15,10 +15,11 @@ from nodeprefetch.kube.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from nodeprefetch.kube.objects import Node, Taint, TokenReview
+from nodeprefetch.kube.objects import Condition, Node, NodeEvent, Taint, TokenReview
 from nodeprefetch.kube.server import namespace_of_pod
 
 __all__ = [
+    "Condition",
     "ConflictError",
     "ForbiddenError",
     "InvalidError",
@@ -26,6 +27,7 @@ __all__ = [
     "KubeConfigError",
     "KubeError",
     "Node",
+    "NodeEvent",
     "NotFoundError",
     "NotInClusterError",
     "PassingKubeError",

@@ -1,4 +1,4 @@
-"""The calls of the Kubernetes API: read and patch a node, count a DaemonSet's nodes, review a token."""
+"""The calls of the Kubernetes API: read and patch nodes, create events, count a DaemonSet's nodes, review tokens."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,13 +11,28 @@ import trio
 
 from nodeprefetch.kube.errors import KubeError
 from nodeprefetch.kube.messages import one_line
-from nodeprefetch.kube.objects import DaemonSetAnswer, Node, NodeAnswer, ReviewAnswer, Taint, TokenReview
+from nodeprefetch.kube.objects import (
+    Condition,
+    CreatedAnswer,
+    DaemonSetAnswer,
+    Node,
+    NodeAnswer,
+    NodeEvent,
+    ReviewAnswer,
+    Taint,
+    TokenReview,
+)
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod
 
 if TYPE_CHECKING:
     from nodeprefetch.kube.client import KubeClient
 
 Kind = TypeVar("Kind")
+
+EVENT_NAMESPACE = "default"
+"""Of events about objects without a namespace, such as nodes: the API server allows no other for them."""
+
+REPORTER = "nodeprefetch"
 
 
 class Kube:
@@ -94,6 +109,53 @@ class Kube:
             content_type="application/json-patch+json",
             may_be_as_node=False,
         )
+
+    async def patch_node_condition(
+        self, name: str, condition: Condition, *, resource_version: str | None = None
+    ) -> Node:
+        """Set one condition of a node with one request (strategic merge patch: conditions are merged by their types).
+
+        Args:
+            name: of the node.
+            condition: replaces that of its type. All others stay.
+            resource_version: change only this version of the node; any other raises `ConflictError`.
+        """
+        body: dict[str, object] = {"status": {"conditions": [condition]}}
+        if resource_version is not None:
+            body["metadata"] = {"resourceVersion": resource_version}
+        return await self._call_node(
+            f"patching the status of node {name}",
+            "PATCH",
+            name,
+            subresource="status",
+            body=body,
+            content_type="application/strategic-merge-patch+json",
+        )
+
+    async def create_node_event(self, event: NodeEvent) -> None:
+        """Create an event about a node (core/v1), in the namespace `default`.
+
+        Raises:
+            ConflictError: an event of this name is there already.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": event.name, "namespace": EVENT_NAMESPACE},
+            # The name takes the place of the UID, as the kubelet does it: `kubectl describe node` looks for both.
+            "involvedObject": {"apiVersion": "v1", "kind": "Node", "name": event.node, "uid": event.node},
+            "type": event.type,
+            "reason": event.reason,
+            "message": event.message,
+            "source": {"component": REPORTER, "host": event.node},
+            "reportingComponent": REPORTER,
+            "reportingInstance": event.reporter,
+            "firstTimestamp": event.time,
+            "lastTimestamp": event.time,
+            "count": 1,
+        }
+        path = f"/api/v1/namespaces/{EVENT_NAMESPACE}/events"
+        await self._call(CreatedAnswer, f"creating an event about node {event.node}", "POST", path, body=body)
 
     async def count_nodes_of(self, namespace: str, daemon_set: str) -> int:
         """Read on how many nodes a DaemonSet's pods should run."""

@@ -27,6 +27,20 @@ class Taint(msgspec.Struct, frozen=True, kw_only=True):
         return cls(key=key, value=value, effect=effect, fields=fields)
 
 
+class Condition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A condition in the status of a node. Times are RFC 3339, UTC; empty if unknown."""
+
+    type: str
+    status: str
+    """`True`, `False` or `Unknown`."""
+
+    reason: str = ""
+    message: str = ""
+    last_heartbeat_time: str = ""
+    last_transition_time: str = ""
+    """Since when the status has been what it is."""
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A node, as far as it is read."""
 
@@ -38,6 +52,33 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     taints: tuple[Taint, ...] = ()
     """In the order of the object."""
+
+    conditions: tuple[Condition, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of this type, if there is one."""
+        return next((each for each in self.conditions if each.type == kind), None)
+
+
+class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event about a node, as `kubectl describe node` shows it."""
+
+    name: str
+    """Of the object: a DNS subdomain. The API server stores one with this name, until it has expired."""
+
+    node: str
+    type: str
+    """`Normal` or `Warning`."""
+
+    reason: str
+    message: str
+    """At most 1,024 characters."""
+
+    time: str
+    """RFC 3339, UTC."""
+
+    reporter: str
+    """Which instance reports it."""
 
 
 class TokenReview(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,11 +109,35 @@ class _NodeSpec(msgspec.Struct):
     taints: list[dict[str, object]] | None = None
 
 
+class _ConditionAnswer(msgspec.Struct, rename="camel"):
+    type: str
+    status: str = ""
+    reason: str | None = None
+    message: str | None = None
+    last_heartbeat_time: str | None = None
+    last_transition_time: str | None = None
+
+    def condition(self) -> Condition:
+        return Condition(
+            type=self.type,
+            status=self.status,
+            reason=self.reason or "",
+            message=self.message or "",
+            last_heartbeat_time=self.last_heartbeat_time or "",
+            last_transition_time=self.last_transition_time or "",
+        )
+
+
+class _NodeStatus(msgspec.Struct):
+    conditions: list[_ConditionAnswer] | None = None
+
+
 class NodeAnswer(msgspec.Struct):
     """A node in an answer; servers omit empty fields."""
 
     metadata: _Metadata
     spec: _NodeSpec | None = None
+    status: _NodeStatus | None = None
 
     def node(self) -> Node:
         """Convert to what callers use."""
@@ -83,7 +148,14 @@ class NodeAnswer(msgspec.Struct):
             annotations=metadata.annotations or {},
             resource_version=metadata.resource_version,
             taints=tuple(map(Taint.of, (self.spec and self.spec.taints) or ())),
+            conditions=tuple(each.condition() for each in (self.status and self.status.conditions) or ()),
         )
+
+
+class CreatedAnswer(msgspec.Struct):
+    """Any object in the answer to its creation."""
+
+    metadata: _Metadata
 
 
 class _DaemonSetStatus(msgspec.Struct, rename="camel"):

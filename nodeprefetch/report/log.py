@@ -15,6 +15,7 @@ from nodeprefetch.events import (
     ImageFinished,
     ImagesListed,
     ListRejected,
+    NodeConditionSet,
     NodeLabelled,
     Notice,
     Outcome,
@@ -205,12 +206,19 @@ def _pause_line(
             return INFO, "pulls resumed", known
 
 
-def _node_line(event: NodeLabelled | GateOpened | TaintsRemoved) -> Line:
+def _node_line(event: NodeLabelled | NodeConditionSet | GateOpened | TaintsRemoved) -> Line:
     match event:
         case NodeLabelled():
             done = "node labeled" if event.value else "removed stale node label"
             level, message = (WARNING, "node not labeled") if event.error else (INFO, done)
             return level, message, {"key": event.key, "value": event.value, "error": event.error}
+        case NodeConditionSet():
+            level, message = (WARNING, "node condition not set") if event.error else (INFO, "node condition set")
+            return (
+                level,
+                message,
+                {"type": event.type, "status": event.status, "reason": event.reason, "error": event.error},
+            )
         case GateOpened(gave_up=True):
             known: dict[str, Value] = {
                 "after": float(event.after),

@@ -20,6 +20,8 @@ _AS_ANOTHER_NODE = "impersonate-on:arbitrary-node:"
 _NODE_RESTRICTION = "is not allowed to "
 """In the messages of the admission plugin of that name, which no permission would change."""
 
+_EVENTS = "events"
+
 
 def advice(error: KubeError, verb: str, resource: str, node: str) -> str:
     """What to do, in parentheses after a blank; or empty.
@@ -33,7 +35,7 @@ def advice(error: KubeError, verb: str, resource: str, node: str) -> str:
     match error:
         case ForbiddenError():
             return _about_permissions(str(error), verb, resource, node)
-        case NotFoundError():
+        case NotFoundError() if resource != _EVENTS:
             return f" (NODE_NAME must be the pod's spec.nodeName; check: kubectl get node {node})"
         case UnauthorizedError():
             return " (authentication failed; does the service account still exist? check: kubectl get serviceaccounts)"
@@ -62,4 +64,6 @@ def _about_permissions(said: str, verb: str, resource: str, node: str) -> str:
 def _missing(verb: str, resource: str, account: str) -> str:
     name, _, subresource = resource.partition("/")
     flag = f" --subresource={subresource}" if subresource else ""
-    return f" (missing permission to {verb} {resource}; check: kubectl auth can-i {verb} {name}{flag} --as={account})"
+    check = f"kubectl auth can-i {verb} {name}{flag} --as={account}"
+    otherwise = "; --no-events disables events" if resource == _EVENTS else ""
+    return f" (missing permission to {verb} {resource}; check: {check}{otherwise})"

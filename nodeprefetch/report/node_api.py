@@ -2,16 +2,18 @@
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from functools import partial
 from typing import Protocol, TypeVar
 
 import trio
 
 from nodeprefetch.kube import (
+    Condition,
     ConflictError,
     ForbiddenError,
+    KubeConfigError,
     KubeError,
     Node,
+    NodeEvent,
     NotInClusterError,
     PassingKubeError,
     ServerFailedError,
@@ -58,6 +60,16 @@ class NodeCalls(Protocol):
         """Remove some taints of a node as it was read."""
         ...
 
+    async def patch_node_condition(
+        self, name: str, condition: Condition, *, resource_version: str | None = None
+    ) -> Node:
+        """Set one condition."""
+        ...
+
+    async def create_node_event(self, event: NodeEvent) -> None:
+        """Create an event about a node."""
+        ...
+
 
 Connect = Callable[[], Awaitable[NodeCalls]]
 """Loads the client. Raises `KubeError`s; is called again after an error."""
@@ -70,6 +82,7 @@ class NodeApi:
         node: name of the node.
         connect: loads the client of the Kubernetes API.
         warn: takes messages for people.
+        inform: takes those that require no action.
         jitter: random numbers from 0 to 1.
     """
 
@@ -79,10 +92,12 @@ class NodeApi:
         *,
         connect: Connect,
         warn: Callable[[str], None],
+        inform: Callable[[str], None] = lambda _: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node = node
         self.warn = warn
+        self.inform = inform
         self.jitter = jitter
         self._connect = connect
         self._connecting = trio.Lock()
@@ -95,13 +110,14 @@ class NodeApi:
         """Whether this is not a cluster, which has been explained: nobody needs to call."""
         return self._outside is not None
 
-    def caller(self, task: str) -> "NodeCaller":
+    def caller(self, task: str, *, is_optional: bool = False) -> "NodeCaller":
         """Calls for one reporter.
 
         Args:
             task: what it does, after `cannot`: `label node`.
+            is_optional: nobody depends on it, so its problems require no action.
         """
-        return NodeCaller(self, task)
+        return NodeCaller(self, task, self.inform if is_optional else self.warn)
 
     async def connected(self) -> NodeCalls:
         """The client. Loads it once; others wait meanwhile."""
@@ -112,22 +128,33 @@ class NodeApi:
                 self._calls = await self._connect()
             return self._calls
 
-    def explain(self, error: KubeError, task: str, verb: str, resource: str) -> None:
-        """Explain an error to people: once for all reporters; a missing permission once for each verb and resource."""
+    def explain(self, error: KubeError, tell: Callable[[str], None], *, task: str, verb: str, resource: str) -> None:
+        """Explain an error to people: once for all reporters; a missing permission once for each verb and resource.
+
+        Args:
+            error: that does not pass.
+            tell: takes the message, unless the error concerns all.
+            task: of the reporter that met it.
+            verb: of the call.
+            resource: of the call.
+        """
         if isinstance(error, NotInClusterError):
             self._outside = error
+        if isinstance(error, NotInClusterError | KubeConfigError):
+            task, tell = "update node", self.warn
         subject = (type(error), f"{verb} {resource}" if isinstance(error, ForbiddenError) else "")
         if subject not in self._explained:
             self._explained.add(subject)
-            self.warn(f"cannot {task}: {error}{advice(error, verb, resource, self.node)}")
+            tell(f"cannot {task}: {error}{advice(error, verb, resource, self.node)}")
 
 
 class NodeCaller:
     """Calls the Kubernetes API for one reporter. See `NodeApi.caller`."""
 
-    def __init__(self, api: NodeApi, task: str) -> None:
+    def __init__(self, api: NodeApi, task: str, tell: Callable[[str], None]) -> None:
         self._api = api
         self._task = task
+        self._tell = tell
         self._problem = ""
         """Why the last call failed; it is being retried."""
 
@@ -192,39 +219,19 @@ class NodeCaller:
         except ConflictError:
             raise
         except KubeError as error:
-            self._api.explain(error, self._task, verb, resource)
+            self._api.explain(error, self._tell, task=self._task, verb=verb, resource=resource)
             raise
         raise AssertionError("rounds have no end")
-
-    async def finish(
-        self,
-        verb: str,
-        call: Callable[[NodeCalls], Awaitable[object]],
-        report: Callable[[str], None],
-        *,
-        resource: str = "nodes",
-        aim: str = "",
-    ) -> None:
-        """Make the last call of a run, until it succeeds, is refused for good, or is cancelled.
-
-        Args:
-            verb: see `call`.
-            call: see `call`.
-            report: takes the error: one line, empty on success. Not called outside a cluster.
-            resource: see `call`.
-            aim: follows the task in the message when time runs out: `as succeeded`.
-        """
-        await self.finish_work(partial(self.call, verb, call, resource=resource), report, aim=aim)
 
     async def finish_work(
         self, work: Callable[[], Awaitable[object]], report: Callable[[str], None], *, aim: str = ""
     ) -> None:
-        """Make the last calls of a run, which may be several. See `finish`.
+        """Make the last calls of a run, until they succeed, one is refused for good, or this is cancelled.
 
         Args:
             work: makes them, by `call`.
-            report: see `finish`.
-            aim: see `finish`.
+            report: takes the error: one line, empty on success. Not called outside a cluster.
+            aim: follows the task in the message when time runs out: `as succeeded`.
         """
         try:
             await work()
@@ -234,7 +241,7 @@ class NodeCaller:
             report(str(problem))
         except trio.Cancelled:
             error = f"no time left: {self._problem or 'no answer yet'}"
-            self._api.warn(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
+            self._tell(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
             report(error)
             raise
         else:

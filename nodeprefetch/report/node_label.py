@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from nodeprefetch import __version__
 from nodeprefetch.emitter import Reader
@@ -68,13 +69,13 @@ class NodeLabel:
         summary = summary_text(result, at=self._clock(), version=__version__)
         labels, annotations = {self._key: value}, {self._summary_key: summary}
 
-        async def write(calls: NodeCalls) -> Node:
+        async def patch(calls: NodeCalls) -> Node:
             return await calls.patch_node(self._api.node, labels=labels, annotations=annotations)
 
         def report(error: str) -> None:
             self._emit(NodeLabelled(key=self._key, value=value, error=error))
 
-        await self._api.finish("patch", write, report, aim=f"as {value}")
+        await self._api.finish_work(partial(self._api.call, "patch", patch), report, aim=f"as {value}")
 
     async def _remove_stale_label(self) -> None:
         if self._result.is_warm:

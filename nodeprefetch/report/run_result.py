@@ -84,6 +84,15 @@ class RunResult:
             return True
         return self.value == SUCCEEDED and not self.has_news
 
+    @property
+    def state_text(self) -> str:
+        """How many images are missing, for people. The same for equal results, whatever was pulled for them."""
+        if self.value == SUCCEEDED:
+            return f"{images_text(self.images)} present"
+        listed = self.images or self.succeeded + self.present + self.failed
+        end = f" (run {self.finished.end})" if self.finished and self.finished.end is not RunEnd.FINISHED else ""
+        return f"{self.failed} of {images_text(listed)} missing{end}"
+
     def _count(self, image: ImageFinished) -> None:
         match image.outcome:
             case Outcome.SUCCEEDED:
@@ -97,6 +106,11 @@ class RunResult:
                     self.first_failure = FirstFailure(
                         image=bounded(image.image, TEXT_LIMIT), error=bounded(image.error, TEXT_LIMIT)
                     )
+
+
+def images_text(count: int) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count} image{'' if count == 1 else 's'}"
 
 
 def bounded(text: str, limit: int) -> str:

@@ -8,11 +8,13 @@ import pytest
 import trio
 
 from nodeprefetch.kube import (
+    Condition,
     ConflictError,
     ForbiddenError,
     InvalidError,
     Kube,
     KubeError,
+    NodeEvent,
     NotFoundError,
     PassingKubeError,
     ServerFailedError,
@@ -121,6 +123,75 @@ async def test_no_taint_is_removed_once_another_is_at_its_place(api, tmp_path):
         await kube.remove_taints(node, [node.taints[0], node.taints[2]])
 
     assert TAINTS[1:] == api.objects.taints("n1")
+
+
+READY = {"type": "Ready", "status": "True", "lastHeartbeatTime": None}
+
+
+async def test_a_condition_is_set_and_the_others_stay(api, tmp_path):
+    kube = await connect_in_pod(api, tmp_path)
+    api.set_conditions("n1", [READY, {"type": "x.io/web", "status": "False", "reason": "Pulling"}])
+    before = await kube.get_node("n1")
+    condition = Condition(
+        type="x.io/web",
+        status="True",
+        reason="ImagesPresent",
+        message="1 image present",
+        last_heartbeat_time="2026-01-31T12:00:00Z",
+        last_transition_time="2026-01-31T11:00:00Z",
+    )
+
+    after = await kube.patch_node_condition("n1", condition)
+
+    assert (Condition(type="x.io/web", status="False", reason="Pulling"), condition) == (
+        before.condition("x.io/web"),
+        after.condition("x.io/web"),
+    )
+    assert {
+        "Ready": READY,
+        "x.io/web": {
+            "type": "x.io/web",
+            "status": "True",
+            "reason": "ImagesPresent",
+            "message": "1 image present",
+            "lastHeartbeatTime": "2026-01-31T12:00:00Z",
+            "lastTransitionTime": "2026-01-31T11:00:00Z",
+        },
+    } == api.conditions("n1")
+
+
+async def test_a_condition_for_one_version_conflicts_with_every_other(api, tmp_path):
+    kube = await connect_in_pod(api, tmp_path)
+    node = await kube.get_node("n1")
+    api.objects.touch("n1")
+
+    with pytest.raises(ConflictError, match="patching the status of node n1: 409: Operation cannot be fulfilled"):
+        await kube.patch_node_condition(
+            "n1", Condition(type="x.io/web", status="True"), resource_version=node.resource_version
+        )
+
+    assert {} == api.conditions("n1")
+
+
+async def test_an_event_about_a_node_is_created_once(api, tmp_path):
+    kube = await connect_in_pod(api, tmp_path)
+    event = NodeEvent(
+        name="n1.5f",
+        node="n1",
+        type="Warning",
+        reason="ImagePrefetchFailed",
+        message="web: 1 image missing",
+        time="2026-01-31T12:00:00Z",
+        reporter="web",
+    )
+
+    await kube.create_node_event(event)
+    with pytest.raises(ConflictError, match=r'creating an event about node n1: 409: events "n1\.5f" already exists'):
+        await kube.create_node_event(event)
+
+    (created,) = api.events
+    assert {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "n1"} == created["involvedObject"]
+    assert ("Warning", "ImagePrefetchFailed", 1) == (created["type"], created["reason"], created["count"])
 
 
 async def test_the_nodes_of_a_daemon_set_are_counted(api, tmp_path):

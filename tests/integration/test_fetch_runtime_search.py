@@ -28,7 +28,7 @@ def listener(short_path: Path) -> Iterator[Path]:
 
 def said(ended: Ended) -> str:
     """The message to the user; before it the log says that no node is labeled and that the image has failed."""
-    assert ["node labeling disabled: NODE_NAME is not set", "image failed", "run no-runtime"] == [
+    assert ["node label and events disabled: NODE_NAME is not set", "image failed", "run no-runtime"] == [
         line["msg"] for line in ended.log
     ]
     (line,) = (line for line in ended.stderr.splitlines() if not line.startswith("{"))

@@ -179,7 +179,7 @@ def test_logfmt_is_written_where_no_terminal_is(
     assert 0 == ended.code
     assert "" == ended.stdout
     assert first.startswith("time=")
-    assert 'level=INFO msg="node labeling disabled: NODE_NAME is not set"' in unlabelled
+    assert 'level=INFO msg="node label and events disabled: NODE_NAME is not set"' in unlabelled
     assert 'level=INFO msg="run started"' in first
     assert 'msg="run finished"' in last
     assert "succeeded=1" in last

@@ -1,8 +1,9 @@
-"""A fake Kubernetes API server on 127.0.0.1, over real HTTPS: nodes to read and patch, tokens to review.
+"""A fake Kubernetes API server on 127.0.0.1, over real HTTPS: nodes to read and patch, events, tokens to review.
 
 It checks the caller's bearer token, fails as told, and keeps what it was asked. Needs `trustme`.
 """
 
+import copy
 import json
 import socket
 import ssl
@@ -126,6 +127,19 @@ class FakeKube:
     def annotations(self, node: str) -> dict[str, str]:
         """The annotations of a node."""
         return self.objects.metadata(node, "annotations")
+
+    def conditions(self, node: str) -> dict[str, dict[str, Any]]:
+        """The conditions of a node, by type."""
+        return self.objects.conditions(node)
+
+    def set_conditions(self, node: str, conditions: list[dict[str, Any]]) -> None:
+        """Somebody else writes all conditions of a node."""
+        self.objects.set_conditions(node, conditions)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The events in the namespace `default`."""
+        return copy.deepcopy(self.objects.events)
 
     def know_token(self, token: str, reviewed: ReviewedToken) -> None:
         """What reviews of a token find; all others are unknown."""

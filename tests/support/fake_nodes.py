@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.kube import ConflictError, InvalidError, KubeError, Node, Taint
+from nodeprefetch.kube import Condition, ConflictError, InvalidError, KubeError, Node, NodeEvent, Taint
 
 HANG = "hang"
 
@@ -17,13 +17,17 @@ class FakeNodes:
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
     taints: list[dict[str, object]] = field(default_factory=list)
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    events: list[NodeEvent] = field(default_factory=list)
     version: int = 1
     on_connect: list[KubeError | None] = field(default_factory=list)
     on_get: list[object] = field(default_factory=list)
     on_patch: list[object] = field(default_factory=list)
     on_remove: list[object] = field(default_factory=list)
+    on_patch_status: list[object] = field(default_factory=list)
+    on_create: list[object] = field(default_factory=list)
     calls: list[tuple[float, str, object]] = field(default_factory=list)
-    """Trio's time, what was asked, with which labels."""
+    """Trio's time, what was asked, and with what: labels, a condition, an event."""
 
     async def connect(self) -> "FakeNodes":
         """A `nodeprefetch.report.node_api.Connect`."""
@@ -71,6 +75,24 @@ class FakeNodes:
         self.version += 1
         return self._node(node.name)
 
+    async def patch_node_condition(
+        self, name: str, condition: Condition, *, resource_version: str | None = None
+    ) -> Node:
+        """As `NodeCalls.patch_node_condition`."""
+        await self._meet("patch status", self.on_patch_status, condition)
+        if resource_version not in {None, str(self.version)}:
+            raise ConflictError("patching the status of node n1: 409: modified")
+        self.conditions[condition.type] = condition
+        self.version += 1
+        return self._node(name)
+
+    async def create_node_event(self, event: NodeEvent) -> None:
+        """As `NodeCalls.create_node_event`."""
+        await self._meet("create", self.on_create, event)
+        if event.name in {each.name for each in self.events}:
+            raise ConflictError(f'creating an event about node {event.node}: 409: "{event.name}" already exists')
+        self.events.append(event)
+
     def _node(self, name: str) -> Node:
         return Node(
             name=name,
@@ -78,6 +100,7 @@ class FakeNodes:
             annotations=dict(self.annotations),
             resource_version=str(self.version),
             taints=tuple(map(Taint.of, self.taints)),
+            conditions=tuple(self.conditions.values()),
         )
 
     async def _meet(self, what: str, script: list[object], about: object) -> None:

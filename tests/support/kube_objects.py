@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _NODES = "/api/v1/nodes/"
+_STATUS = "/status"
+_EVENTS = "/api/v1/namespaces/default/events"
 _REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 _DAEMON_SET = re.compile("/apis/apps/v1/namespaces/(?P<namespace>[^/]+)/daemonsets/(?P<name>[^/]+)")
-_MERGE_PATCHES = ("application/merge-patch+json", "application/strategic-merge-patch+json")
+_STRATEGIC = "application/strategic-merge-patch+json"
+_MERGE_PATCHES = ("application/merge-patch+json", _STRATEGIC)
 """For maps of strings such as labels, the two do the same."""
 
 _JSON_PATCH = "application/json-patch+json"
@@ -56,6 +59,9 @@ class KubeObjects:
     daemon_sets: dict[tuple[str, str], int] = field(default_factory=dict)
     """Number of nodes by namespace and name."""
 
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Those in the namespace `default`."""
+
     _nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _version: int = 1000
 
@@ -77,6 +83,15 @@ class KubeObjects:
         """Labels or annotations of a node."""
         return dict(self._nodes[name]["metadata"].get(which, {}))
 
+    def conditions(self, name: str) -> dict[str, dict[str, Any]]:
+        """The conditions of a node, by type."""
+        return {each["type"]: dict(each) for each in self._nodes[name].get("status", {}).get("conditions", [])}
+
+    def set_conditions(self, name: str, conditions: list[dict[str, Any]]) -> None:
+        """Somebody else writes all conditions of a node."""
+        self._nodes[name]["status"] = {"conditions": copy.deepcopy(conditions)}
+        self.touch(name)
+
     def taints(self, name: str) -> list[dict[str, Any]]:
         """The taints of a node."""
         return copy.deepcopy(self._nodes[name].get("spec", {}).get("taints", []))
@@ -93,13 +108,20 @@ class KubeObjects:
         daemon_set = _DAEMON_SET.fullmatch(path)
         if daemon_set is not None and method == "GET":
             return self._count_nodes(daemon_set["namespace"], daemon_set["name"])
-        name = path.removeprefix(_NODES)
+        if path == _EVENTS and method == "POST":
+            return self._create_event(body)
+        return self._answer_about_node(method, path, content_type, body)
+
+    def _answer_about_node(self, method: str, path: str, content_type: str, body: Any) -> Answer:
+        name = path.removeprefix(_NODES).removesuffix(_STATUS)
         if not path.startswith(_NODES) or name not in self._nodes:
             return refusal(404, f'nodes "{name}" not found')
         if method == "GET":
             return Answer(200, copy.deepcopy(self._nodes[name]))
         if method != "PATCH":
             return refusal(405, "the server does not allow this method on the requested resource")
+        if path.endswith(_STATUS):
+            return self._patch_status(name, content_type, body)
         if content_type == _JSON_PATCH:
             return self._remove_taints(name, body)
         if content_type not in _MERGE_PATCHES:
@@ -113,12 +135,40 @@ class KubeObjects:
         status = {"desiredNumberScheduled": nodes, "currentNumberScheduled": nodes, "numberMisscheduled": 0}
         return Answer(200, {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status})
 
+    def _patch_status(self, name: str, content_type: str, body: dict[str, Any]) -> Answer:
+        """Merge conditions by their types: a merge patch would replace the whole list."""
+        if content_type != _STRATEGIC:
+            return refusal(415, f"the body of the request was in an unknown format: {content_type}")
+        if conflict := self._conflict(name, body.get("metadata", {})):
+            return conflict
+        status = self._nodes[name].setdefault("status", {})
+        known = {each["type"]: each for each in status.get("conditions", [])}
+        for change in body["status"]["conditions"]:
+            known[change["type"]] = {**known.get(change["type"], {}), **change}
+        if list(known.values()) != status.get("conditions", []):
+            status["conditions"] = list(known.values())
+            self.touch(name)
+        return Answer(200, copy.deepcopy(self._nodes[name]))
+
+    def _create_event(self, body: dict[str, Any]) -> Answer:
+        name = body["metadata"]["name"]
+        if name in {each["metadata"]["name"] for each in self.events}:
+            return refusal(409, f'events "{name}" already exists')
+        self.events.append(body)
+        return Answer(201, copy.deepcopy(body))
+
+    def _conflict(self, name: str, metadata: dict[str, Any]) -> Answer | None:
+        version = self._nodes[name]["metadata"]["resourceVersion"]
+        if metadata.get("resourceVersion", version) == version:
+            return None
+        return refusal(
+            409, f'Operation cannot be fulfilled on nodes "{name}": the object has been modified; please apply'
+        )
+
     def _patch(self, name: str, change: dict[str, Any]) -> Answer:
         metadata = self._nodes[name]["metadata"]
-        if change.get("resourceVersion", metadata["resourceVersion"]) != metadata["resourceVersion"]:
-            return refusal(
-                409, f'Operation cannot be fulfilled on nodes "{name}": the object has been modified; please apply'
-            )
+        if conflict := self._conflict(name, change):
+            return conflict
         before = copy.deepcopy(metadata)
         for which in ("labels", "annotations"):
             for key, value in (change.get(which) or {}).items():

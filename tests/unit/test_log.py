@@ -15,6 +15,7 @@ from nodeprefetch.events import (
     ImageFinished,
     ImagesListed,
     ListRejected,
+    NodeConditionSet,
     NodeLabelled,
     Notice,
     Outcome,
@@ -179,6 +180,14 @@ OUTCOME = {"image": "a:1", "policy": PullPolicy.ALWAYS, "attempts": 2, "elapsed"
         (
             NodeLabelled(key="x.io/a", value="failed", at=AT),
             'level=INFO msg="node labeled" key=x.io/a value=failed',
+        ),
+        (
+            NodeConditionSet(type="x.io/a", status="False", reason="Pulling", at=AT),
+            'level=INFO msg="node condition set" type=x.io/a status=False reason=Pulling',
+        ),
+        (
+            NodeConditionSet(type="x.io/a", status="True", reason="ImagesPresent", error="no", at=AT),
+            'level=WARN msg="node condition not set" type=x.io/a status=True reason=ImagesPresent error=no',
         ),
         (NodeLabelled(key="x.io/a", at=AT), 'level=INFO msg="removed stale node label" key=x.io/a'),
         (

@@ -523,7 +523,7 @@ async def test_outside_a_cluster_there_is_one_line(autojump_clock):
     await labelling.label.run()
     await labelling.label.finish()
 
-    assert ["cannot label node: not running in a cluster"] == labelling.complaints
+    assert ["cannot update node: not running in a cluster"] == labelling.complaints
     assert ([], [0]) == (labelling.told, labelling.nodes.times("connect"))
 
 
@@ -532,7 +532,7 @@ async def test_outside_a_cluster_finish_alone_says_it_too(autojump_clock):
 
     await labelling.label.finish()
 
-    assert (["cannot label node: not running in a cluster"], []) == (labelling.complaints, labelling.told)
+    assert (["cannot update node: not running in a cluster"], []) == (labelling.complaints, labelling.told)
 
 
 async def test_a_kubeconfig_that_cannot_be_used_is_said_once_and_told(autojump_clock):
@@ -541,7 +541,7 @@ async def test_a_kubeconfig_that_cannot_be_used_is_said_once_and_told(autojump_c
     await labelling.label.run()
     await labelling.label.finish()
 
-    assert (["cannot label node: bad file"], [("failed", "bad file")]) == (
+    assert (["cannot update node: bad file"], [("failed", "bad file")]) == (
         labelling.complaints,
         labelling.said(),
     )
