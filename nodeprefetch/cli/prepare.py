@@ -18,7 +18,7 @@ from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
-from nodeprefetch.report.readers import Reporter, reporting
+from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.settings import FetchSettings
@@ -37,11 +37,11 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     images: tuple[ImageRef, ...]
     plugins: tuple[Plugin, ...]
-    reporters: tuple[Reporter, ...]
+    reporters: tuple[Deliverer, ...]
     """Deliver events, such as the submitter."""
 
     speakers: tuple[Reporter, ...]
-    """Emit events when they finish, which the reporters deliver: the node label."""
+    """Write on the node when they finish, in this order, and emit events about it, which the reporters deliver."""
 
     start: "PreparedStart | None"
     """What the first pull waits for; None: nothing."""
@@ -131,7 +131,7 @@ def prepare(
         refs = read_images()
     with problems.collected():
         plugins = load_credential_plugins(flags, environment.variables, notices.add)
-    reporters: list[Reporter] = []
+    reporters: list[Deliverer] = []
     speakers: list[Reporter] = []
     with problems.collected():
         speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm)
@@ -179,7 +179,7 @@ def _start(
     )
 
 
-def _submitter(flags: FetchFlags, notices: Notices, environment: Environment) -> Sequence[Reporter]:
+def _submitter(flags: FetchFlags, notices: Notices, environment: Environment) -> Sequence[Deliverer]:
     if not flags.metrics_endpoint:
         return []
     # Loaded only if there is an aggregator.

@@ -27,13 +27,24 @@ class Reporter(Protocol):
         ...
 
 
+class Deliverer(Reporter, Protocol):
+    """A reporter that sends the events themselves to somebody."""
+
+    async def flush(self) -> None:
+        """Wait until all events taken so far have arrived. The caller limits the time."""
+        ...
+
+
+HEAD_START = 1.0
+"""Seconds, at most a tenth of the grace, that each step after the run has for itself before the next one begins."""
+
 LAST_WORD = 1.0
 """Seconds of the grace, at most a third of it, for delivering the last events of speakers."""
 
 
 @asynccontextmanager
 async def reporting(
-    reporters: Sequence[Reporter],
+    reporters: Sequence[Deliverer],
     *,
     grace: float,
     speakers: Sequence[Reporter] = (),
@@ -44,11 +55,14 @@ async def reporting(
     Only the grace limits the time for finishing: neither the overall timeout, nor a signal, nor an error of the block
     cancels it. A reporter that raises affects neither the block nor the others.
 
+    The order after the block: the events of the run are delivered, then the speakers finish one after another. Each of
+    these steps has a head start; whoever takes longer goes on beside the next ones. In the end the reporters finish.
+
     Args:
         reporters: deliver events.
         grace: seconds for finishing, for all together.
-        speakers: also emit events when they finish. They finish first, while the others go on, so that the others can
-            deliver these events as well.
+        speakers: also emit events when they finish, which the reporters deliver as well. In the order in which they
+            finish.
         warn: called if a reporter raised.
     """
 
@@ -58,9 +72,23 @@ async def reporting(
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a reporter, pulls continue
             warn(f"{type(reporter).__name__} failed, the run continues: {where_raised(next(leaves(error)))}")
 
-    async def finish(group: Sequence[Reporter]) -> None:
+    async def speak() -> None:
+        """Finish in turn, first of all what is being delivered. Nobody waits for others longer than a head start."""
+        steps = [(each, each.flush) for each in reporters] + [(each, each.finish) for each in speakers]
         async with trio.open_nursery() as ends:
-            for reporter in group:
+            for reporter, work in steps:
+                is_done = trio.Event()
+                ends.start_soon(step, reporter, work, is_done)
+                with trio.move_on_after(min(HEAD_START, grace / 10)):
+                    await is_done.wait()
+
+    async def step(reporter: Reporter, work: Callable[[], Awaitable[None]], is_done: trio.Event) -> None:
+        await isolated(reporter, work)
+        is_done.set()
+
+    async def finish() -> None:
+        async with trio.open_nursery() as ends:
+            for reporter in reporters:
                 ends.start_soon(isolated, reporter, reporter.finish)
 
     async with trio.open_nursery() as background:
@@ -72,9 +100,10 @@ async def reporting(
             if reporters or speakers:
                 end = trio.current_time() + grace
                 with trio.CancelScope(shield=True, deadline=end):
-                    with trio.move_on_at(end - min(LAST_WORD, grace / 3) if reporters else end):
-                        await finish(speakers)
-                    await finish(reporters)
+                    if speakers:
+                        with trio.move_on_at(end - min(LAST_WORD, grace / 3) if reporters else end):
+                            await speak()
+                    await finish()
             background.cancel_scope.cancel()
 
 

@@ -12,7 +12,7 @@ from nodeprefetch import __version__
 from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Event, RunFinished, RunStarted
-from nodeprefetch.report.readers import ProgressPace, Reporter
+from nodeprefetch.report.readers import Deliverer, ProgressPace
 from nodeprefetch.submit.destination import read_destination
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
 from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
@@ -43,7 +43,7 @@ PROGRESS_INTERVAL = 5.0
 OpenTransport = Callable[[WireProtocol], AbstractAsyncContextManager[Transport]]
 
 
-class Submitter(Reporter):
+class Submitter(Deliverer):
     """Delivers events to an aggregator.
 
     Events wait until the ID of the run is known. Then they are sent at once, or with the next request while one is
@@ -93,6 +93,10 @@ class Submitter(Reporter):
         self._version = __version__
         self._working = trio.Lock()
         self._woken = trio.Event()
+        self._idle = trio.Event()
+        """Set while there is nothing to send."""
+
+        self._idle.set()
         self._over = trio.Event()
         self._finishing = trio.Event()
         self._last_error = ""
@@ -112,11 +116,17 @@ class Submitter(Reporter):
         if is_worth_sending(event) and self._pace.passes(event):
             self._buffer.add(event)
             self._woken.set()
+            if self._idle.is_set():
+                self._idle = trio.Event()
 
     async def run(self) -> None:
         """Deliver in the background until cancelled, or until `finish` has nothing left to do."""
         async with self._working:
             await self._work()
+
+    async def flush(self) -> None:
+        """Wait, while `run` is active, until all events are acknowledged. The caller limits the time."""
+        await self._idle.wait()
 
     async def finish(self) -> None:
         """Deliver what is left. Returns when all of it is acknowledged; the caller limits the time.
@@ -151,6 +161,7 @@ class Submitter(Reporter):
     async def _has_events(self) -> bool:
         """Wait for something to send. False if nothing more will come."""
         while not (self._outbox and self._run_id):
+            self._idle.set()
             if self._finishing.is_set():
                 return False
             self._woken = trio.Event()

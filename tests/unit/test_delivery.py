@@ -13,6 +13,7 @@ class Slow:
         self.seconds = seconds
         self.ran = self.finished = False
         self.cut = False
+        self.flushes_in = 0
 
     def emit(self, _event):
         pass
@@ -24,7 +25,11 @@ class Slow:
         finally:
             self.stopped_at = trio.current_time()
 
+    async def flush(self):
+        await trio.sleep(self.flushes_in)
+
     async def finish(self):
+        self.finishes_at = trio.current_time()
         try:
             await trio.sleep(self.seconds)
         except trio.Cancelled:
@@ -140,3 +145,44 @@ async def test_a_speaker_alone_has_the_whole_grace(autojump_clock):
         pass
 
     assert speaker.finished
+
+
+async def test_speakers_finish_one_after_another(autojump_clock):
+    """Results arrive in 0.4 s, then the speakers need 0.5, 0.1 and 0.2 s."""
+    one, speakers = Slow(0.3), [Slow(0.5), Slow(0.1), Slow(0.2)]
+    one.flushes_in = 0.4
+
+    async with reporting([one], grace=15, speakers=speakers):
+        pass
+
+    assert [0.4, 0.9, 1.0, 1.2] == pytest.approx([each.finishes_at for each in (*speakers, one)])
+
+
+async def test_none_holds_another_up_for_more_than_its_head_start(autojump_clock):
+    """Results do not arrive, the first speaker hangs; the others need no time."""
+    one, speakers = Slow(0), [Slow(100), Slow(0), Slow(0)]
+    one.flushes_in = 100
+
+    async with reporting([one], grace=15, speakers=speakers):
+        pass
+
+    assert [1, 2, 2, 14] == [each.finishes_at for each in (*speakers, one)]
+    assert (True, True, True) == (speakers[0].cut, speakers[1].finished, speakers[2].finished)
+
+
+async def test_the_head_start_is_a_tenth_of_a_short_grace(autojump_clock):
+    speakers = [Slow(100), Slow(0)]
+
+    async with reporting([], grace=2, speakers=speakers):
+        pass
+
+    assert [0, 0.2] == [each.finishes_at for each in speakers]
+
+
+async def test_a_speaker_that_raises_does_not_hold_the_next_up(autojump_clock):
+    speaker = Slow(0)
+
+    async with reporting([], grace=15, speakers=[Broken(0), speaker]):
+        pass
+
+    assert 0 == speaker.finishes_at

@@ -388,6 +388,35 @@ async def test_the_label_is_delivered_last_and_holds_nothing_up(autojump_clock, 
     assert [0, labelled_at] == script.times
 
 
+async def test_the_label_follows_the_results(autojump_clock):
+    """A request takes 0.4 s, and the label waits for it."""
+    script = Script(takes=0.4)
+    sender = submitter(script)
+    label = Label(0, sender.emit)
+
+    async with around_a_run([sender], grace=15, speakers=[label]):
+        sender.emit(STARTED)
+        sender.emit(FINISHED)
+
+    assert [0, 0.4] == script.times
+
+
+async def test_flushing_waits_for_what_was_taken_and_for_nothing_else(autojump_clock):
+    """Two failures, with pauses of 0.5 and 1 s."""
+    script = Script(Unavailable("no"), Unavailable("no"))
+    sender = submitter(script)
+    times = []
+
+    async with reporting(sender):
+        await sender.flush()
+        times.append(trio.current_time())
+        sender.emit(STARTED)
+        await sender.flush()
+        times.append(trio.current_time())
+
+    assert [0, 1.5] == times
+
+
 async def test_the_end_of_the_run_ends_a_long_pause(autojump_clock):
     """The fourth request would come at 0.5 + 1 + 2 + 4 = 7.5 s; the run ends at 4 s."""
     script = Script(*[Unavailable("no")] * 4)
