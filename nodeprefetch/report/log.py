@@ -88,7 +88,7 @@ def log_line(event: Event) -> Line:
             known = {"error": event.problems[0], "problems": len(event.problems), "since": _time(event.since)}
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
-        case NodeLabelled() | GateOpened() | TaintsRemoved():
+        case NodeLabelled() | NodeConditionSet() | GateOpened() | TaintsRemoved():
             level, message, known = _node_line(event)
         case RunFinished():
             level, message = (ERROR if event.failed and not event.superseded else INFO), f"run {event.end}"
