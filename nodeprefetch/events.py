@@ -174,6 +174,9 @@ class AttemptFinished(Event, frozen=True, kw_only=True, tag="attempt_finished"):
     digest: str = ""
     """Digest of the manifest or index; empty if unknown."""
 
+    moved_from: str = ""
+    """If this attempt has found that a tag has moved (`TagMoved`): the digest before. For protocols without events."""
+
 
 class TagMoved(Event, frozen=True, kw_only=True, tag="tag_moved"):
     """A pull has found that a tag refers to another image than the one on the node, and has brought that.

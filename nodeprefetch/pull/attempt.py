@@ -117,6 +117,9 @@ class Attempt:
     digest: str = ""
     """From the image's record, if it could be queried. The whole record is not kept: it may have thousands of names."""
 
+    moved_from: str = ""
+    """The digest that the tag referred to before, if it has moved."""
+
     _id: str = field(default_factory=lambda: str(uuid.uuid4()))
     _started: float = 0
     _started_at: float = 0
@@ -165,16 +168,17 @@ class Attempt:
         finally:
             self.slot.give_back()
         on_pulled()
-        known = KnownDigest()
         try:
             record = await self.context.query_record(self.image)
             if record is not None:
                 known = await self.context.digests.find(self.image, record, self.before)
                 self.size, self.digest = record.size, known.digest
+                if self.before is not None and known.has_moved_from(self.before):
+                    self.moved_from = self.before.digest
         finally:
             self._emit_end()
-        if self.before is not None and known.has_moved_from(self.before):
-            self.context.emit(TagMoved(image=self.image.text, before=self.before.digest, after=known.digest))
+        if self.moved_from:
+            self.context.emit(TagMoved(image=self.image.text, before=self.moved_from, after=self.digest))
 
     async def _call(self) -> None:
         lease = await self.context.leases.obtain(self.image)
@@ -253,5 +257,6 @@ class Attempt:
                 image_id=self.image_id,
                 size=self.size,
                 digest=self.digest,
+                moved_from=self.moved_from,
             )
         )

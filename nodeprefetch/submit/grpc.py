@@ -66,7 +66,7 @@ class GrpcTransport:
 
 
 def to_results(batch: Batch) -> list[Result]:
-    """Convert a batch to image-prefetcher's results, one per attempt.
+    """Convert a batch to image-prefetcher's results, one per attempt. The move of a tag is part of its attempt.
 
     An image that failed without any attempt also gets a result, or it would not be reported at all. The ID of that
     result is derived from run and image, so that it is the same each time it is sent.
@@ -84,6 +84,8 @@ def to_results(batch: Batch) -> list[Result]:
                         duration_ms=max(0, round(event.duration * 1000)),
                         node=batch.node,
                         size_bytes=event.size,
+                        digest=event.digest,
+                        moved_from=event.moved_from,
                     )
                 )
             case ImageFinished(outcome=Outcome.FAILED, attempts=0):

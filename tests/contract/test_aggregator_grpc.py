@@ -71,6 +71,20 @@ def test_a_second_result_with_the_same_id_replaces_the_first(aggregator):
     assert ("second:1", "pod-2") == (stored(aggregator)["g-2"]["image"], stored(aggregator)["g-2"]["node"])
 
 
+def test_a_result_of_ours_has_the_digest_and_says_whether_the_tag_has_moved(aggregator):
+    moved = [result(image="moved:1", node="pod-9", started_at=5, digest="sha256:2", moved_from="sha256:1")]
+    submit(aggregator, moved)
+    submit(aggregator, moved)
+    submit(aggregator, [result(image="moved:1", node="pod-9", started_at=9, digest="sha256:2")])
+
+    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+    found = json.loads(aggregator.ask("GET", "/v1/status?node=pod-9").body)
+    (image,) = found["instances"][0]["nodes"][0]["images"]
+
+    assert 'nodeprefetch_tags_moved_total{image="moved:1"} 1.0' in text
+    assert ("sha256:2", {"at": 5.0, "before": "sha256:1", "after": "sha256:2"}) == (image["digest"], image["moved"])
+
+
 def test_a_stream_without_a_message_is_fine(aggregator):
     assert b"" == submit(aggregator, [])
 
@@ -95,10 +109,11 @@ def test_thousands_of_small_messages_come_through(aggregator):
         (result(attempt_id=""), grpc.StatusCode.INVALID_ARGUMENT),
         (result(image=""), grpc.StatusCode.INVALID_ARGUMENT),
         (result(error="x" * 20_000), grpc.StatusCode.INVALID_ARGUMENT),
+        (result(moved_from="x" * 600), grpc.StatusCode.INVALID_ARGUMENT),
         (result(image=5 * "x") + b"\x08\x07", grpc.StatusCode.INVALID_ARGUMENT),
         (result(error="x" * largest_message(BOUNDS)), grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
-    ids=["no message", "empty", "without ID", "without image", "long text", "wrong type", "too large"],
+    ids=["no message", "empty", "without ID", "without image", "long text", "long digest", "wrong type", "too large"],
 )
 def test_a_wrong_message_gets_its_status_and_stores_nothing(aggregator, message, expected):
     before = set(stored(aggregator))

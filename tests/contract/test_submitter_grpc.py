@@ -21,7 +21,15 @@ from tests.support.reporting import reporting, until
 
 STARTED = RunStarted(run_id="r1", node="n1", version="1", runtime="x", socket="/s", images=("a",))
 PULLED = AttemptFinished(
-    attempt_id="a1", image="a:1", attempt=1, started_at=1700000000.9, duration=1.2345, limit=30, size=77
+    attempt_id="a1",
+    image="a:1",
+    attempt=1,
+    started_at=1700000000.9,
+    duration=1.2345,
+    limit=30,
+    size=77,
+    digest="sha256:2",  # these two it does not know
+    moved_from="sha256:1",
 )
 FAILED = AttemptFinished(attempt_id="a2", image="b:1", attempt=1, started_at=5, duration=30, limit=30, error="too slow")
 NEVER_TRIED = ImageFinished(

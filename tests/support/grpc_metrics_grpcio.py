@@ -24,7 +24,7 @@ def decode_result(data: bytes) -> dict[str, str | int]:
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
-        name = FIELDS[key >> 3]
+        name = FIELDS[key >> 3] if key >> 3 < len(FIELDS) else ""  # unknown, skipped as by every implementation
         value, at = _varint(data, at)
         if key & 7 == _VARINT:
             fields[name] = value
@@ -33,6 +33,7 @@ def decode_result(data: bytes) -> dict[str, str | int]:
             at += value
         else:
             raise ValueError(f"field {name} has wire type {key & 7}")
+    fields.pop("", None)
     return fields
 
 

@@ -32,6 +32,7 @@ async def test_a_tag_that_has_moved_is_an_event_between_its_attempt_and_its_end(
     await run.fetch("app")
 
     assert [("app", OLD, NEW)] == moves(run)
+    assert [OLD] == [event.moved_from for event in run.told(AttemptFinished)]
     kinds = [type(event) for event in run.events if isinstance(event, AttemptFinished | TagMoved | ImageFinished)]
     assert [AttemptFinished, TagMoved, ImageFinished] == kinds
 
@@ -81,7 +82,7 @@ async def test_it_is_said_once_however_many_attempts_it_took(autojump_clock):
 
     await run.fetch("app")
 
-    assert 3 == len(run.told(AttemptStarted))
+    assert ["", "", OLD] == [event.moved_from for event in run.told(AttemptFinished)]
     assert [("app", OLD, NEW)] == moves(run)
 
 

@@ -17,6 +17,8 @@ TYPES = {
     "duration_ms": int,
     "node": str,
     "size_bytes": int,
+    "digest": str,
+    "moved_from": str,
 }
 
 

@@ -119,6 +119,7 @@ def legacy_state(known: ImageState | None, event: AttemptFinished) -> ImageState
         duration=event.duration,
         error=event.error,
         size=event.size,
+        digest=event.digest,
     )
 
 

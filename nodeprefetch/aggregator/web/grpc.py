@@ -108,6 +108,8 @@ class MetricsRoute:
             or len(result.node) > bounds.name
             or len(result.image) > bounds.image
             or len(result.error) > bounds.text
+            or len(result.digest) > bounds.name
+            or len(result.moved_from) > bounds.name
         ):
             raise RefusedError(400, "invalid_result", "invalid result: a text is too long")
 

@@ -8,8 +8,8 @@ import msgspec
 
 from nodeprefetch.aggregator.fair_lock import FairLock
 from nodeprefetch.aggregator.store.records import Submission
-from nodeprefetch.batch import Batch
-from nodeprefetch.events import AttemptFinished
+from nodeprefetch.batch import AnyEvent, Batch
+from nodeprefetch.events import AttemptFinished, TagMoved
 from nodeprefetch.rpc.metrics import Result
 
 _LARGEST = 2**63 - 1
@@ -36,13 +36,15 @@ _ESCAPES = (
 
 
 def submissions_of(results: Sequence[Result]) -> list[Submission]:
-    """Return the results as attempts, one submission for each node."""
-    by_node: dict[str, list[AttemptFinished]] = {}
+    """Return the results as attempts and moves of tags, one submission for each node."""
+    by_node: dict[str, list[AnyEvent]] = {}
     for result in results:
         duration = result.duration_ms / 1000
-        by_node.setdefault(result.node, []).append(
+        at = result.started_at + duration
+        events = by_node.setdefault(result.node, [])
+        events.append(
             AttemptFinished(
-                at=result.started_at + duration,
+                at=at,
                 attempt_id=result.attempt_id,
                 image=result.image,
                 attempt=0,
@@ -51,8 +53,12 @@ def submissions_of(results: Sequence[Result]) -> list[Submission]:
                 limit=0,
                 error=result.error,
                 size=min(result.size_bytes, _LARGEST),
+                digest=result.digest,
+                moved_from=result.moved_from,
             )
         )
+        if result.moved_from and result.digest:
+            events.append(TagMoved(at=at, image=result.image, before=result.moved_from, after=result.digest))
     return [
         Submission(batch=Batch(run_id="", node=node, version="", events=tuple(events)), legacy=True)
         for node, events in by_node.items()

@@ -67,6 +67,17 @@ class Result(betterproto2.Message):
     Compressed; 0 when not known.
     """
 
+    digest: "str" = betterproto2.field(1001, betterproto2.TYPE_STRING)
+    """
+    Ours, with numbers that the older tool will hardly come to. It skips fields that it does not know.
+    Digest of the manifest or index that was pulled; empty when not known.
+    """
+
+    moved_from: "str" = betterproto2.field(1002, betterproto2.TYPE_STRING)
+    """
+    The digest that the tag referred to on the node before; empty when it has not moved.
+    """
+
 
 default_message_pool.register_message("", "Result", Result)
 
