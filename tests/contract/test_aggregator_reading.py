@@ -13,6 +13,7 @@ from nodeprefetch.aggregator import serve
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.events import (
     AttemptStarted,
+    GateOpened,
     NodeLabelled,
     Outcome,
     Phase,
@@ -279,6 +280,26 @@ def test_the_status_shows_the_last_move_of_a_tag_also_after_later_runs(aggregato
     assert {"at": 200.5, "before": "sha256:2", "after": "sha256:3"} == (
         status(aggregator)[2]["instances"][0]["nodes"][0]["images"][0]["moved"]
     )
+
+
+def test_status_and_metrics_show_a_node_that_gave_up_until_its_images_are_there(aggregator):
+    def shown():
+        text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+        (line,) = [line for line in text.splitlines() if line.startswith("nodeprefetch_nodes_gave_up{")]
+        return line, status(aggregator)[2]["instances"][0]["nodes"][0].get("gave_up")
+
+    submit(aggregator, begun("a:1", "b:1"), ended("a:1"))
+    before = shown()
+    submit(aggregator, GateOpened(at=900.5, after=900, gave_up=True, missing=("b:1",), missing_count=1))
+    meanwhile = shown()
+    submit(aggregator, GateOpened(at=950, after=950))
+
+    metric = 'nodeprefetch_nodes_gave_up{instance="main"}'
+    assert [(f"{metric} 0.0", None), (f"{metric} 1.0", {"at": 900.5, "missing": 1}), (f"{metric} 0.0", None)] == [
+        before,
+        meanwhile,
+        shown(),
+    ]
 
 
 def test_the_status_shows_how_far_a_pull_is_while_it_is_under_way(aggregator):

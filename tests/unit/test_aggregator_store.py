@@ -14,7 +14,7 @@ from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import FILE, open_database
 from nodeprefetch.aggregator.store.store import Store, StoreError
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Notice, Outcome, RegistryThrottled, RunEnd, RunFinished, TagMoved
+from nodeprefetch.events import GateOpened, Notice, Outcome, RegistryThrottled, RunEnd, RunFinished, TagMoved
 from tests.support.batches import attempt, batch_of, begun, ended
 
 EARLIER = Path(__file__).parents[1] / "data" / "results-3.sql"
@@ -192,6 +192,17 @@ def test_a_file_of_an_earlier_version_is_taken_over(tmp_path, version):
         assert [("a:latest", "succeeded", "sha256:1"), ("b:1", "waiting", "")] == rows(
             database, "SELECT name, state, moved_from FROM state JOIN image ON image.id = image ORDER BY name"
         )
+
+
+def test_a_file_of_an_earlier_version_takes_what_gates_say(tmp_path):
+    with closing(sqlite3.connect(tmp_path / FILE)) as earlier:
+        earlier.executescript(EARLIER.read_text())
+
+    with open_database(tmp_path) as database:
+        store = Store(database, Bounds())
+        one(store, batch_of(GateOpened(after=900, gave_up=True)))
+
+        assert [1] == [*store.records.gates.gave_up().values()]
 
 
 def _columns(database):

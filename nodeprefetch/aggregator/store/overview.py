@@ -53,6 +53,9 @@ class Overview:
     nodes: dict[tuple[str, str], int] = field(default_factory=dict)
     """By instance and state."""
 
+    gave_up: dict[str, int] = field(default_factory=dict)
+    """Nodes that take pods although images are missing, by instance."""
+
     last_runs: dict[str, int] = field(default_factory=dict)
     """Unix seconds of the last event of any run, by instance."""
 
@@ -133,6 +136,7 @@ async def _overview(store: Store) -> Overview:
     return Overview(
         images={(instances[instance], state): count for (instance, state), count in images.items()},
         nodes={(instances[instance], state): count for (instance, state), count in nodes.items()},
+        gave_up={instances[instance]: count for instance, count in store.records.gates.gave_up().items()},
         last_runs={instances[instance]: last for instance, last in store.records.runs.heard.items()},
         skewed={image: name for image, name in skewed.items() if "@" not in name},
     )

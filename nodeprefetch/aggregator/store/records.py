@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
+from nodeprefetch.aggregator.store.gates import Gates
 from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.progress import LatestProgress
@@ -20,6 +21,7 @@ from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
     Event,
+    GateOpened,
     ImageFinished,
     Progress,
     PullsPaused,
@@ -90,6 +92,7 @@ class Records:
         self.tallies = Tallies(database)
         self.throttles = Throttles(database)
         self.tag_moves = TagMoves(database)
+        self.gates = Gates(database)
         self.progress = LatestProgress()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
@@ -157,6 +160,8 @@ class Records:
         self.tag_moves.add(to.moved)
         throttles = [event for event in batch.events if isinstance(event, RegistryThrottled)]
         known.update(id(event) for event in throttles if not self.throttles.add(run, event))
+        opened = [event for event in batch.events if isinstance(event, GateOpened)]
+        known.update(id(event) for event in opened if not self.gates.put(node, instance, run, event))
         known |= self._write_attempts(to)
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:

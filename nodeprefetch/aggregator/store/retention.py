@@ -126,8 +126,7 @@ def _forget_names(store: Store, before: int) -> None:
     database = store.database
     database.execute("BEGIN IMMEDIATE")
     try:
-        records.nodes.forget(before)
-        records.instances.forget(before)
+        records.gates.forget(records.nodes.forget(before), records.instances.forget(before))
         images = records.images.forget(before)
         records.tallies.forget(images)
         records.tag_moves.forget(images)

@@ -89,6 +89,16 @@ CREATE TABLE tag_moves (
     moves INTEGER NOT NULL
 );
 
+CREATE TABLE gate (
+    node INTEGER NOT NULL REFERENCES node,
+    instance INTEGER NOT NULL REFERENCES instance,
+    run INTEGER NOT NULL,
+    at REAL NOT NULL,                      -- Unix seconds by the node's clock
+    gave_up INTEGER NOT NULL,              -- 1: open though images were missing
+    missing INTEGER NOT NULL,              -- how many
+    PRIMARY KEY (node, instance)
+) WITHOUT ROWID;
+
 CREATE TABLE throttled (
     run INTEGER NOT NULL,                  -- 0: all runs that are not in the database any more
     registry TEXT NOT NULL,

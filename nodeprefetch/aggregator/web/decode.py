@@ -17,8 +17,8 @@ from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.batch import AnyEvent, Batch
 
-_IMAGE = {"image", "images"}
-_TEXT = {"detail", "error", "message", "credential", "credentials", "problems"}
+_IMAGE = {"image", "images", "missing"}
+_TEXT = {"detail", "error", "message", "credential", "credentials", "problems", "taints"}
 _NEEDED = {"run_id", "node", "attempt_id", "image", "before", "after"}
 _EMPTY = 10
 """Lines, including empty ones, for each allowed batch; everything after them counts as one line."""

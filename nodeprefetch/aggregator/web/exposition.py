@@ -151,7 +151,13 @@ class _Collector(Collector):
         nodes = GaugeMetricFamily(
             "nodeprefetch_nodes", "Nodes by their worst image state.", labels=["instance", "state"]
         )
+        gave_up = GaugeMetricFamily(
+            "nodeprefetch_nodes_gave_up",
+            "Nodes that take pods although images are missing (--gate-timeout).",
+            labels=["instance"],
+        )
         for instance in instances:
+            gave_up.add_metric([instance], overview.gave_up.get(instance, 0))
             for state in Outcome:
                 images.add_metric([instance, state], overview.images.get((instance, state), 0))
                 nodes.add_metric([instance, state], overview.nodes.get((instance, state), 0))
@@ -162,6 +168,7 @@ class _Collector(Collector):
             last.add_metric([instance], heard)
         yield images
         yield nodes
+        yield gave_up
         yield last
         yield GaugeMetricFamily(
             "nodeprefetch_digest_skew_images",

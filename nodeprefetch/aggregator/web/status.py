@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from nodeprefetch.aggregator.refusal import RefusedError, json_response
 from nodeprefetch.aggregator.server.middleware import address_of
+from nodeprefetch.aggregator.store.gates import gave_up_of
 from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
 from nodeprefetch.aggregator.store.store import Store
@@ -145,6 +146,8 @@ def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> 
     for state, count in database.execute(select, (node, instance)):
         counts[state] = count
     about: dict[str, Any] = {"state": node_state(counts), "counts": counts}
+    if gave_up := gave_up_of(database, node, instance):
+        about["gave_up"] = gave_up
     found = database.execute(
         "SELECT run_id, version, runtime, started_at, ended_at, ended FROM run WHERE id = ?", (run,)
     ).fetchone()
