@@ -4,17 +4,20 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.support.apiserver import ApiServer
-from tests.support.kubectl import Kubectl, KubectlError
+from tests.support.apiserver import Answer, ApiServer
+from tests.support.kubectl import Kubectl
 
 ROOT = Path(__file__).parents[2]
+NODES, EVENTS = "/api/v1/nodes", "/api/v1/namespaces/default/events"
+MERGE_PATCH = "application/merge-patch+json"
 
 
 def generate(name: str, *flags: str) -> str:
@@ -84,6 +87,22 @@ class Installation:
         """As the fetch pod."""
         return self.server.kubectl_with(self.token())
 
+    @cached_property
+    def _token(self) -> str:
+        return self.token()
+
+    def ask(self, method: str, path: str, body: object = None, content_type: str = "", *, token: str = "") -> Answer:
+        """Send a request as the fetch pod does: what is about nodes as its node, if it acts as that."""
+        acts = "--node-access=impersonate" in self.manifest and path.startswith(NODES)
+        return self.server.ask(
+            method,
+            path,
+            token=token or self._token,
+            user=f"system:node:{self.node}" if acts else "",
+            body=body,
+            content_type=content_type,
+        )
+
     def collector_token(self) -> str:
         """What is mounted into the aggregator's pod."""
         return self.server.token(self.namespace, f"{self.name}-metrics", pod=f"{self.name}-deployment")
@@ -113,23 +132,24 @@ def install(server: ApiServer, name: str, namespace: str, *flags: str) -> Instal
     kinds = {each["kind"] for each in made.objects}
     pods = [made.pod(kind) for kind in ("DaemonSet", "Deployment") if kind in kinds]
     server.kubectl.apply(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods}), "--force-conflicts")
-    if "ValidatingAdmissionPolicy" in kinds:
-        _wait_for_policy(made)
+    _wait_for_policies(made)
     return made
 
 
-def _wait_for_policy(made: Installation, *, patience: float = 120.0) -> None:
-    """Until the policy refuses a probe, which changes nothing: it is in force some seconds after it was applied."""
-    pod, deadline = made.kubectl, time.monotonic() + patience
-    while time.monotonic() < deadline:
-        try:
-            pod.run(
-                "patch", "node", made.node, "--dry-run=server", '--patch={"metadata":{"labels":{"probe.io/probe":"x"}}}'
-            )
-        except KubectlError as refusal:
-            if "and no other" in str(refusal):
-                return
-            raise
-        time.sleep(0.2)
-    message = f"the policy of {made.namespace} refuses nothing after {patience:.0f} s"
-    raise TimeoutError(message)
+def _wait_for_policies(made: Installation, *, patience: float = 120.0) -> None:
+    """Until each policy refuses a probe, which changes nothing: that takes some seconds after it was applied."""
+    label = {"metadata": {"labels": {"probe.io/probe": "x"}}}
+    event = {"metadata": {"name": "probe", "namespace": "default"}, "involvedObject": {"kind": "Pod", "name": "probe"}}
+    probes: dict[str, Callable[[], Answer]] = {
+        "node-access": lambda: made.ask("PATCH", f"{NODES}/{made.node}?dryRun=All", label, MERGE_PATCH),
+        "node-events": lambda: made.ask("POST", f"{EVENTS}?dryRun=All", event),
+    }
+    policies = {each["metadata"]["name"] for each in made.objects if each["kind"] == "ValidatingAdmissionPolicy"}
+    deadline = time.monotonic() + patience
+    for policy in policies:
+        probe = probes[policy.rpartition(".")[2]]
+        while policy not in (answer := probe()).message:
+            if time.monotonic() > deadline:
+                message = f"the policy {policy} refuses nothing after {patience:.0f} s: {answer}"
+                raise TimeoutError(message)
+            time.sleep(0.2)

@@ -6,11 +6,13 @@ What controllers would make (service accounts of namespaces, pods of DaemonSets)
 import json
 import socket
 import ssl
+import urllib.error
 import urllib.request
 from contextlib import ExitStack, closing
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import trustme
 
@@ -23,6 +25,19 @@ AUDIENCE = "https://kubernetes.test"
 
 _PATIENCE = 300.0
 """Seconds in which it gets ready also on a busy machine."""
+
+
+class Answer(NamedTuple):
+    """Of the API server."""
+
+    status: int
+    body: dict[str, Any]
+    """The object; or a `Status`, where it refuses."""
+
+    @property
+    def message(self) -> str:
+        """Why it refuses."""
+        return str(self.body.get("message", "")) if self.status >= HTTPStatus.BAD_REQUEST else ""
 
 
 class ApiServer:
@@ -39,6 +54,7 @@ class ApiServer:
 
     def __init__(self, directory: Path, *, version: str = "", program: Path | None = None) -> None:
         self._directory = directory.absolute()
+        self.version = version
         self._program = program or api_server_program(version)
         etcd = find_program("etcd")
         if etcd is None or not self._program.exists():
@@ -79,6 +95,54 @@ class ApiServer:
         (mount / "token").write_text(token)
         (mount / "ca.crt").write_bytes((self._directory / "ca.crt").read_bytes())
         (mount / "namespace").write_text("default")
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        token: str = "",
+        certificate: str = "",
+        user: str = "",
+        body: object = None,
+        content_type: str = "",
+    ) -> "Answer":
+        """Send one request.
+
+        kubectl will not do where it reads before it writes, which takes other rights.
+
+        Args:
+            method: of HTTP.
+            path: with the query.
+            token: of who asks.
+            certificate: the same, from `kubelet_login`.
+            user: to act as.
+            body: sent as JSON.
+            content_type: of the body; JSON without it.
+        """
+        headers = {"Content-Type": content_type or "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if user:
+            headers["Impersonate-User"] = user
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=headers, method=method)
+        context = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
+        if certificate:
+            context.load_cert_chain(self._directory / f"{certificate}.crt", self._directory / f"{certificate}.key")
+        try:
+            with urllib.request.urlopen(request, timeout=_PATIENCE, context=context) as answer:
+                return Answer(answer.status, json.load(answer))
+        except urllib.error.HTTPError as refusal:
+            return Answer(refusal.code, json.load(refusal))
+
+    def kubelet_login(self, node: str) -> str:
+        """Make a certificate with which the kubelet of a node logs in. Returns what `ask` takes."""
+        certificate = self._authority.issue_cert(
+            f"{node}.test", common_name=f"system:node:{node}", organization_name="system:nodes"
+        )
+        self._write_pair(node, certificate)
+        return node
 
     def token(self, namespace: str, account: str, *, audience: str = "", pod: str = "") -> str:
         """A token of a service account, by TokenRequest.
@@ -147,6 +211,7 @@ class ApiServer:
             f"--secure-port={self._port}",
             "--service-cluster-ip-range=10.97.0.0/16",
             "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",  # as kubeadm does
             "--allow-privileged=true",
             f"--client-ca-file={at / 'ca.crt'}",
             f"--tls-cert-file={at / 'server.crt'}",
@@ -160,11 +225,14 @@ class ApiServer:
         self._authority.cert_pem.write_to_path(str(self._directory / "ca.crt"))
         server = self._authority.issue_cert("127.0.0.1", "localhost")
         admin = self._authority.issue_cert("admin.test", common_name="admin", organization_name="system:masters")
-        for name, certificate in (("server", server), ("admin", admin)):
-            (self._directory / f"{name}.crt").write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
-            certificate.private_key_pem.write_to_path(str(self._directory / f"{name}.key"))
+        self._write_pair("server", server)
+        self._write_pair("admin", admin)
         files = {"client-certificate": "admin.crt", "client-key": "admin.key"}
         self._write_kubeconfig("admin", {name: str(self._directory / file) for name, file in files.items()})
+
+    def _write_pair(self, name: str, certificate: trustme.LeafCert) -> None:
+        (self._directory / f"{name}.crt").write_bytes(b"".join(pem.bytes() for pem in certificate.cert_chain_pems))
+        certificate.private_key_pem.write_to_path(str(self._directory / f"{name}.key"))
 
     def _write_kubeconfig(self, name: str, user: dict[str, Any]) -> Path:
         cluster = {"server": self.url, "certificate-authority": str(self._directory / "ca.crt")}
