@@ -30,7 +30,12 @@ def serve(registry: FakeRegistry, count: int, prefix: str) -> list[str]:
 def test_twenty_images_come_through_ten_requests_a_second(
     containerd: Containerd, fake_registry: FakeRegistry, run_fetch: RunFetch, form: type[Quota]
 ) -> None:
-    """The pulls that run when the registry refuses for the first time are refused, eight at most, and none later."""
+    """Only the pulls that run when the registry refuses for the first time are refused: eight, on a quiet machine.
+
+    How many come later depends on how fast containerd asks, so the bounds are wide. Without gaps between starts, 27
+    attempts fail, and more requests are refused than answered. Without a limit on how many pull at once, images never
+    come. The exact numbers are in tests/unit/test_registry_budget.py.
+    """
     names = serve(fake_registry, 20, f"quota-{form.__name__}")
     fake_registry.limit(form(10, 10))
 
@@ -41,9 +46,9 @@ def test_twenty_images_come_through_ten_requests_a_second(
     assert 0 == ended.code
     assert 20 == ended.summary["succeeded"]
     assert ended.lines("registry throttles pulls", registry=fake_registry.address)
-    assert len(ended.lines("attempt failed")) <= 8
-    refused = [request.status == HTTP_TOO_MANY for request in fake_registry.requests]
-    assert not any(refused[len(refused) // 2 :])
+    assert len(ended.lines("attempt failed")) < 20
+    refused = len(fake_registry.requests.of(status=HTTP_TOO_MANY))
+    assert refused < len(fake_registry.requests) / 2
 
 
 def test_the_pull_limit_of_docker_hub_ends_images_at_once_and_other_registries_go_on(
