@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.registry import FakeRegistry
 from tests.e2e.installation import ROOT, Installation, install
 from tests.e2e.warmcluster import WarmCluster
+from tests.integration.program import Ended, Program, fetch_arguments
 from tests.support.apiserver import ApiServer
 from tests.support.cluster import Cluster
 from tests.support.cluster_programs import OLDEST, why_no_api_server, why_no_cluster
+from tests.support.cri_server import FROM_REGISTRY, HANG, FakeCriServer, Refusal
 
 
 def need(reason: str | None) -> None:
@@ -55,6 +59,57 @@ def installed(api_server: ApiServer) -> Iterator[Callable[..., Installation]]:
     yield install_it
     for each in made:
         each.remove()
+
+
+HANGING = "registry.test/hangs:1"
+"""Its pull does not end."""
+
+MISSING = "registry.test/missing:1"
+"""Its registry does not know it."""
+
+_OUTCOMES = {HANGING: [HANG], MISSING: [Refusal("NOT_FOUND", f"failed to resolve reference: {MISSING}: not found")]}
+
+
+@pytest.fixture
+def runtime(short_path: Path) -> Iterator[FakeCriServer]:
+    """Pulls from a registry for real, but for two images."""
+    with FakeCriServer(
+        short_path / "cri.sock", _OUTCOMES, otherwise=FROM_REGISTRY, name="cri-o", version="1.30.0"
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def image(fake_registry: FakeRegistry) -> str:
+    return fake_registry.add("team/app:1", make_image())
+
+
+@pytest.fixture
+def start(runtime: FakeCriServer, tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts the real program as the pod of an installation does: `start(installation, image, node=…, **options)`."""
+    running: list[Program] = []
+
+    def start_it(
+        installation: Installation, *images: str, node: str = "", token: str = "", **options: object
+    ) -> Program:
+        login = installation.server.kubeconfig_with(installation.token())
+        if token:
+            (tmp_path / "token").write_text(token)
+            options["metrics_token_file"] = tmp_path / "token"
+        options = {"cri_socket": runtime.socket, "kubeconfig": login, **options}
+        environment = {"NODE_NAME": node or installation.node, "INSTANCE_NAME": installation.name}
+        running.append(Program(fetch_arguments(None, images, options), environment=environment))
+        return running[-1]
+
+    yield start_it
+    for each in running:
+        each.kill()
+
+
+@pytest.fixture
+def fetch(start: Callable[..., Program]) -> Callable[..., Ended]:
+    """The same, to its end."""
+    return lambda *arguments, **options: start(*arguments, **options).end()
 
 
 @pytest.fixture(scope="session")

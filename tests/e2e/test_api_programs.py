@@ -13,19 +13,15 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     connect,
 )
-from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.registry import FakeRegistry
+from tests.e2e.conftest import HANGING
 from tests.e2e.installation import Installation, install
-from tests.integration.program import Ended, Program, fetch_arguments
+from tests.integration.program import Ended, Program
 from tests.support.aggregator_program import AggregatorProgram
-from tests.support.cri_server import FROM_REGISTRY, HANG, FakeCriServer
 
 pytestmark = pytest.mark.apiserver
 
 LABEL, SUMMARY = "nodeprefetch.io/web", "nodeprefetch.io/web.summary"
 AUDIENCE = "nodeprefetch"
-HANGING = "registry.test/hangs:1"
-"""Its pull does not end."""
 
 
 @pytest.fixture(scope="module")
@@ -33,48 +29,6 @@ def shared(api_server) -> Iterator[Installation]:
     made = install(api_server, "web", "programs", "--collect-metrics", "--restrict-node-access")
     yield made
     made.remove()
-
-
-@pytest.fixture
-def runtime(short_path: Path) -> Iterator[FakeCriServer]:
-    """Pulls from a registry for real, but for one image."""
-    with FakeCriServer(
-        short_path / "cri.sock", {HANGING: [HANG]}, otherwise=FROM_REGISTRY, name="cri-o", version="1.30.0"
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-def image(fake_registry: FakeRegistry) -> str:
-    return fake_registry.add("team/app:1", make_image())
-
-
-@pytest.fixture
-def start(runtime: FakeCriServer, tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Starts the real program as the pod of an installation does: `start(installation, image, node=…, **options)`."""
-    running: list[Program] = []
-
-    def start_it(
-        installation: Installation, *images: str, node: str = "", token: str = "", **options: object
-    ) -> Program:
-        login = installation.server.kubeconfig_with(installation.token())
-        if token:
-            (tmp_path / "token").write_text(token)
-            options["metrics_token_file"] = tmp_path / "token"
-        options = {"cri_socket": runtime.socket, "kubeconfig": login, **options}
-        environment = {"NODE_NAME": node or installation.node, "INSTANCE_NAME": installation.name}
-        running.append(Program(fetch_arguments(None, images, options), environment=environment))
-        return running[-1]
-
-    yield start_it
-    for each in running:
-        each.kill()
-
-
-@pytest.fixture
-def fetch(start: Callable[..., Program]) -> Callable[..., Ended]:
-    """The same, to its end."""
-    return lambda *arguments, **options: start(*arguments, **options).end()
 
 
 @pytest.fixture
