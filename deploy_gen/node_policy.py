@@ -62,6 +62,9 @@ def _enforced(purpose: str, spec: Object, what: str, options: Options) -> list[O
         ADMISSION, "ValidatingAdmissionPolicy", name, options, FETCH, description=description, is_of_cluster=True
     )
     binding = new_object(ADMISSION, "ValidatingAdmissionPolicyBinding", name, options, FETCH, is_of_cluster=True)
+    for validation in spec["validations"]:
+        # 403 in place of 422, which clients take for a failed `test` of a JSON patch, and try again.
+        validation["reason"] = "Forbidden"
     return [
         {**policy, "spec": spec},
         {**binding, "spec": {"policyName": name, "validationActions": ["Deny"]}},

@@ -17,8 +17,8 @@ _WITHOUT_KEP_5284 = ("impersonate", "users")
 _AS_ANOTHER_NODE = "impersonate-on:arbitrary-node:"
 """Begins the verbs of the permission that is asked for if the login belongs to no pod of that node."""
 
-_NODE_RESTRICTION = "is not allowed to "
-"""In the messages of the admission plugin of that name, which no permission would change."""
+_BY_ADMISSION = ("is not allowed to ", " denied request: ")
+"""In the messages of the admission plugin NodeRestriction and of policies, which no permission would change."""
 
 _EVENTS = "events"
 
@@ -46,7 +46,7 @@ def advice(error: KubeError, verb: str, resource: str, node: str) -> str:
 def _about_permissions(said: str, verb: str, resource: str, node: str) -> str:
     acting = _REFUSED.search(said)
     if acting is None:
-        if _NODE_RESTRICTION in said:
+        if any(words in said for words in _BY_ADMISSION):
             return ""
         user = _USER.search(said)
         return _missing(verb, resource, user.group(1) if user else "system:serviceaccount:NAMESPACE:NAME")

@@ -115,7 +115,15 @@ def test_who_may_not_act_as_its_node_learns_why(verb, resource, advised):
     assert f" ({advised})" == advice(ForbiddenError(f"patching node n1: 403: {said}"), "patch", "nodes", "n1")
 
 
-def test_no_permission_would_help_where_nodes_are_refused_as_such():
-    said = 'patching node n1: 403: nodes "n1" is forbidden: is not allowed to modify labels: kubernetes.io/web'
+@pytest.mark.parametrize(
+    "why",
+    [
+        "is not allowed to modify labels: kubernetes.io/web",
+        "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: this service account may change the label …",
+    ],
+    ids=["NodeRestriction", "policy"],
+)
+def test_no_permission_would_help_against_admission(why):
+    said = f'patching node n1: 403: nodes "n1" is forbidden: {why}'
 
     assert not advice(ForbiddenError(said), "patch", "nodes", "n1")
