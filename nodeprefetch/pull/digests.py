@@ -46,16 +46,17 @@ class Digests:
         Args:
             image: the name.
             record: of the image that it stands for.
-            before: what the name stood for before a pull. Of several possible digests, a new one is taken.
+            before: what the name stood for before a pull. Of several possible digests, the first new one is taken, or
+                the first one.
         """
         if image.digest is not None:
             return KnownDigest(image.digest, frozenset({image.digest}))
         prefix = f"{image.lookup_name}@"
-        own = frozenset(name.removeprefix(prefix) for name in record.repo_digests if name.startswith(prefix))
+        own = tuple(name.removeprefix(prefix) for name in record.repo_digests if name.startswith(prefix))
         if len(own) > 1 and (exact := await self._look_up(image)) in own:
-            own = frozenset({exact})
-        new = own - before.possible if before is not None else own
-        return KnownDigest(min(new or own, default=""), own)
+            own = (exact,)
+        new = [digest for digest in own if before is None or digest not in before.possible]
+        return KnownDigest((*new, *own, "")[0], frozenset(own))
 
     async def _look_up(self, image: ImageRef) -> str | None:
         if self._api is None:
