@@ -20,6 +20,7 @@ from nodeprefetch.cli.flag_kinds import (
     many,
     switch,
 )
+from nodeprefetch.cli.gate_flags import GateFlags
 
 Images = Annotated[
     str,
@@ -100,7 +101,7 @@ class ImageFlags(CredentialFlags):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class FetchFlags(AcrossNodesFlags, ImageFlags):
+class FetchFlags(GateFlags, AcrossNodesFlags, ImageFlags):
     """How to pull."""
 
     retry_missing: Annotated[bool, switch("Retry images the registry does not have yet.", group=IMAGES)] = False
@@ -208,9 +209,6 @@ class FetchFlags(AcrossNodesFlags, ImageFlags):
     node_label_prefix: Annotated[
         str, flag("Prefix of the node's label, annotation and condition.", "PREFIX", group=REPORTING)
     ] = "nodeprefetch.io"
-    node_condition: Annotated[
-        bool, switch("Set a condition of the node that says whether it has all images.", group=REPORTING)
-    ] = False
     no_events: Annotated[bool, switch("Create no events about the node.", group=REPORTING)] = False
     kubeconfig: Annotated[
         str | None,

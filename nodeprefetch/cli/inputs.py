@@ -69,6 +69,36 @@ def read_images(
     return unique(images.refs)
 
 
+def read_needed(
+    file: str | None, images: Sequence[ImageRef], *, read: Callable[[str], bytes] = read_list_file
+) -> tuple[str, ...] | None:
+    """Return which of the images a node needs before it takes pods, as they are written in the lists.
+
+    Args:
+        file: the list of `--gate-needs`; None: all.
+        images: of the lists.
+        read: reads a list, as `read_list_file` does.
+
+    Raises:
+        ImageListError: with every invalid line, and every image that is in none of the lists; or there are no images.
+    """
+    if file is None:
+        return None
+    needed = _read_list(file, read)
+    problems = list(first_problems(needed.problems))
+    names = {image.pull_ref: image.text for image in images}
+    problems += [
+        f"{listed.origin}:{listed.line}: {listed.ref.text} is not in the image lists"
+        for listed in needed.images
+        if listed.ref.pull_ref not in names
+    ]
+    if not (needed.images or problems):
+        problems.append(f"{STANDARD_INPUT if file == '-' else file} contains no images")
+    if problems:
+        raise ImageListError([f"--gate-needs: {problem}" for problem in problems])
+    return tuple(dict.fromkeys(names[image.ref.pull_ref] for image in needed.images))
+
+
 def plugin_options(flags: CredentialFlags) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the options of each plugin: from `--credential-option` and from the flags that stand for an option.
 

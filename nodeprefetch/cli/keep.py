@@ -13,15 +13,27 @@ from typing import NoReturn
 from nodeprefetch.cli.environment import Environment, read_environment
 from nodeprefetch.cli.flag_settings import read_seconds
 from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags
-from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file
+from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file, read_needed
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import Problems
-from nodeprefetch.keep.lists import Snapshot
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, SUPERVISE, Expected, Order, Plan
+from nodeprefetch.keep.lists import Snapshot, memory_file
+from nodeprefetch.keep.orders import (
+    BROKEN_LIST,
+    ORDER_VARIABLE,
+    STALE_TAGS,
+    STILL_TAINTED,
+    SUPERVISE,
+    Expected,
+    Order,
+    Plan,
+)
 from nodeprefetch.keep.schedule import CHECK
 from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
 from nodeprefetch.tickets.spread import place
 from nodeprefetch.values.image_ref import ImageRef
+
+GATE_FILE_VARIABLE = "NODEPREFETCH_GATE_FILE"
+"""Of the flag `--gate-file`."""
 
 DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
 """Exit codes of a run, which the supervisor alone sees."""
@@ -39,7 +51,16 @@ def keep(*images: Images, flags: KeepFlags = KeepFlags()) -> int:  # noqa: B008 
     environment = read_environment()
     if order := environment.variables.get(ORDER_VARIABLE):
         return _run(Order.parse(order), flags, images, environment)
-    return _become_supervisor(_plan(flags, images, environment))
+    return _become_supervisor(_plan(_with_gate_file(flags), images, environment))
+
+
+def _with_gate_file(flags: KeepFlags) -> KeepFlags:
+    """Have all runs count from the start of this process where no file remembers an earlier one: in memory."""
+    if not flags.has_gate or flags.gate_file:
+        return flags
+    file = f"/proc/self/fd/{memory_file('gate')}"
+    os.environ[GATE_FILE_VARIABLE] = file
+    return replace(flags, gate_file=file)
 
 
 def _become_supervisor(plan: Plan) -> NoReturn:
@@ -73,17 +94,25 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
         if flags.refresh_every != "never":
             refresh_every = read_seconds(flags, "refresh_every")
     with problems.collected():
-        prepare(flags, partial(read_images, flags.image_list_file, images, read=read), environment)
+        prepared = prepare(
+            flags, partial(read_images, flags.image_list_file, images, read=read), environment, read=read
+        )
     problems.raise_if_any()
     return Plan(
         check_every=check_every,
         refresh_every=refresh_every,
+        gate_at=prepared.gate.gives_up_at if prepared.gate else math.inf,
         place=place(environment.instance_name, environment.reporting_node),
         log_format=flags.log_format or LogFormat.LOGFMT,
-        paths=["" if file == "-" or not _is_regular(file) else file for file in flags.image_list_file],
-        snapshot=Snapshot.of([contents[file] for file in flags.image_list_file]),
+        paths=["" if file == "-" or not _is_regular(file) else file for file in _files(flags)],
+        snapshot=Snapshot.of([contents[file] for file in _files(flags)]),
         command=[*_launcher(), *sys.argv[1:]],
     )
+
+
+def _files(flags: FetchFlags) -> tuple[str, ...]:
+    """The lists that runs follow."""
+    return (*flags.image_list_file, *([flags.gate_needs] if flags.gate_needs is not None else []))
 
 
 def _launcher() -> list[str]:
@@ -105,9 +134,10 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     Raises:
         UsageError: what the user gave has become invalid; the lists are not to blame.
     """
-    lists = dict(zip(flags.image_list_file, order.snapshot.contents(), strict=True))
+    lists = dict(zip(_files(flags), order.snapshot.contents(), strict=True))
     try:
         refs = read_images(flags.image_list_file, images, read=lists.__getitem__)
+        read_needed(flags.gate_needs, refs, read=lists.__getitem__)
     except ImageListError as error:
         for problem in error.problems:
             warn(problem)
@@ -119,11 +149,13 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
     from nodeprefetch.pull.run import SUPERSEDED  # noqa: PLC0415
 
-    prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled)
+    prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled, read=lists.__getitem__)
     stops = (signal.SIGTERM, signal.SIGINT, SUPERSEDED)
     report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT), stops=stops)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
+    if prepared.is_still_tainted:
+        return STILL_TAINTED
     if report.failed:
         return SOME_IMAGE_MISSING
     if not flags.debug:  # otherwise each check reports

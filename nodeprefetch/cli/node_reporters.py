@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags, KeepFlags
 from nodeprefetch.emitter import Emitter, Notices
+from nodeprefetch.errors import UsageError
 from nodeprefetch.kube import connect
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.report.node_api import NodeApi
@@ -13,9 +15,18 @@ from nodeprefetch.report.node_events import NodeEvents
 from nodeprefetch.report.node_label import NodeLabel
 from nodeprefetch.report.readers import Reporter
 
+if TYPE_CHECKING:
+    from nodeprefetch.cli.gate import PreparedGate
+
 
 def node_reporters(
-    flags: FetchFlags, notices: Notices, emit: Emitter, environment: Environment, *, is_warm: bool
+    flags: FetchFlags,
+    notices: Notices,
+    emit: Emitter,
+    environment: Environment,
+    *,
+    is_warm: bool,
+    gate: "PreparedGate | None" = None,
 ) -> Sequence[Reporter]:
     """Everything that writes on the node, in the order in which it is to be written. Nothing without the names.
 
@@ -25,17 +36,15 @@ def node_reporters(
         emit: takes the events about what was written.
         environment: of the process.
         is_warm: the node was found to have all images.
+        gate: of the node; None: it takes pods without its images.
 
     Raises:
         UsageError: a flag is invalid.
     """
     prefix, instance = flags.node_label_prefix, environment.instance_name
     check_prefix(prefix)
-    if not (environment.node_name and instance):
-        # Without NODE_NAME this is hardly a pod; somebody runs it by hand.
-        tell, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
-        tell(f"{_enabled(flags)} disabled: {unset} is not set")
-        return []
+    if gate is not None and gate.taints and not environment.node_name:
+        raise UsageError(["--remove-taint requires NODE_NAME, the name of the node"])
     api = NodeApi(
         environment.node_name,
         connect=partial(
@@ -44,6 +53,16 @@ def node_reporters(
         warn=notices.add,
         inform=notices.info,
     )
+    taints: list[Reporter] = []
+    if gate is not None and gate.taints:
+        from nodeprefetch.report.startup_taints import StartupTaints  # noqa: PLC0415 - only with this flag
+
+        taints.append(StartupTaints(api, gate.taints, gate=gate.gate, emit=emit, report=gate.keeper.confirm))
+    if not (environment.node_name and instance):
+        # Without NODE_NAME this is hardly a pod; somebody runs it by hand.
+        tell, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
+        tell(f"{_enabled(flags)} disabled: {unset} is not set")
+        return taints
     reporters: list[Reporter] = []
     if flags.node_condition:
         from nodeprefetch.report.node_condition import NodeCondition  # noqa: PLC0415 - only with this flag
@@ -54,6 +73,7 @@ def node_reporters(
             )
         )
     reporters.append(NodeLabel(api, instance, prefix=prefix, emit=emit, is_warm=is_warm))
+    reporters += taints
     if not flags.no_events:
         reporters.append(NodeEvents(api, instance, is_warm=is_warm))
     return reporters

@@ -10,12 +10,12 @@ import msgspec
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
-from nodeprefetch.cli.inputs import load_credential_plugins
+from nodeprefetch.cli.inputs import load_credential_plugins, read_list_file
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
-from nodeprefetch.errors import Problems
+from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
@@ -26,6 +26,7 @@ from nodeprefetch.text.known_secrets import knowing_secrets
 from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
+    from nodeprefetch.cli.gate import PreparedGate
     from nodeprefetch.cli.start import PreparedStart
     from nodeprefetch.pull.start import StartPermit
 
@@ -43,6 +44,9 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     speakers: tuple[Reporter, ...]
     """Write on the node when they finish, in this order, and emit events about it, which the reporters deliver."""
 
+    gate: "PreparedGate | None"
+    """Decides when the node takes pods; None: at any time."""
+
     start: "PreparedStart | None"
     """What the first pull waits for; None: nothing."""
 
@@ -57,6 +61,11 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
 
     notices: Notices
     """Warnings. Kept until `run` has a reader for them."""
+
+    @property
+    def is_still_tainted(self) -> bool:
+        """Whether startup taints could not be removed, after the run."""
+        return self.gate is not None and self.gate.keeper.is_stuck
 
     async def run(self, reader: Reader, signals: AsyncIterable[int]) -> Report:
         """Pull the images and report the results.
@@ -106,6 +115,7 @@ def prepare(
     environment: Environment,
     *,
     is_warm: bool = False,
+    read: Callable[[str], bytes] = read_list_file,
 ) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
 
@@ -114,6 +124,7 @@ def prepare(
         read_images: reads the lists; raises `UsageError`.
         environment: of the process.
         is_warm: the node was found to have all images. Then only what is missing counts, and makes it lose its label.
+        read: reads the list of `--gate-needs`.
 
     Raises:
         UsageError: with all problems.
@@ -133,16 +144,22 @@ def prepare(
         plugins = load_credential_plugins(flags, environment.variables, notices.add)
     reporters: list[Deliverer] = []
     speakers: list[Reporter] = []
+    gate: PreparedGate | None = None
     with problems.collected():
-        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm)
+        gate = _gate(flags, refs, read, notices, emit)
+    with problems.collected():
+        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm, gate=gate)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     start: PreparedStart | None = None
     with problems.collected():
-        start = _start(flags, refs, notices, emit, environment)
+        start = _start(flags, refs, notices, emit, environment, gate=gate)
     problems.raise_if_any()
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
+    if gate is not None:
+        speakers.append(gate.keeper)
+        emit.add(gate.keeper.emit)  # last: what it says comes after what it has heard
     emit.add(UnrecognizedErrors(emit).hear)
     return PreparedFetch(
         settings=settings,
@@ -151,6 +168,7 @@ def prepare(
         plugins=plugins,
         reporters=tuple(reporters),
         speakers=tuple(speakers),
+        gate=gate,
         start=start,
         report_grace=grace,
         progress_interval=progress_interval,
@@ -159,8 +177,27 @@ def prepare(
     )
 
 
+def _gate(
+    flags: FetchFlags, images: tuple[ImageRef, ...], read: Callable[[str], bytes], notices: Notices, emit: Emitter
+) -> "PreparedGate | None":
+    if not flags.has_gate:
+        if flags.gate_needs is not None:
+            raise UsageError(["--gate-needs requires --remove-taint or --node-condition"])
+        return None
+    # Loaded only if the node waits for its images.
+    from nodeprefetch.cli.gate import prepare_gate  # noqa: PLC0415
+
+    return prepare_gate(flags, images, read=read, notices=notices, emit=emit)
+
+
 def _start(
-    flags: FetchFlags, images: tuple[ImageRef, ...], notices: Notices, emit: Emitter, environment: Environment
+    flags: FetchFlags,
+    images: tuple[ImageRef, ...],
+    notices: Notices,
+    emit: Emitter,
+    environment: Environment,
+    *,
+    gate: "PreparedGate | None",
 ) -> "PreparedStart | None":
     if not flags.delays_start:
         return None
@@ -176,6 +213,7 @@ def _start(
         ),
         notices=notices,
         emit=emit,
+        gate=gate,
     )
 
 

@@ -1,8 +1,9 @@
 """Prepares what the first pull of a run waits for: a ticket (`--tickets`), or its place in time (`--spread`)."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -12,18 +13,21 @@ from nodeprefetch.cli.flag_settings import read_seconds
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.emitter import Notices, Reader
 from nodeprefetch.errors import Problems, UsageError
-from nodeprefetch.kube import Kube, KubeError, NotInClusterError, namespace_of_pod
+from nodeprefetch.kube import Kube, KubeError, Node, NotInClusterError, namespace_of_pod
 from nodeprefetch.kube.server import SERVICE_ACCOUNT
 from nodeprefetch.pull.start import DelayReport, StartPermit
 from nodeprefetch.submit.destination import Destination, read_destination
 from nodeprefetch.submit.tickets import open_tickets
 from nodeprefetch.tickets.messages import TicketRequest, TicketState
-from nodeprefetch.tickets.permit import SpreadPermit, TicketPermit
+from nodeprefetch.tickets.permit import NodeFacts, SpreadPermit, TicketPermit
 from nodeprefetch.tickets.spread import spread_needed
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.image_list import list_digest
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.rate import parse_rate
+
+if TYPE_CHECKING:
+    from nodeprefetch.cli.gate import PreparedGate
 
 AUTO = "auto"
 FALLBACK_SPREAD = 600.0
@@ -63,6 +67,7 @@ class PreparedStart(msgspec.Struct, frozen=True, kw_only=True):
     connect: Connect
     notices: Notices
     emit: Reader
+    gate: "PreparedGate | None" = None
     mount: Path = SERVICE_ACCOUNT
     """Of the pod's service account."""
 
@@ -83,20 +88,21 @@ class PreparedStart(msgspec.Struct, frozen=True, kw_only=True):
                     instance=self.instance,
                     list_digest=list_digest(self.images),
                 ),
-                zone=self.find_zone,
+                find_node=self.find_node,
                 patience=self.patience,
                 spread=self.find_spread,
                 on_delay=report,
             )
 
-    async def find_zone(self) -> str:
-        """Read the node's zone; empty if that fails: it only makes the order better."""
-        with trio.move_on_after(API_LIMIT):
-            try:
-                return (await (await self.connect()).get_node(self.node)).labels.get(ZONE_LABEL, "")
-            except KubeError:
-                pass
-        return ""
+    async def find_node(self) -> NodeFacts:
+        """Read the node. What cannot be read is left out: it only makes the order better."""
+        node: Node | None = None
+        with trio.move_on_after(API_LIMIT), suppress(KubeError):
+            node = await (await self.connect()).get_node(self.node)
+        return NodeFacts(
+            zone=node.labels.get(ZONE_LABEL, "") if node else "",
+            is_gated=self.gate is not None and self.gate.holds(node),
+        )
 
     async def find_spread(self) -> float:
         """Return over how many seconds nodes start."""
@@ -130,6 +136,7 @@ def prepare_start(
     connect: Connect,
     notices: Notices,
     emit: Reader,
+    gate: "PreparedGate | None" = None,
     mount: Path = SERVICE_ACCOUNT,
 ) -> PreparedStart:
     """Check the flags about who pulls when, at least one of which was given.
@@ -158,6 +165,7 @@ def prepare_start(
         connect=connect,
         notices=notices,
         emit=emit,
+        gate=gate,
         mount=mount,
     )
 

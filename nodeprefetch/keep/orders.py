@@ -24,6 +24,9 @@ BROKEN_LIST = 65
 STALE_TAGS = 66
 """Exit code of a run after which all images are present, but whose tags may have moved."""
 
+STILL_TAINTED = 67
+"""Exit code of a run that could not remove startup taints of the node, whether images are missing or not."""
+
 
 class Plan:
     """What the supervisor is to do.
@@ -32,13 +35,15 @@ class Plan:
         check_every: seconds.
         refresh_every: seconds; infinite: never.
         place: of this node in both periods, from 0 up to 1.
+        gate_at: when the node takes pods even if images are missing, seconds of CLOCK_MONOTONIC; infinite: never, or it
+            does already.
         log_format: `logfmt` or `json`.
         paths: of the lists; empty for one that cannot change.
         snapshot: contents of the lists.
         command: starts `keep` with the flags that the user gave.
     """
 
-    __slots__ = ("check_every", "command", "log_format", "paths", "place", "refresh_every", "snapshot")
+    __slots__ = ("check_every", "command", "gate_at", "log_format", "paths", "place", "refresh_every", "snapshot")
 
     def __init__(
         self,
@@ -46,6 +51,7 @@ class Plan:
         check_every: float,
         refresh_every: float,
         place: float,
+        gate_at: float,
         log_format: str,
         paths: Sequence[str],
         snapshot: Snapshot,
@@ -54,6 +60,7 @@ class Plan:
         self.check_every = check_every
         self.refresh_every = refresh_every
         self.place = place
+        self.gate_at = gate_at
         self.log_format = log_format
         self.paths = tuple(paths)
         self.snapshot = snapshot
@@ -61,7 +68,7 @@ class Plan:
 
     def to_arguments(self) -> list[str]:
         """Arguments after `SUPERVISE`."""
-        numbers = map(str, (self.check_every, self.refresh_every, self.place))
+        numbers = map(str, (self.check_every, self.refresh_every, self.place, self.gate_at))
         return [*numbers, self.log_format, str(self.snapshot), *self.paths, *self.command]
 
     @classmethod
@@ -71,13 +78,14 @@ class Plan:
         Raises:
             ValueError: they are not a plan.
         """
-        check_every, refresh_every, place, log_format, text, *rest = arguments
+        check_every, refresh_every, place, gate_at, log_format, text, *rest = arguments
         snapshot = Snapshot.parse(text)
         lists = len(snapshot.sizes)
         return cls(
             check_every=float(check_every),
             refresh_every=float(refresh_every),
             place=float(place),
+            gate_at=float(gate_at),
             log_format=log_format,
             paths=rest[:lists],
             snapshot=snapshot,

@@ -23,6 +23,9 @@ STALE = "stale"
 """All images are present, but a registry could not be asked whether its tags have moved."""
 
 FAILED = "failed"
+STILL_TAINTED = "still-tainted"
+"""Startup taints of the node could not be removed, so it takes no pods."""
+
 STOPPED = "stopped"
 """Interrupted, as the list changed."""
 
@@ -59,12 +62,14 @@ class Schedule:
         refresh_every: seconds between refreshes; infinite: none.
         place: of this node in both periods, from 0 up to 1.
         jitter: random numbers from 0 to 1.
+        gate_at: when a run is due after a failed one, at the latest: it lets the node take pods; infinite: never.
     """
 
     __slots__ = (
         "_check_at",
         "_check_every",
         "_failures",
+        "_gate_at",
         "_is_asked",
         "_jitter",
         "_place",
@@ -73,12 +78,20 @@ class Schedule:
         "_retries_refresh",
         "_retry_at",
         "_stale_refreshes",
+        "_taint_failures",
         "is_settled",
         "running",
     )
 
     def __init__(
-        self, now: float, *, check_every: float, refresh_every: float, place: float, jitter: Callable[[], float]
+        self,
+        now: float,
+        *,
+        check_every: float,
+        refresh_every: float,
+        place: float,
+        jitter: Callable[[], float],
+        gate_at: float = _NEVER,
     ) -> None:
         self._check_every = check_every
         self._refresh_every = refresh_every
@@ -91,6 +104,8 @@ class Schedule:
         self._retry_at = 0.0
         self._retries_refresh = False
         self._stale_refreshes = 0
+        self._taint_failures = 0
+        self._gate_at = gate_at
         self.running = ""
         """The kind of the run under way; empty: there is none."""
 
@@ -144,7 +159,11 @@ class Schedule:
             return
         self._failures += 1
         self._retries_refresh = kind == REFRESH
-        self._retry_at = now + self._pause(self._failures)
+        # The API server's trouble, not a registry's: it has pauses of its own.
+        self._taint_failures = self._taint_failures + 1 if verdict == STILL_TAINTED else 0
+        self._retry_at = now + self._pause(self._taint_failures or self._failures)
+        if now < self._gate_at:
+            self._retry_at = min(self._retry_at, self._gate_at)
 
     def ask(self) -> None:
         """A refresh is due as soon as no run is under way: the list has changed, or somebody wants it."""

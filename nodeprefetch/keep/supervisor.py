@@ -8,9 +8,9 @@ import os
 import sys
 import time
 
-from nodeprefetch.keep import log
+from nodeprefetch.keep import log, schedule
 from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists, memory_file
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, STILL_TAINTED, Order, Plan
 from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
 
 TYPE_CHECKING = False  # typing is large
@@ -60,6 +60,7 @@ class _Supervisor:
             refresh_every=plan.refresh_every,
             place=plan.place,
             jitter=_jitter,
+            gate_at=plan.gate_at,
         )
         self._expected = memory_file("expected")
         self._child = 0
@@ -163,12 +164,14 @@ class _Supervisor:
             self._schedule.end(time.monotonic(), STALE)
         elif self._is_stopped:
             self._schedule.end(time.monotonic(), STOPPED)
+        elif code == STILL_TAINTED:
+            self._fail("startup taints of the node could not be removed", schedule.STILL_TAINTED)
         else:
             self._fail(f"exit code {code}" if code > 0 else f"killed by signal {-code}")
 
-    def _fail(self, error: str) -> None:
+    def _fail(self, error: str, verdict: str = FAILED) -> None:
         now = time.monotonic()
-        self._schedule.end(now, FAILED)
+        self._schedule.end(now, verdict)
         self._log(log.WARNING, "run failed, retrying", delay=max(self._schedule.wake_at - now, 0.0), error=error)
 
     def _end(self, number: int) -> int:

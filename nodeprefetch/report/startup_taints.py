@@ -1,6 +1,6 @@
 """Removes startup taints from the node once its gate is open."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import trio
@@ -83,7 +83,7 @@ class StartupTaints:
         refused: tuple[Taint, ...] | None = None
         while True:
             node = await self._api.call("get", lambda calls: calls.get_node(self._api.node), retry=retry)
-            unwanted = [taint for taint in node.taints if self._is_named(taint)]
+            unwanted = [taint for taint in node.taints if is_named(taint, self._named)]
             if not unwanted:
                 break
             # A patch that does not hold any more is refused like one that a policy forbids: with the same taints again
@@ -114,5 +114,7 @@ class StartupTaints:
         self._is_done = True
         self._report("")
 
-    def _is_named(self, taint: Taint) -> bool:
-        return any(named.names(key=taint.key, value=taint.value, effect=taint.effect) for named in self._named)
+
+def is_named(taint: Taint, named: Iterable[NamedTaint]) -> bool:
+    """Whether the user has named this taint."""
+    return any(each.names(key=taint.key, value=taint.value, effect=taint.effect) for each in named)

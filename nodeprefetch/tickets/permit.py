@@ -14,13 +14,23 @@ Find = Callable[[], Awaitable[float]]
 """Finds out a number of seconds. Soon over; raises nothing."""
 
 
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides about a node's place in the order."""
+
+    zone: str = ""
+    """Empty: not known."""
+
+    is_gated: bool = False
+    """Whether it takes no pods until its images are there."""
+
+
 class TicketPermit:
     """A ticket or, if the aggregator is silent, this node's place in the spread.
 
     Args:
         ask: asks the aggregator.
         about: the node, its instance and list.
-        zone: finds out the node's zone, soon; empty: not known.
+        find_node: finds out what the request says about the node, soon.
         patience: seconds without an answer after which the spread counts.
         spread: finds out over how many seconds nodes without an answer start.
         on_delay: called while the node waits.
@@ -32,7 +42,7 @@ class TicketPermit:
         ask: Ask,
         about: TicketRequest,
         *,
-        zone: Callable[[], Awaitable[str]],
+        find_node: Callable[[], Awaitable[NodeFacts]],
         patience: float,
         spread: Find,
         on_delay: OnDelay,
@@ -40,7 +50,7 @@ class TicketPermit:
     ) -> None:
         self._ask = ask
         self._about = about
-        self._zone = zone
+        self._find_node = find_node
         self._patience = patience
         self._spread = spread
         self._on_delay = on_delay
@@ -63,9 +73,10 @@ class TicketPermit:
         await ticket.give_back(is_warm=is_warm)
 
     async def _describe(self, run_id: str, *, spread: float) -> Ticket:
+        node = await self._find_node()
         return Ticket(
             self._ask,
-            msgspec.structs.replace(self._about, run_id=run_id, zone=await self._zone()),
+            msgspec.structs.replace(self._about, run_id=run_id, zone=node.zone, is_gated=node.is_gated),
             patience=self._patience,
             spread=spread,
             jitter=self._jitter,

@@ -246,6 +246,7 @@ def test_help_of_fetch_has_groups_images_first(capsys):
         "Runtime",
         "Disk",
         "Across nodes",
+        "New nodes",
         "Reporting",
         "Output",
     ] == groups

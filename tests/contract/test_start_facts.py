@@ -3,15 +3,19 @@
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from nodeprefetch.cli import start as module
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
+from nodeprefetch.cli.gate import prepare_gate
 from nodeprefetch.cli.start import ZONE_LABEL, PreparedStart, prepare_start
 from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.events import Event
 from nodeprefetch.kube import connect
+from nodeprefetch.report.gate import GateState
+from nodeprefetch.tickets.permit import NodeFacts
 from nodeprefetch.values.image_ref import ImageRef
 from tests.support.fake_kube import STALL, Failure, FakeKube
 
@@ -78,8 +82,30 @@ async def test_without_a_name_of_the_installation_nothing_is_asked(api, tmp_path
 
 
 async def test_the_zone_is_a_label_of_the_node(api, tmp_path):
-    assert "eu-1a" == await prepared(api, tmp_path, []).find_zone()
-    assert "" == await prepared(api, tmp_path, [], node="n2").find_zone()
+    assert "eu-1a" == (await prepared(api, tmp_path, []).find_node()).zone
+    assert NodeFacts() == await prepared(api, tmp_path, [], node="n2").find_node()
+
+
+@pytest.mark.parametrize(
+    ("flags", "state", "node", "is_gated"),
+    [
+        ({"remove_taint": ("warm",)}, GateState.CLOSED, "n1", True),
+        ({"remove_taint": ("warm=no",)}, GateState.CLOSED, "n1", False),
+        ({"remove_taint": ("warm",)}, GateState.OPEN, "n1", False),
+        ({"remove_taint": ("warm",)}, GateState.GAVE_UP, "n1", False),
+        ({"remove_taint": ("warm",)}, GateState.CLOSED, "n2", True),
+        ({"node_condition": True}, GateState.CLOSED, "n1", True),
+        ({"node_condition": True}, GateState.OPEN, "n1", False),
+    ],
+)
+async def test_a_node_that_takes_no_pods_yet_is_gated(api, tmp_path, flags, state, node, is_gated):  # noqa: PLR0917
+    """A new list does not make nodes gated that take pods; one that cannot be read may be new."""
+    api.objects.set_taints("n1", [{"key": "warm", "effect": "NoSchedule"}])
+    gate = prepare_gate(FetchFlags(**flags), IMAGES, read=pytest.fail, notices=Notices(), emit=Emitter())
+    gate.gate.state = state
+    start = msgspec.structs.replace(prepared(api, tmp_path, [], node=node), gate=gate)
+
+    assert is_gated is (await start.find_node()).is_gated
 
 
 async def test_an_api_server_that_hangs_does_not_delay_the_start_for_long(api, tmp_path, monkeypatch):
@@ -88,5 +114,5 @@ async def test_an_api_server_that_hangs_does_not_delay_the_start_for_long(api, t
     told: list[Event] = []
     start = prepared(api, tmp_path, told)
 
-    assert ("", 600) == (await start.find_zone(), await start.find_spread())
+    assert (NodeFacts(), 600) == (await start.find_node(), await start.find_spread())
     assert "no answer in 1s" in told[0].message

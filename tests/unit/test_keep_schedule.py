@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.keep.schedule import BROKEN, CHECK, DONE, FAILED, REFRESH, STALE, STOPPED, Schedule, next_at
+from nodeprefetch.keep.schedule import (
+    BROKEN,
+    CHECK,
+    DONE,
+    FAILED,
+    REFRESH,
+    STALE,
+    STILL_TAINTED,
+    STOPPED,
+    Schedule,
+    next_at,
+)
 from nodeprefetch.tickets.spread import place
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -37,6 +48,7 @@ class Days:
         refresh_every: float = HOUR,
         place: float = 0.5,
         jitter: Callable[[], float] = lambda: 1.0,
+        gate_at: float = math.inf,
     ) -> None:
         self.now = start
         self.runs: list[tuple[float, str]] = []
@@ -44,7 +56,12 @@ class Days:
         self._takes = takes
         self._ends: float = math.inf
         self.schedule = Schedule(
-            start, check_every=check_every, refresh_every=refresh_every, place=place, jitter=jitter
+            start,
+            check_every=check_every,
+            refresh_every=refresh_every,
+            place=place,
+            jitter=jitter,
+            gate_at=gate_at,
         )
 
     def go_on(self, until: float, happens: Mapping[float, Callable[[], None]] | None = None) -> None:
@@ -309,3 +326,45 @@ def test_runs_leave_no_growth() -> None:
 
     assert abs(after_some - before) < 1000
     assert all(not isinstance(getattr(schedule, name), list | dict | set) for name in Schedule.__slots__)
+
+
+def test_after_failed_runs_one_is_due_when_the_gate_gives_up() -> None:
+    """The pauses have grown to 8 minutes by then: the node would wait as long."""
+    days = Days(*9 * [FAILED], start=0.0, takes=0.0, refresh_every=math.inf, gate_at=16 * MINUTE)
+
+    days.go_on(45 * MINUTE)
+
+    assert [0, 1, 3, 7, 15, 16, 31] == [at / MINUTE for at, _ in days.runs]
+
+
+def test_a_gate_that_gives_up_during_a_run_is_that_runs_business() -> None:
+    days = Days(*9 * [FAILED], start=0.0, takes=2 * MINUTE, refresh_every=math.inf, gate_at=MINUTE)
+
+    days.go_on(10 * MINUTE)
+
+    assert [0, 3, 7] == [at / MINUTE for at, _ in days.runs]
+
+
+def test_a_gate_is_no_reason_for_a_run_once_the_images_are_there() -> None:
+    days = Days(start=0.0, takes=0.0, place=0.5, refresh_every=math.inf, gate_at=4 * MINUTE)
+
+    days.go_on(8 * MINUTE)
+
+    assert [0, 2.5, 7.5] == [at / MINUTE for at, _ in days.runs]
+
+
+def test_taints_that_could_not_be_removed_are_tried_again_soon_whatever_failed_before() -> None:
+    days = Days(*4 * [FAILED], *3 * [STILL_TAINTED], start=0.0, takes=0.0, refresh_every=math.inf)
+
+    days.go_on(22 * MINUTE)
+
+    assert [0, 1, 3, 7, 15, 16, 18, 22] == [at / MINUTE for at, _ in days.runs]
+    assert days.schedule.is_settled
+
+
+def test_a_node_whose_taints_could_not_be_removed_is_not_settled() -> None:
+    days = Days(STILL_TAINTED, start=0.0, takes=0.0)
+
+    days.go_on(1)
+
+    assert not days.schedule.is_settled

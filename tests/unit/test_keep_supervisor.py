@@ -46,7 +46,7 @@ while "slow" in text and not os.path.exists(f"{directory}/release"):
     time.sleep(0.01)
 if "crash" in text:
     os.kill(os.getpid(), signal.SIGKILL)
-sys.exit(65 if "broken" in text else 1 if "fail" in text else 0)
+sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in text else 0)
 """
 
 
@@ -62,6 +62,7 @@ class Keep:
             check_every=check_every,
             refresh_every=float("inf"),
             place=0.5,
+            gate_at=float("inf"),
             log_format="logfmt",
             paths=[str(self.list)],
             snapshot=snapshot,
@@ -215,7 +216,14 @@ def test_sighup_starts_a_run_now(start: Start) -> None:
     assert ["refresh", "refresh"] == [kind for _, kind, _ in keep.runs]
 
 
-@pytest.mark.parametrize(("content", "error"), [("fail\n", "exit code 1"), ("crash\n", "killed by signal 9")])
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ("fail\n", "exit code 1"),
+        ("crash\n", "killed by signal 9"),
+        ("tainted\n", "startup taints of the node could not be removed"),
+    ],
+)
 def test_a_failed_run_is_one_failed_run(start: Start, content: str, error: str) -> None:
     keep = start(content, check_every=0.05)
 
@@ -309,6 +317,7 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
         check_every=300.0,
         refresh_every=float("inf"),
         place=1 / 3,
+        gate_at=1234.5,
         log_format="json",
         paths=["/x y", ""],
         snapshot=snapshot,

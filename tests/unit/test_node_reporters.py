@@ -4,15 +4,19 @@ import pytest
 
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
+from nodeprefetch.cli.gate import prepare_gate
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.emitter import Emitter, Notices
+from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Notice
 
 
-def _reporters(node: str, instance: str, **flags: bool) -> tuple[list[str], list[tuple[str, bool]]]:
+def _reporters(node: str, instance: str, **flags: object) -> tuple[list[str], list[tuple[str, bool]]]:
     notices, heard = Notices(), []
     environment = Environment(node_name=node, instance_name=instance)
-    made = node_reporters(FetchFlags(**flags), notices, Emitter(), environment, is_warm=False)
+    given = FetchFlags(**flags)
+    gate = prepare_gate(given, (), read=pytest.fail, notices=notices, emit=Emitter()) if given.has_gate else None
+    made = node_reporters(given, notices, Emitter(), environment, is_warm=False, gate=gate)
     notices.pass_to(heard.append)
     return [type(each).__name__ for each in made], [
         (each.message, each.is_warning) for each in heard if isinstance(each, Notice)
@@ -25,10 +29,14 @@ def _reporters(node: str, instance: str, **flags: bool) -> tuple[list[str], list
         ({}, ["NodeLabel", "NodeEvents"]),
         ({"no_events": True}, ["NodeLabel"]),
         ({"node_condition": True}, ["NodeCondition", "NodeLabel", "NodeEvents"]),
+        (
+            {"node_condition": True, "remove_taint": ("warm",)},
+            ["NodeCondition", "NodeLabel", "StartupTaints", "NodeEvents"],
+        ),
     ],
     ids=str,
 )
-def test_the_condition_comes_before_the_label_and_events_are_last(flags, names):
+def test_condition_label_taint_events_is_the_order(flags, names):
     assert (names, []) == _reporters("n1", "web", **flags)
 
 
@@ -50,3 +58,14 @@ def test_without_a_name_nothing_is_written_and_one_line_says_so(node, instance, 
 )
 def test_that_line_names_what_was_wanted(flags, what):
     assert ([], [(f"{what} disabled: NODE_NAME is not set", False)]) == _reporters("", "web", **flags)
+
+
+def test_taints_are_removed_without_a_name_of_the_installation():
+    names, said = _reporters("n1", "", remove_taint=("warm",), no_events=True)
+
+    assert (["StartupTaints"], ["node label disabled: INSTANCE_NAME is not set"]) == (names, [text for text, _ in said])
+
+
+def test_taints_cannot_be_removed_from_a_node_without_a_name():
+    with pytest.raises(UsageError, match="--remove-taint requires NODE_NAME"):
+        _reporters("", "web", remove_taint=("warm",))

@@ -16,7 +16,7 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing import FakeImageService, FakeRun, Hang
 from nodeprefetch.tickets.messages import TicketRequest, TicketState
 from nodeprefetch.tickets.office import RESTART_GRACE
-from nodeprefetch.tickets.permit import SpreadPermit, TicketPermit
+from nodeprefetch.tickets.permit import NodeFacts, SpreadPermit, TicketPermit
 from nodeprefetch.tickets.spread import place
 from nodeprefetch.values.image_list import list_digest
 from nodeprefetch.values.image_ref import ImageRef
@@ -42,9 +42,9 @@ def prepared(**flags: object) -> PreparedStart:
     )
 
 
-def ticket_permit(desk: TicketDesk, zone: str = "") -> TicketPermit:
-    async def find_zone() -> str:
-        return zone
+def ticket_permit(desk: TicketDesk, zone: str = "", *, is_gated: bool = False) -> TicketPermit:
+    async def find_node() -> NodeFacts:
+        return NodeFacts(zone=zone, is_gated=is_gated)
 
     async def find_spread() -> float:
         return 600
@@ -52,7 +52,7 @@ def ticket_permit(desk: TicketDesk, zone: str = "") -> TicketPermit:
     return TicketPermit(
         desk.ask,
         TicketRequest(node="n1", run_id="", state=TicketState.WAITING, instance="web", list_digest="abc"),
-        zone=find_zone,
+        find_node=find_node,
         patience=120,
         spread=find_spread,
         on_delay=lambda _: None,
@@ -163,7 +163,7 @@ async def test_outside_of_a_cluster_auto_is_ten_minutes_and_says_why(tmp_path):
     assert ["--spread auto: cannot read the number of nodes, using 10m"] == [
         event.message.partition(": cannot read the pod's")[0] for event in told
     ]
-    assert "" == await start.find_zone()
+    assert NodeFacts() == await start.find_node()
 
 
 def test_all_problems_are_reported_at_once():

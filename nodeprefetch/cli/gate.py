@@ -1,0 +1,101 @@
+"""Prepares the gate of a node that takes no pods until its images are there."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from nodeprefetch.cli.flag_settings import read_seconds
+from nodeprefetch.cli.flags import FetchFlags, KeepFlags
+from nodeprefetch.cli.inputs import read_needed
+from nodeprefetch.emitter import Emitter, Notices
+from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.kube import Node
+from nodeprefetch.report.gate import Gate, GateState
+from nodeprefetch.report.gate_record import GateRecord
+from nodeprefetch.report.gatekeeper import Gatekeeper
+from nodeprefetch.report.startup_taints import is_named
+from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.taint import NamedTaint, parse_taint
+
+
+class PreparedGate(msgspec.Struct, frozen=True, kw_only=True):
+    """The gate of a run, and what is to happen when it opens."""
+
+    gate: Gate
+    keeper: Gatekeeper
+    taints: tuple[NamedTaint, ...]
+    """To be removed."""
+
+    gives_up_at: float
+    """When its time is over, seconds of CLOCK_MONOTONIC; infinite: never, or it is open already."""
+
+    def holds(self, node: Node | None) -> bool:
+        """Whether pods wait for this node, as far as is known.
+
+        Args:
+            node: as it was read; None: it could not be read.
+        """
+        if self.gate.state is not GateState.CLOSED:
+            return False
+        return node is None or not self.taints or any(is_named(taint, self.taints) for taint in node.taints)
+
+
+def prepare_gate(
+    flags: FetchFlags,
+    images: Sequence[ImageRef],
+    *,
+    read: Callable[[str], bytes],
+    notices: Notices,
+    emit: Emitter,
+) -> PreparedGate:
+    """Check the flags about the gate, and find out since when it has been waiting.
+
+    Args:
+        flags: of the command.
+        images: of the lists; empty if these are invalid.
+        read: reads a list.
+        notices: takes messages for people.
+        emit: takes the event that it opens.
+
+    Raises:
+        UsageError: with all problems.
+    """
+    problems = Problems()
+    timeout = math.inf
+    needed: tuple[str, ...] | None = None
+    with problems.collected():
+        timeout = read_seconds(flags, "gate_timeout", may_be_zero=True) or math.inf
+    with problems.collected():
+        taints = _taints(flags)
+    if images:
+        with problems.collected():
+            needed = read_needed(flags.gate_needs, images, read=read)
+    problems.raise_if_any()
+    record = GateRecord(flags.gate_file or "", warn=notices.add)
+    gate = Gate(
+        age=record.age,
+        timeout=timeout,
+        state=record.state,
+        needed=needed,
+        is_last_try=flags.allow_failures and not isinstance(flags, KeepFlags),
+    )
+    return PreparedGate(
+        gate=gate,
+        keeper=Gatekeeper(gate, record, emit=emit, needs_confirmation=bool(taints)),
+        taints=taints,
+        gives_up_at=record.since + timeout if record.state is GateState.CLOSED else math.inf,
+    )
+
+
+def _taints(flags: FetchFlags) -> tuple[NamedTaint, ...]:
+    problems: list[str] = []
+    taints: list[NamedTaint] = []
+    for text in flags.remove_taint:
+        try:
+            taints.append(parse_taint(text))
+        except UsageError as error:
+            problems += [f"--remove-taint: {problem}" for problem in error.problems]
+    if problems:
+        raise UsageError(problems)
+    return tuple(dict.fromkeys(taints))
