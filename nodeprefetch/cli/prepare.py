@@ -11,6 +11,7 @@ from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_list_file
+from nodeprefetch.cli.node_access import check_node_access
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
@@ -142,6 +143,8 @@ def prepare(
         refs = read_images()
     with problems.collected():
         plugins = load_credential_plugins(flags, environment.variables, notices.add)
+    with problems.collected():
+        check_node_access(flags)
     reporters: list[Deliverer] = []
     speakers: list[Reporter] = []
     gate: PreparedGate | None = None
