@@ -59,7 +59,7 @@ class TicketPermit:
 
     async def obtain(self, run_id: str, /) -> bool:
         """Wait for the ticket, or for the node's place. Returns whether it has a ticket."""
-        self._ticket = await self._describe(run_id, spread=await self._spread())
+        self._ticket = self._describe(run_id, await self._find_node(), spread=await self._spread())
         return await self._ticket.obtain()
 
     async def keep(self) -> None:
@@ -69,11 +69,10 @@ class TicketPermit:
 
     async def give_back(self, run_id: str, /, *, is_warm: bool) -> None:
         """Say that the node does not pull any more, or has nothing to pull."""
-        ticket = self._ticket or await self._describe(run_id, spread=0)
+        ticket = self._ticket or self._describe(run_id, NodeFacts(), spread=0)  # not worth a call of the API server
         await ticket.give_back(is_warm=is_warm)
 
-    async def _describe(self, run_id: str, *, spread: float) -> Ticket:
-        node = await self._find_node()
+    def _describe(self, run_id: str, node: NodeFacts, *, spread: float) -> Ticket:
         return Ticket(
             self._ask,
             msgspec.structs.replace(self._about, run_id=run_id, zone=node.zone, is_gated=node.is_gated),

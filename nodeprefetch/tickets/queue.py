@@ -134,9 +134,11 @@ class TicketQueue:
         holder = self.pulling.get(request.node)
         if holder is not None:
             self.duration += _WEIGHT * (now - holder.since - self.duration)
+        before = self.warm.get(request.node)
         self.forget(request.node)
         if request.is_warm:
-            warm = _Warm(list_digest=intern(request.list_digest), zone=intern(request.zone), until=now + WARM_KEPT)
+            zone = request.zone or (before.zone if before is not None else "")
+            warm = _Warm(list_digest=intern(request.list_digest), zone=intern(zone), until=now + WARM_KEPT)
             self.warm[request.node] = warm
             self.warm_by_list[warm.list_digest] += 1
             self.served[warm.zone] += 1

@@ -188,6 +188,18 @@ def test_with_doubling_the_first_node_of_each_zone_comes_first():
     assert ["a", "b", "c"] == [zones[node] for node in granted(tickets, now=OPEN)]
 
 
+def test_a_warm_node_that_says_so_again_without_its_zone_serves_it_still():
+    """Of the two zones, the one without a warm node comes first."""
+    tickets = office(limit=1, growth=Growth.DOUBLING)
+    tickets.ask(done("warm", zone="a"), now=0)
+    tickets.ask(done("warm"), now=1)
+    first, second = BY_PLACE[:2]
+    tickets.ask(waiting(first, zone="a"), now=2)
+    tickets.ask(waiting(second, zone="b"), now=2)
+
+    assert [second] == granted(tickets, now=OPEN)
+
+
 def test_a_request_that_ended_gets_no_ticket():
     tickets = office(limit=1)
     request = waiting("a")
