@@ -228,6 +228,13 @@ def _add_pulls(group: "argparse._ArgumentGroup") -> None:
     )
     _add_value(
         group,
+        "--report-every",
+        "DURATION",
+        "With --keep, interval between reports of all images to the aggregator and the node's condition, also if"
+        " nothing has changed. Default: 1h.",
+    )
+    _add_value(
+        group,
         "--spread",
         "TIME",
         "Duration over which nodes start to pull, each at its own place, or 'auto' (requires --registry-rate).",

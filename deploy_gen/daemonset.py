@@ -156,7 +156,11 @@ def _puller(options: Options, name: str, command: Sequence[str]) -> Object:
 
 
 def _keep_command(options: Options) -> list[str]:
-    intervals = {"--check-every": options.check_every, "--refresh-every": options.refresh_every}
+    intervals = {
+        "--check-every": options.check_every,
+        "--refresh-every": options.refresh_every,
+        "--report-every": options.report_every,
+    }
     return ["keep", *(f"{flag}={text}" for flag, text in intervals.items() if text)]
 
 

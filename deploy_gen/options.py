@@ -71,6 +71,7 @@ class Options:
 
     check_every: str
     refresh_every: str
+    report_every: str
     """Intervals of `keep`. Empty: its defaults."""
 
     spread: str

@@ -77,7 +77,11 @@ def read_options(flags: argparse.Namespace) -> Options:
         image = program_image(flags.image, flags.version or None, distro=_needs_libc(flags))
     fetch_args, grace = _fetch_args(flags, problems)
     if not flags.keep:
-        given = {"--check-every": flags.check_every, "--refresh-every": flags.refresh_every}
+        given = {
+            "--check-every": flags.check_every,
+            "--refresh-every": flags.refresh_every,
+            "--report-every": flags.report_every,
+        }
         problems.add(*(f"{flag}: requires --keep" for flag, value in given.items() if value))
     options = Options(
         name=values.one("NAME", check_name, _single_name(flags.names, problems), ""),
@@ -98,6 +102,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         keep=flags.keep,
         check_every=values.given("--check-every", checks.interval, flags.check_every),
         refresh_every=values.given("--refresh-every", _interval_or_never, flags.refresh_every),
+        report_every=values.given("--report-every", checks.interval, flags.report_every),
         spread=values.given("--spread", _spread, flags.spread),
         registry_rate=_registry_rate(flags, values, problems),
         node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),

@@ -40,7 +40,7 @@ def main() -> None:
 def _finds_everything() -> bool:
     """Whether this is a run of `keep` that has nothing to do: most are. `cli/keep.py` makes the others."""
     order = os.environ.get("NODEPREFETCH_KEEP_RUN", "")
-    if not order.startswith("check settled "):
+    if not order.startswith("check settled news "):
         return False
 
     from nodeprefetch.cli.presence import finds_everything  # noqa: PLC0415

@@ -80,6 +80,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     instance: str = ""
     """Name of the installation (`INSTANCE_NAME`); may be empty."""
 
+    report_every: float = 0
+    """Seconds within which another run of this node reports all images, also if nothing has changed; 0: none may."""
+
 
 class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):
     """The newest image lists are invalid or cannot be read, so `keep` uses the last valid ones in this run.

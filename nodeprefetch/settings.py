@@ -94,6 +94,9 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """An image that is on the node stays present if the registry cannot be asked whether its tag has moved. It is asked
     once."""
 
+    report_every: float = 0
+    """Within which time another run reports, also if nothing has changed; 0: none may."""
+
     retry_missing: bool = False
     """Retry images the registry does not have yet."""
 

@@ -254,6 +254,14 @@ class KeepFlags(FetchFlags):
             group=SCHEDULE,
         ),
     ] = "1h"
+    report_every: Annotated[
+        str,
+        duration(
+            "Interval between reports of all images to the aggregator and the node's condition, also if nothing has"
+            " changed.",
+            SCHEDULE,
+        ),
+    ] = "1h"
 
 
 @Parameter(name="*")

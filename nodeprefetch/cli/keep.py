@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags
 from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file, read_needed
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import Problems
+from nodeprefetch.events import ListRejected
 from nodeprefetch.keep.lists import Snapshot, memory_file
 from nodeprefetch.keep.orders import (
     BROKEN_LIST,
@@ -26,9 +28,11 @@ from nodeprefetch.keep.orders import (
     Expected,
     Order,
     Plan,
+    Rejection,
 )
 from nodeprefetch.keep.schedule import CHECK
 from nodeprefetch.settings import FetchSettings, LogFormat, PullPolicy
+from nodeprefetch.text.scrub import scrub
 from nodeprefetch.tickets.spread import place
 from nodeprefetch.values.image_ref import ImageRef
 
@@ -37,6 +41,9 @@ GATE_FILE_VARIABLE = "NODEPREFETCH_GATE_FILE"
 
 DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
 """Exit codes of a run, which the supervisor alone sees."""
+
+REPORTED_PROBLEMS = 10
+"""Of invalid lists: all nodes may get them at the same time. The log has more."""
 
 
 def keep(*images: Images, flags: KeepFlags = KeepFlags()) -> int:  # noqa: B008 - frozen
@@ -87,12 +94,14 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
         return contents[file]
 
     problems = Problems()
-    check_every = refresh_every = math.inf
+    check_every = refresh_every = report_every = math.inf
     with problems.collected():
         check_every = read_seconds(flags, "check_every")
     with problems.collected():
         if flags.refresh_every != "never":
             refresh_every = read_seconds(flags, "refresh_every")
+    with problems.collected():
+        report_every = _report_every(flags)
     with problems.collected():
         prepared = prepare(
             flags, partial(read_images, flags.image_list_file, images, read=read), environment, read=read
@@ -101,6 +110,7 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
     return Plan(
         check_every=check_every,
         refresh_every=refresh_every,
+        report_every=report_every,
         gate_at=prepared.gate.gives_up_at if prepared.gate else math.inf,
         place=place(environment.instance_name, environment.reporting_node),
         log_format=flags.log_format or LogFormat.LOGFMT,
@@ -128,7 +138,7 @@ def _is_regular(file: str) -> bool:
         return True  # gone since it was read, to come back
 
 
-def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: Environment) -> int:
+def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Environment) -> int:
     """Make a run. Returns its exit code, which the supervisor reads.
 
     Raises:
@@ -141,6 +151,8 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     except ImageListError as error:
         for problem in error.problems:
             warn(problem)
+        problems = [scrub(problem) for problem in error.problems[:REPORTED_PROBLEMS]]
+        Rejection(since=time.time(), problems=problems).write(order.rejected)
         return BROKEN_LIST
     if order.kind == CHECK:
         flags = replace(flags, pull_policy=PullPolicy.IF_NOT_PRESENT.value)
@@ -149,7 +161,15 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
     from nodeprefetch.pull.run import SUPERSEDED  # noqa: PLC0415
 
-    prepared = prepare(flags, lambda: refs, environment, is_warm=order.is_settled, read=lists.__getitem__)
+    prepared = prepare(
+        flags,
+        lambda: refs,
+        environment,
+        is_warm=order.is_settled,
+        read=lists.__getitem__,
+        report_every=_report_every(flags),
+        rejection=_rejection(order),
+    )
     stops = (signal.SIGTERM, signal.SIGINT, SUPERSEDED)
     report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT), stops=stops)
     if report.signal is not None:
@@ -161,6 +181,22 @@ def _run(order: Order, flags: FetchFlags, images: Sequence[str], environment: En
     if not flags.debug:  # otherwise each check reports
         _expect(refs, prepared.settings).write(order.expected)
     return STALE_TAGS if any(image.error for image in report.images) else DONE
+
+
+def _report_every(flags: KeepFlags) -> float:
+    """Seconds between reports of everything; infinite if nobody would hear them.
+
+    Raises:
+        UsageError: the flag is invalid.
+    """
+    seconds = read_seconds(flags, "report_every")
+    has_aggregator = flags.metrics_endpoint and flags.metrics_protocol != "grpc"  # which has attempts only
+    return seconds if has_aggregator or flags.node_condition else math.inf
+
+
+def _rejection(order: Order) -> ListRejected | None:
+    found = Rejection.read(order.rejected)
+    return ListRejected(problems=found.problems, since=found.since) if found else None
 
 
 def _expect(images: Sequence[ImageRef], settings: FetchSettings) -> Expected:

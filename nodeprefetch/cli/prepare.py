@@ -1,5 +1,6 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.events import ListRejected
 from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
@@ -63,6 +65,9 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     notices: Notices
     """Warnings. Kept until `run` has a reader for them."""
 
+    rejection: ListRejected | None
+    """Why this run does not use the newest lists; its first event."""
+
     @property
     def is_still_tainted(self) -> bool:
         """Whether startup taints could not be removed, after the run."""
@@ -77,6 +82,8 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
         """
         self.emit.add_first(reader)
         self.notices.pass_to(self.emit)
+        if self.rejection is not None:
+            self.emit(self.rejection)
         with knowing_secrets():
             return await self._run(signals)
 
@@ -117,6 +124,8 @@ def prepare(
     *,
     is_warm: bool = False,
     read: Callable[[str], bytes] = read_list_file,
+    report_every: float = math.inf,
+    rejection: ListRejected | None = None,
 ) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
 
@@ -126,6 +135,8 @@ def prepare(
         environment: of the process.
         is_warm: the node was found to have all images. Then only what is missing counts, and makes it lose its label.
         read: reads the list of `--gate-needs`.
+        report_every: seconds within which another run reports, also if nothing has changed; infinite: none may.
+        rejection: why the images are not those of the newest lists.
 
     Raises:
         UsageError: with all problems.
@@ -133,7 +144,11 @@ def prepare(
     problems = Problems()
     notices, emit = Notices(), Emitter()
     with problems.collected():
-        settings = msgspec.structs.replace(fetch_settings(flags, environment), keeps_present=is_warm)
+        settings = msgspec.structs.replace(
+            fetch_settings(flags, environment),
+            keeps_present=is_warm,
+            report_every=report_every if report_every < math.inf else 0,
+        )
     with problems.collected():
         grace = read_seconds(flags, "report_grace", may_be_zero=True)
     with problems.collected():
@@ -177,6 +192,7 @@ def prepare(
         progress_interval=progress_interval,
         emit=emit,
         notices=notices,
+        rejection=rejection,
     )
 
 

@@ -128,6 +128,11 @@ class Lists:
         """Whether nobody has found the contents that the last run was given to be good yet."""
         return self.given is not self._good
 
+    @property
+    def are_rejected(self) -> bool:
+        """Whether the newest lists are broken, as far as is known, or cannot be read."""
+        return self._refused or bool(self.problem)
+
     def look(self) -> str:
         """Look whether a list has changed. Returns `SAME`, `CHANGED`, or that one is `LOST`, or all `FOUND` again."""
         try:
@@ -161,6 +166,11 @@ class Lists:
     def refuse(self) -> None:
         """The last run found its lists to be broken. They are tried again when they change."""
         self._refused = self._refused or self.given is self._newest
+
+    def retry(self) -> bool:
+        """Have the next run try the newest lists again, if they are broken. Returns whether they are."""
+        was, self._refused = self._refused, False
+        return was
 
     def _read_changed(self) -> dict[int, bytes]:
         changed = {}

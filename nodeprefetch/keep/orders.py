@@ -34,7 +34,8 @@ class Plan:
     Args:
         check_every: seconds.
         refresh_every: seconds; infinite: never.
-        place: of this node in both periods, from 0 up to 1.
+        report_every: seconds; infinite: never.
+        place: of this node in all periods, from 0 up to 1.
         gate_at: when the node takes pods even if images are missing, seconds of CLOCK_MONOTONIC; infinite: never, or it
             does already.
         log_format: `logfmt` or `json`.
@@ -43,13 +44,24 @@ class Plan:
         command: starts `keep` with the flags that the user gave.
     """
 
-    __slots__ = ("check_every", "command", "gate_at", "log_format", "paths", "place", "refresh_every", "snapshot")
+    __slots__ = (
+        "check_every",
+        "command",
+        "gate_at",
+        "log_format",
+        "paths",
+        "place",
+        "refresh_every",
+        "report_every",
+        "snapshot",
+    )
 
     def __init__(
         self,
         *,
         check_every: float,
         refresh_every: float,
+        report_every: float,
         place: float,
         gate_at: float,
         log_format: str,
@@ -59,6 +71,7 @@ class Plan:
     ) -> None:
         self.check_every = check_every
         self.refresh_every = refresh_every
+        self.report_every = report_every
         self.place = place
         self.gate_at = gate_at
         self.log_format = log_format
@@ -68,7 +81,7 @@ class Plan:
 
     def to_arguments(self) -> list[str]:
         """Arguments after `SUPERVISE`."""
-        numbers = map(str, (self.check_every, self.refresh_every, self.place, self.gate_at))
+        numbers = map(str, (self.check_every, self.refresh_every, self.report_every, self.place, self.gate_at))
         return [*numbers, self.log_format, str(self.snapshot), *self.paths, *self.command]
 
     @classmethod
@@ -78,12 +91,13 @@ class Plan:
         Raises:
             ValueError: they are not a plan.
         """
-        check_every, refresh_every, place, gate_at, log_format, text, *rest = arguments
+        check_every, refresh_every, report_every, place, gate_at, log_format, text, *rest = arguments
         snapshot = Snapshot.parse(text)
         lists = len(snapshot.sizes)
         return cls(
             check_every=float(check_every),
             refresh_every=float(refresh_every),
+            report_every=float(report_every),
             place=float(place),
             gate_at=float(gate_at),
             log_format=log_format,
@@ -113,21 +127,54 @@ class Expected:
 
     def write(self, descriptor: int) -> None:
         """Replace the content of a file. A run that is killed meanwhile has not ended well, so nobody reads it then."""
-        lines = [self.socket, str(self.timeout), str(len(self.names)), *self.names, *self.pinned]
-        content = "\0".join(lines).encode(errors="surrogateescape")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, content, 0)
+        _replace(descriptor, [self.socket, str(self.timeout), str(len(self.names)), *self.names, *self.pinned])
 
     @classmethod
     def read(cls, descriptor: int) -> Expected | None:
         """Read it; None: nobody has written any."""
-        size = os.fstat(descriptor).st_size
-        if not size:
+        if not (words := _words_in(descriptor)):
             return None
-        content = os.pread(descriptor, size, 0).decode(errors="surrogateescape")
-        socket, timeout, count, *names = content.split("\0")
+        socket, timeout, count, *names = words
         images = int(count)
         return cls(socket=socket, timeout=float(timeout), names=names[:images], pinned=names[images:])
+
+
+class Rejection:
+    """Why the newest lists are not in force. Whoever finds that out writes it, for the runs with the last good ones.
+
+    Args:
+        since: Unix seconds.
+        problems: lines without secrets, at least one.
+    """
+
+    __slots__ = ("problems", "since")
+
+    def __init__(self, *, since: float, problems: Sequence[str]) -> None:
+        self.since = since
+        self.problems = tuple(problems)
+
+    def write(self, descriptor: int) -> None:
+        """Replace the content of a file."""
+        _replace(descriptor, [str(self.since), *self.problems])
+
+    @classmethod
+    def read(cls, descriptor: int) -> Rejection | None:
+        """Read it; None: the newest lists are in force."""
+        if not (words := _words_in(descriptor)):
+            return None
+        since, *problems = words
+        return cls(since=float(since), problems=problems)
+
+
+def _replace(descriptor: int, words: Sequence[str]) -> None:
+    content = "\0".join(words).encode(errors="surrogateescape")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, content, 0)
+
+
+def _words_in(descriptor: int) -> list[str]:
+    size = os.fstat(descriptor).st_size
+    return os.pread(descriptor, size, 0).decode(errors="surrogateescape").split("\0") if size else []
 
 
 class Order:
@@ -137,20 +184,27 @@ class Order:
         kind: `CHECK` or `REFRESH`.
         is_settled: the last run of these lists has reported that all images are present. If they still are, there is
             nothing to say, and the node keeps its label until one cannot be pulled again.
+        is_report: it is to say everything nevertheless, so that whoever has lost or missed something knows it again.
         expected: descriptor of the file with `Expected`.
+        rejected: descriptor of the file with `Rejection`.
         snapshot: contents of the lists, to use in place of the files.
     """
 
-    __slots__ = ("expected", "is_settled", "kind", "snapshot")
+    __slots__ = ("expected", "is_report", "is_settled", "kind", "rejected", "snapshot")
 
-    def __init__(self, *, kind: str, is_settled: bool, expected: int, snapshot: Snapshot) -> None:
+    def __init__(
+        self, *, kind: str, is_settled: bool, is_report: bool, expected: int, rejected: int, snapshot: Snapshot
+    ) -> None:
         self.kind = kind
         self.is_settled = is_settled
+        self.is_report = is_report
         self.expected = expected
+        self.rejected = rejected
         self.snapshot = snapshot
 
     def __str__(self) -> str:
-        return f"{self.kind} {'settled' if self.is_settled else 'unsettled'} {self.expected} {self.snapshot}"
+        settled, report = "settled" if self.is_settled else "unsettled", "report" if self.is_report else "news"
+        return f"{self.kind} {settled} {report} {self.expected} {self.rejected} {self.snapshot}"
 
     @classmethod
     def parse(cls, text: str) -> Order:
@@ -159,7 +213,12 @@ class Order:
         Raises:
             ValueError: it is not an order.
         """
-        kind, settled, expected, snapshot = text.split(" ")
+        kind, settled, report, expected, rejected, snapshot = text.split(" ")
         return cls(
-            kind=kind, is_settled=settled == "settled", expected=int(expected), snapshot=Snapshot.parse(snapshot)
+            kind=kind,
+            is_settled=settled == "settled",
+            is_report=report == "report",
+            expected=int(expected),
+            rejected=int(rejected),
+            snapshot=Snapshot.parse(snapshot),
         )

@@ -38,6 +38,9 @@ first to the last; jitter shortens them by up to half."""
 
 _NEVER = float("inf")
 
+_APART = 0.5
+"""Of the time between reports: no two are closer. From then on a run that says everything anyway is the next report."""
+
 
 def next_at(now: float, every: float, place: float) -> float:
     """Return the first moment after `now` at which a node is due.
@@ -60,21 +63,27 @@ class Schedule:
         now: seconds; a refresh is due at once.
         check_every: seconds between checks.
         refresh_every: seconds between refreshes; infinite: none.
-        place: of this node in both periods, from 0 up to 1.
+        report_every: seconds between reports of everything, also if nothing has changed; infinite: none.
+        place: of this node in all periods, from 0 up to 1.
         jitter: random numbers from 0 to 1.
         gate_at: when a run is due after a failed one, at the latest: it lets the node take pods; infinite: never.
     """
 
     __slots__ = (
+        "_began",
         "_check_at",
         "_check_every",
         "_failures",
         "_gate_at",
         "_is_asked",
+        "_is_report",
         "_jitter",
         "_place",
         "_refresh_at",
         "_refresh_every",
+        "_report_at",
+        "_report_every",
+        "_report_from",
         "_retries_refresh",
         "_retry_at",
         "_stale_refreshes",
@@ -89,17 +98,22 @@ class Schedule:
         *,
         check_every: float,
         refresh_every: float,
+        report_every: float,
         place: float,
         jitter: Callable[[], float],
         gate_at: float = _NEVER,
     ) -> None:
         self._check_every = check_every
         self._refresh_every = refresh_every
+        self._report_every = report_every
         self._place = place
         self._jitter = jitter
         self._check_at = next_at(now, check_every, place)
         self._refresh_at = next_at(now, refresh_every, place)
+        self._report_at = self._report_from = 0.0 if report_every < _NEVER else _NEVER
         self._is_asked = True
+        self._is_report = False
+        self._began = now
         self._failures = 0
         self._retry_at = 0.0
         self._retries_refresh = False
@@ -121,7 +135,7 @@ class Schedule:
             return 0.0
         if self._failures:
             return self._retry_at
-        return min(self._check_at, self._refresh_at)
+        return min(self._check_at, self._refresh_at, self._report_at)
 
     def due(self, now: float) -> str:
         """Return the kind of run to start now; empty: none.
@@ -133,11 +147,15 @@ class Schedule:
         is_retried = self._failures > 0 and self._retries_refresh
         return REFRESH if self._is_asked or is_retried or self._refresh_at <= now else CHECK
 
-    def begin(self, kind: str) -> None:
-        """A run has been started."""
+    def begin(self, now: float, kind: str) -> bool:
+        """A run starts. Returns whether it is to report everything, also if nothing has changed."""
         self.running = kind
         if kind == REFRESH:
             self._is_asked = False
+        says_everything = kind == REFRESH or not self.is_settled
+        self._is_report = self._report_at <= now or (says_everything and self._report_from <= now)
+        self._began = now
+        return self._is_report
 
     def end(self, now: float, verdict: str) -> None:
         """The run has ended. What came due meanwhile is dropped, except a refresh during a check."""
@@ -145,10 +163,14 @@ class Schedule:
         self._check_at = next_at(now, self._check_every, self._place)
         if verdict == BROKEN:
             self._is_asked = self._is_asked or not self.is_settled  # there is something to do with the last good list
+            self.ask_report()
             return
         self.is_settled = verdict in (DONE, STALE)
         if verdict == STOPPED:
             return
+        if self._is_report:
+            self._report_from = self._began + _APART * self._report_every
+            self._report_at = next_at(max(now, self._report_from), self._report_every, self._place)
         if kind == REFRESH:
             self._refresh_at = next_at(now, self._refresh_every, self._place)
             self._stale_refreshes = self._stale_refreshes + 1 if verdict == STALE else 0
@@ -170,6 +192,11 @@ class Schedule:
         self._is_asked = True
         self._failures = 0
         self._stale_refreshes = 0
+
+    def ask_report(self) -> None:
+        """A report is due as soon as no run is under way: there is something new to say."""
+        if self._report_every < _NEVER:
+            self._report_at = 0.0
 
     def _pause(self, failures: int) -> float:
         first = min(FIRST_RETRY, self._check_every)

@@ -10,7 +10,7 @@ import time
 
 from nodeprefetch.keep import log, schedule
 from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists, memory_file
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, STILL_TAINTED, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, STILL_TAINTED, Order, Plan, Rejection
 from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
 
 TYPE_CHECKING = False  # typing is large
@@ -47,7 +47,17 @@ def _jitter() -> float:
 
 
 class _Supervisor:
-    __slots__ = ("_child", "_command", "_expected", "_is_stopped", "_lists", "_log_format", "_look_every", "_schedule")
+    __slots__ = (
+        "_child",
+        "_command",
+        "_expected",
+        "_is_stopped",
+        "_lists",
+        "_log_format",
+        "_look_every",
+        "_rejected",
+        "_schedule",
+    )
 
     def __init__(self, plan: Plan) -> None:
         self._command = [sys.executable, *plan.command]
@@ -58,11 +68,13 @@ class _Supervisor:
             time.monotonic(),
             check_every=plan.check_every,
             refresh_every=plan.refresh_every,
+            report_every=plan.report_every,
             place=plan.place,
             jitter=_jitter,
             gate_at=plan.gate_at,
         )
         self._expected = memory_file("expected")
+        self._rejected = memory_file("rejected")
         self._child = 0
         """Process ID of the run under way; 0: none."""
 
@@ -108,8 +120,13 @@ class _Supervisor:
         if found == LOST:
             text = "cannot read an image list, the last valid lists stay in force"
             self._log(log.WARNING, text, error=self._lists.problem)
+            Rejection(since=time.time(), problems=[self._lists.problem]).write(self._rejected)
+            self._schedule.ask_report()
         elif found == FOUND:
             self._log(log.INFO, "image lists can be read again")
+            if self._lists.retry():  # for a run that says what is wrong with them
+                self._schedule.ask()
+            self._schedule.ask_report()
         elif found == CHANGED:
             self._log(log.INFO, "image list changed")
             self._schedule.ask()
@@ -119,9 +136,16 @@ class _Supervisor:
 
     def _start(self, kind: str) -> None:
         snapshot = self._lists.give()
-        is_settled = self._schedule.is_settled and not self._lists.is_given_on_trial
-        order = Order(kind=kind, is_settled=is_settled, expected=self._expected, snapshot=snapshot)
-        self._schedule.begin(kind)
+        if not self._lists.are_rejected:
+            os.ftruncate(self._rejected, 0)
+        order = Order(
+            kind=kind,
+            is_settled=self._schedule.is_settled and not self._lists.is_given_on_trial,
+            is_report=self._schedule.begin(time.monotonic(), kind),
+            expected=self._expected,
+            rejected=self._rejected,
+            snapshot=snapshot,
+        )
         self._is_stopped = False
         try:
             self._child = os.posix_spawn(

@@ -199,6 +199,7 @@ class _Run:
                 runtime=f"{runtime.version.name} {runtime.version.version}",
                 socket=runtime.socket,
                 images=tuple(image.text for image in self.images),
+                report_every=self.settings.report_every,
             )
         )
 

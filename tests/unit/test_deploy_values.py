@@ -148,6 +148,7 @@ def test_an_invalid_version_is_rejected(arguments):
         "--aggregate-arg=--debug",
         "--check-every=1m",
         "--refresh-every=never",
+        "--report-every=1h",
         "--fetch-arg=--check-every=1m",
         "--spread=auto",
         "--spread=0",
@@ -183,7 +184,14 @@ def test_an_invalid_rate_is_reported_with_its_flag(rate):
 
 @pytest.mark.parametrize(
     "argument",
-    ["--check-every=0", "--check-every=never", "--check-every=5", "--refresh-every=0s", "--refresh-every=daily"],
+    [
+        "--check-every=0",
+        "--check-every=never",
+        "--check-every=5",
+        "--refresh-every=0s",
+        "--refresh-every=daily",
+        "--report-every=never",
+    ],
 )
 def test_an_invalid_interval_is_reported_with_its_flag(argument):
     with pytest.raises(InputError, match=argument.partition("=")[0]):

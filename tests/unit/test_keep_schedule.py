@@ -46,12 +46,16 @@ class Days:
         takes: float = 2.0,
         check_every: float = 5 * MINUTE,
         refresh_every: float = HOUR,
+        report_every: float = math.inf,
         place: float = 0.5,
         jitter: Callable[[], float] = lambda: 1.0,
         gate_at: float = math.inf,
     ) -> None:
         self.now = start
         self.runs: list[tuple[float, str]] = []
+        self.reports: list[float] = []
+        """When runs began that report everything."""
+
         self._results = list(results)
         self._takes = takes
         self._ends: float = math.inf
@@ -59,6 +63,7 @@ class Days:
             start,
             check_every=check_every,
             refresh_every=refresh_every,
+            report_every=report_every,
             place=place,
             jitter=jitter,
             gate_at=gate_at,
@@ -83,8 +88,9 @@ class Days:
                 self._ends = math.inf
                 self.schedule.end(self.now, self._results.pop(0) if self._results else DONE)
             elif kind := self.schedule.due(self.now):
-                self.schedule.begin(kind)
                 self.runs.append((self.now, kind))
+                if self.schedule.begin(self.now, kind):
+                    self.reports.append(self.now)
                 self._ends = self.now + self._takes
         self.now = until
 
@@ -291,6 +297,104 @@ def test_it_is_settled_after_a_run_that_found_or_brought_everything(verdict: str
     assert settled is node.schedule.is_settled
 
 
+def test_refreshes_report_so_there_is_no_run_for_reports_alone() -> None:
+    """By default: as many runs as without reports, and a report with each refresh after the first half hour."""
+    silent, reporting = Days(start=0.0, place=0.3), Days(start=0.0, place=0.3, report_every=HOUR)
+
+    silent.go_on(DAY)
+    reporting.go_on(DAY)
+
+    assert silent.runs == reporting.runs
+    assert pytest.approx([0, *(1080 + HOUR * n for n in range(1, 24))]) == reporting.reports
+
+
+def test_a_day_without_refreshes_has_24_reports_at_the_place_of_the_node() -> None:
+    """Place 0.3: reports at 1080 + n * 3600; the one at 1080 is left out, as the first run is less than half an hour
+    before it. The 288 moments of checks, 90 + n * 300, are others, and checks that find everything say nothing."""
+    node = Days(start=0.0, place=0.3, refresh_every=math.inf, report_every=HOUR)
+
+    node.go_on(DAY)
+
+    assert pytest.approx([0, *(1080 + HOUR * n for n in range(1, 24))]) == node.reports
+    assert {REFRESH: 1, CHECK: 288 + 23} == Counter(kind for _, kind in node.runs)
+
+
+def test_without_anybody_who_hears_them_there_are_no_reports() -> None:
+    node = Days(start=0.0)
+
+    node.go_on(DAY, {HOUR: node.schedule.ask_report})
+
+    assert [] == node.reports
+
+
+@pytest.mark.parametrize("refresh_every", [0.5 * HOUR, HOUR, 2 * HOUR, DAY, math.inf])
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.99])
+def test_there_is_never_more_than_an_hour_and_a_half_between_reports(refresh_every: float, place: float) -> None:
+    node = Days(start=0.0, place=place, refresh_every=refresh_every, report_every=HOUR)
+
+    node.go_on(7 * DAY)
+
+    assert max(after - before for before, after in pairwise(node.reports)) <= 1.5 * HOUR + 2
+    assert min(after - before for before, after in pairwise(node.reports)) >= 0.5 * HOUR - 1e-6
+
+
+def test_the_reports_of_five_thousand_nodes_are_spread_also_after_an_edit_on_all_of_them() -> None:
+    """All run at 10,000; the next report of each comes at its place within the hour from 11,800 on. In the 60 parts of
+    that hour there are 83 on average."""
+    parts: Counter[int] = Counter()
+    for number in range(5000):
+        where = place("web", f"node-{number}")
+        node = Days(start=10_000.0, place=where, refresh_every=math.inf, report_every=HOUR, check_every=DAY)
+        node.go_on(15_402)
+        (_, report) = node.reports
+        parts[int((report - 11_802) // MINUTE)] += 1
+
+    assert range(60) == range(min(parts), max(parts) + 1)
+    assert max(parts.values()) < 130
+
+
+def test_a_run_that_says_everything_anyway_is_the_next_report_if_the_last_was_half_an_hour_ago() -> None:
+    """Reports are due at 1800 + n * 3600. The check of 7050 fails, but its retry at 7112 is too soon after the report
+    of 7000. The check of 8850 fails, and its retry at 8912 is the report of 9000."""
+    node = Days(DONE, FAILED, *[DONE] * 6, FAILED, start=7000.0, refresh_every=math.inf, report_every=HOUR)
+
+    node.go_on(DAY / 4)
+
+    assert [7050, 7112, 8850, 8912] == [node.runs[number][0] for number in (1, 2, 8, 9)]
+    assert [7000, 8912, 12600, 16200, 19800] == node.reports
+
+
+def test_a_rejected_list_is_reported_at_once() -> None:
+    """Judged at 1012."""
+    node = Days(DONE, BROKEN, report_every=HOUR)
+
+    node.go_on(1020, {1010: node.schedule.ask})
+
+    assert [(1000, REFRESH), (1010, REFRESH), (1012, CHECK)] == node.runs
+    assert 1012 == node.reports[-1]
+
+
+def test_a_list_that_is_gone_is_reported_at_once() -> None:
+    node = Days(report_every=HOUR)
+
+    node.go_on(1020, {1010: node.schedule.ask_report})
+
+    assert [(1000, REFRESH), (1010, CHECK)] == node.runs
+    assert [1000, 1010] == node.reports
+
+
+def test_a_report_that_was_interrupted_is_made_by_the_next_run() -> None:
+    node = Days(takes=100.0, report_every=HOUR)
+
+    def edit() -> None:
+        node.schedule.ask()
+        node.end_now(STOPPED)
+
+    node.go_on(1101, {1010: edit})
+
+    assert [1000, 1010] == node.reports
+
+
 @given(
     now=st.floats(0, 1e9),
     every=st.floats(0.001, 1e7),
@@ -305,7 +409,9 @@ def test_the_next_moment_is_later_and_within_a_period(now: float, every: float, 
 def test_runs_leave_no_growth() -> None:
     """With failures, edits and signals among them."""
     chance = random.Random(1)
-    schedule = Schedule(0.0, check_every=300.0, refresh_every=3600.0, place=0.3, jitter=chance.random)
+    schedule = Schedule(
+        0.0, check_every=300.0, refresh_every=3600.0, report_every=7200.0, place=0.3, jitter=chance.random
+    )
     now = 0.0
 
     def live(runs: int) -> None:
@@ -314,7 +420,7 @@ def test_runs_leave_no_growth() -> None:
             if chance.random() < 0.01:
                 schedule.ask()
             now = max(now, schedule.wake_at)
-            schedule.begin(schedule.due(now))
+            schedule.begin(now, schedule.due(now))
             schedule.end(now + 1, chance.choice((DONE, DONE, DONE, FAILED, STOPPED, BROKEN)))
 
     live(1000)

@@ -1,5 +1,6 @@
 """The supervisor, with real processes, signals and files. A small program of these tests stands for `fetch`."""
 
+import math
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.keep.lists import Snapshot
-from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan
+from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan, Rejection
 from tests.support.patience import eventually
 
 PATIENCE = 300.0
@@ -30,10 +31,15 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 signal.signal(signal.SIGINT, stop)
 signal.signal(signal.SIGHUP, stop)
-fd, _, sizes = os.environ["NODEPREFETCH_KEEP_RUN"].split()[3].partition(":")
+*_, rejected, snapshot = os.environ["NODEPREFETCH_KEEP_RUN"].split()
+fd, _, sizes = snapshot.partition(":")
 text = os.pread(int(fd), int(sizes), 0).decode()
 with open(f"{directory}/given", "a") as given:
     given.write(text)
+why = os.pread(int(rejected), 1000, 0).decode().rpartition("\\0")[2]
+if not os.environ["NODEPREFETCH_KEEP_RUN"].startswith("check settled news "):
+    with open(f"{directory}/reported", "a") as reported:
+        reported.write(f"{text.strip()}: {why}\\n")
 say("began")
 if "deaf" in text:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,6 +52,9 @@ while "slow" in text and not os.path.exists(f"{directory}/release"):
     time.sleep(0.01)
 if "crash" in text:
     os.kill(os.getpid(), signal.SIGKILL)
+if "broken" in text:
+    os.ftruncate(int(rejected), 0)
+    os.pwrite(int(rejected), b"123.0\\0" + text.strip().encode(), 0)
 sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in text else 0)
 """
 
@@ -53,7 +62,9 @@ sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in
 class Keep:
     """A supervisor, and what its runs have said."""
 
-    def __init__(self, directory: Path, content: str, prefix: tuple[str, ...], check_every: float) -> None:
+    def __init__(
+        self, directory: Path, content: str, prefix: tuple[str, ...], check_every: float, report_every: float
+    ) -> None:
         self.list = directory / "images.txt"
         self.list.write_text(content)
         self._directory = directory
@@ -61,6 +72,7 @@ class Keep:
         plan = Plan(
             check_every=check_every,
             refresh_every=float("inf"),
+            report_every=report_every,
             place=0.5,
             gate_at=float("inf"),
             log_format="logfmt",
@@ -88,6 +100,11 @@ class Keep:
     def given(self) -> list[str]:
         """The list of each run."""
         return (self._directory / "given").read_text().splitlines()
+
+    @property
+    def reported(self) -> list[str]:
+        """The list of each run that is not silent, and why it is not the newest."""
+        return (self._directory / "reported").read_text().splitlines()
 
     @property
     def log(self) -> str:
@@ -118,6 +135,10 @@ class Keep:
         self.wait_until(lambda: len(found()) >= number)
         return found()[number - 1]
 
+    def wait_until_reported(self, times: int) -> None:
+        self.wait_for_run("began")
+        self.wait_until(lambda: len(self.reported) >= times)
+
     def wait_for_log(self, text: str, times: int = 1) -> None:
         self.wait_until(lambda: self.log.count(text) >= times)
 
@@ -129,8 +150,13 @@ Start = Callable[..., Keep]
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Keep] = []
 
-    def start_it(content: str = "a:1\n", prefix: tuple[str, ...] = (), check_every: float = 3600.0) -> Keep:
-        started.append(Keep(tmp_path, content, prefix, check_every))
+    def start_it(
+        content: str = "a:1\n",
+        prefix: tuple[str, ...] = (),
+        check_every: float = 3600.0,
+        report_every: float = math.inf,
+    ) -> Keep:
+        started.append(Keep(tmp_path, content, prefix, check_every, report_every))
         return started[-1]
 
     yield start_it
@@ -204,6 +230,57 @@ def test_a_list_that_is_gone_leaves_the_last_good_one_in_force(start: Start) -> 
 
     assert {"a:1"} == set(keep.given)
     assert 1 == keep.log.count("cannot read an image list")
+
+
+def test_runs_with_the_last_good_list_learn_why_it_is_the_last_good_one(start: Start) -> None:
+    """Each edit is one run more; that of a broken list is followed by a report."""
+    keep = start(check_every=0.2, report_every=3600.0)
+
+    for number, content in ((1, "broken\n"), (3, "broken again\n"), (5, "b:1\n")):
+        keep.wait_until_reported(number)
+        keep.edit(content)
+    keep.wait_until_reported(6)
+
+    assert ["a:1: ", "broken: ", "a:1: broken", "broken again: ", "a:1: broken again", "b:1: "] == keep.reported
+
+
+def test_a_list_that_is_gone_or_back_is_reported_at_once(start: Start) -> None:
+    keep = start(check_every=0.2, report_every=3600.0)
+    keep.wait_until_reported(1)
+
+    keep.list.unlink()
+    keep.wait_until_reported(2)
+    keep.edit("a:1\n")
+    keep.wait_until_reported(3)
+
+    assert ["a:1: ", f"a:1: {keep.list}: No such file or directory", "a:1: "] == keep.reported
+
+
+def test_a_broken_list_that_was_gone_is_judged_again_when_it_is_back(start: Start) -> None:
+    keep = start(check_every=0.2, report_every=3600.0)
+    keep.wait_until_reported(1)
+    keep.edit("broken\n")
+    keep.wait_until_reported(3)
+
+    keep.list.unlink()
+    keep.wait_until_reported(4)
+    keep.edit("broken\n")
+    keep.wait_until_reported(6)
+
+    gone = f"a:1: {keep.list}: No such file or directory"
+    assert ["broken: ", "a:1: broken", gone, "broken: ", "a:1: broken"] == keep.reported[1:]
+
+
+def test_without_reports_a_broken_list_starts_no_run_more(start: Start) -> None:
+    keep = start(check_every=0.2)
+    keep.wait_until_reported(1)
+
+    keep.edit("broken\n")
+    keep.wait_for_log("image list is invalid")
+    keep.edit("b:1\n")
+    keep.wait_until(lambda: "b:1" in keep.given)
+
+    assert ["a:1: ", "broken: ", "b:1: "] == keep.reported
 
 
 def test_sighup_starts_a_run_now(start: Start) -> None:
@@ -316,6 +393,7 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
     plan = Plan(
         check_every=300.0,
         refresh_every=float("inf"),
+        report_every=3600.0,
         place=1 / 3,
         gate_at=1234.5,
         log_format="json",
@@ -323,7 +401,7 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
         snapshot=snapshot,
         command=["-m", "nodeprefetch", "keep", "a:1"],
     )
-    order = Order(kind="check", is_settled=True, expected=7, snapshot=snapshot)
+    order = Order(kind="check", is_settled=True, is_report=False, expected=7, rejected=8, snapshot=snapshot)
 
     assert plan.to_arguments() == Plan.parse(plan.to_arguments()).to_arguments()
     assert (1 / 3, ("/x y", ""), plan.command) == (
@@ -333,6 +411,18 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
     )
     assert str(order) == str(Order.parse(str(order)))
     assert "65" == str(BROKEN_LIST)
+
+
+def test_why_lists_are_rejected_can_be_read_again() -> None:
+    descriptor = os.memfd_create("rejected", 0)
+    assert Rejection.read(descriptor) is None
+    for problems in (["a:1: no " * 99], ["x", "y"]):
+        Rejection(since=1.5, problems=problems).write(descriptor)
+    found = Rejection.read(descriptor)
+    os.close(descriptor)
+
+    assert found
+    assert (1.5, ("x", "y")) == (found.since, found.problems)
 
 
 def test_what_a_run_found_can_be_read_again() -> None:

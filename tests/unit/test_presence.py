@@ -31,7 +31,13 @@ def order(*names: str, socket: Path | str = "", pinned: Sequence[str] = ()) -> s
     descriptor = os.memfd_create("expected", 0)
     if names:
         Expected(socket=str(socket), timeout=10, names=names, pinned=pinned).write(descriptor)
-    return str(Order(kind="check", is_settled=True, expected=descriptor, snapshot=Snapshot.of([])))
+    return str(_order(expected=descriptor))
+
+
+def _order(expected: int) -> Order:
+    return Order(
+        kind="check", is_settled=True, is_report=False, expected=expected, rejected=expected, snapshot=Snapshot.of([])
+    )
 
 
 @pytest.mark.parametrize(
