@@ -7,7 +7,7 @@ from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import RenderedRow, rows_of
 from nodeprefetch.aggregator.web.decode import Decoder
-from nodeprefetch.events import AttemptFinished, Notice
+from nodeprefetch.events import AttemptFinished, Notice, TagMoved
 from tests.support.batches import attempt, batch_of, begun, ended
 
 DECODER = Decoder(Bounds(events=3, name=20, image=30, text=40))
@@ -112,6 +112,16 @@ def test_an_event_of_a_kind_we_do_not_know_is_passed_over():
     )
 
     assert ["hello"] == [event.message for event in DECODER.msgpack(body).events]
+
+
+@pytest.mark.parametrize("missing", ["before", "after"])
+def test_the_move_of_a_tag_needs_both_digests(missing):
+    event = msgspec.to_builtins(TagMoved(image="a:1", before="sha256:1", after="sha256:2"))
+    body = msgspec.to_builtins(batch_of())
+
+    (moved,) = DECODER.msgpack(msgspec.msgpack.encode(body | {"events": [event]})).events
+    assert ("sha256:1", "sha256:2") == (moved.before, moved.after)
+    assert (400, "invalid_batch") == refused(msgspec.msgpack.encode(body | {"events": [event | {missing: ""}]}))
 
 
 def test_beside_an_unknown_event_the_known_ones_keep_their_bounds():

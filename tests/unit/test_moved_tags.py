@@ -149,6 +149,32 @@ async def test_an_index_that_changes_around_the_same_image_has_moved(autojump_cl
     assert [] == moves(again)
 
 
+@pytest.mark.parametrize(
+    ("digests", "image_id", "expected"),
+    [
+        (("m1", "i1"), "1", []),
+        (("i1", "m1"), "1", []),
+        (("m2", "i2"), "2", [("app", "m1", "m2")]),
+        (("m1", "i1", "i2"), "1", [("app", "m1", "i2")]),
+        (("m1",), "1", []),
+    ],
+    ids=["the same", "in another order", "another image", "another index", "one less"],
+)
+async def test_on_cri_o_only_a_new_digest_has_moved(autojump_clock, digests, image_id, expected):
+    """It lists the digests of the platform's manifest and of the index."""
+
+    class CriO(FakeImageService):
+        async def pull_image(self, image, auth=None, *, lease=""):
+            self._held = [held(*digests, image_id=image_id)]
+            return image_id
+
+    run = FakeRun(service=CriO(images=[held("m1", "i1", image_id="1")], name="cri-o"))
+
+    await run.fetch("app")
+
+    assert expected == moves(run)
+
+
 async def test_an_image_that_is_kept_without_its_registry_has_the_digest_on_the_node(autojump_clock):
     run = FakeRun(service=node(app=[PASSING]), settings=FetchSettings(keeps_present=True))
 
