@@ -200,12 +200,30 @@ def test_moves_of_tags_are_counted_once_by_image(aggregator):
     assert 'nodeprefetch_tags_moved_total{image="b:1"} 1.0' in text
 
 
+def move_counts(running):
+    text = running.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+    return [line for line in text.splitlines() if line.startswith("nodeprefetch_tags_moved_total{")]
+
+
+def test_an_image_that_was_pulled_begins_with_no_move_so_that_the_first_is_an_increase(aggregator):
+    submit(aggregator, *[attempt(f"image-{number}:1") for number in range(250)])
+
+    before = move_counts(aggregator)
+    submit(aggregator, moved("image-249:1"))
+
+    assert [f'nodeprefetch_tags_moved_total{{image="image-{number}:1"}} 0.0' for number in range(200)] == sorted(
+        before, key=lambda line: int(line.partition("image-")[2].partition(":")[0])
+    )
+    assert 200 == len(move_counts(aggregator))
+    assert 'nodeprefetch_tags_moved_total{image="image-249:1"} 1.0' in move_counts(aggregator)
+
+
 def test_images_beyond_two_hundred_share_a_count_of_moves(aggregator):
     submit(aggregator, *[moved(f"image-{number}:1") for number in range(250)])
+    submit(aggregator, attempt("pulled:1"))
 
-    text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+    counts = move_counts(aggregator)
 
-    counts = [line for line in text.splitlines() if line.startswith("nodeprefetch_tags_moved_total{")]
     assert 201 == len(counts)
     assert 'nodeprefetch_tags_moved_total{image="(others)"} 50.0' in counts
 

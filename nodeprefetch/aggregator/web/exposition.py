@@ -54,13 +54,15 @@ class _Attempts:
     """By image: attempts by bucket, seconds, bytes."""
 
 
-def _tags_moved(service: Service) -> Counter[str]:
-    """Return how often the tag of each image has moved."""
+def _tags_moved(service: Service, pulled: Iterable[str]) -> Counter[str]:
+    """Return how often the tag of each image has moved; 0 for pulled ones, so that `increase` sees their first move."""
     names = service.store.records.images.by_number()
     moved = Counter[str]()
     for image, moves in service.store.records.tag_moves.totals.items():
         name = names[image]
         moved[name if name in moved or len(moved) < _IMAGES_NAMED else _OTHERS] += moves
+    still = [name for name in pulled if name not in moved]
+    moved.update(dict.fromkeys(still[: max(0, _IMAGES_NAMED - len(moved))], 0))
     return moved
 
 
@@ -132,7 +134,7 @@ class _Collector(Collector):
         moved = CounterMetricFamily(
             "nodeprefetch_tags_moved", "Moves of tags that pulls have found, each once per node.", labels=["image"]
         )
-        for name, moves in sorted(_tags_moved(self._service).items()):
+        for name, moves in sorted(_tags_moved(self._service, self._attempts_total.pulls).items()):
             moved.add_metric([name], moves)
         yield moved
         throttled = CounterMetricFamily(
