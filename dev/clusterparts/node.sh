@@ -78,6 +78,14 @@ Y
 }
 
 write_kubelet_settings() { # write_kubelet_settings NODE
+    local taint key taints=''
+    while read -r taint; do
+        [ -n "$taint" ] || continue
+        key=${taint%:*}
+        taints+="${taints:+, }{key: \"${key%%=*}\", effect: ${taint##*:}"
+        [ "$key" = "${key#*=}" ] || taints+=", value: \"${key#*=}\""
+        taints+=}
+    done < <(cat "$dir/nodes/node-$1/taints" 2>/dev/null)
     cat >"$conf/kubelet-$1.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -95,6 +103,7 @@ clusterDNS: ["$node_net.1"]
 volumePluginDir: /var/lib/kubelet/volume-plugins
 evictionHard: {memory.available: 50Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
+registerWithTaints: [$taints]
 Y
     cat >"$dir/nodes/node-$1/cni/net.d/10-bridge.conflist" <<J
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [
@@ -142,7 +151,8 @@ start_node() {
     start_runtime "$i"
     on "$i" ctr --namespace k8s.io images import "$programs/pause.tar" >/dev/null 2>>"$logs/import.log"
     daemon "daemons-$i" "$i" "kubelet-$i" kubelet --config="$conf/kubelet-$i.yaml" --kubeconfig="$conf/node-$i.kubeconfig" \
-        --hostname-override="node-$i" --node-ip="$node_net.$i" --v="${KUBELET_VERBOSITY:-2}"
+        --hostname-override="node-$i" --node-ip="$node_net.$i" --v="${KUBELET_VERBOSITY:-2}" \
+        --node-labels="$(cat "$dir/nodes/node-$i/labels" 2>/dev/null)"
     daemon "daemons-$i" "$i" "kube-proxy-$i" kube-proxy --config="$conf/kube-proxy.yaml" --hostname-override="node-$i"
 }
 

@@ -52,10 +52,13 @@ bring_up() {
     echo "cluster: started $name in $dir with $nodes nodes in $SECONDS s (try: dev/cluster run kubectl get nodes)"
 }
 
+# Its kubelet registers it with the taints and labels given, and does so again after a restart.
 add_node() {
     nodes=$((nodes + 1))
     save_cluster
     make_node "$nodes"
+    printf '%s\n' "${taints[@]}" >"$dir/nodes/node-$nodes/taints"
+    (IFS=, && echo "${labels[*]}") >"$dir/nodes/node-$nodes/labels"
     start_node "$nodes"
     wait_for_node "$nodes"
     echo "cluster: added node-$nodes"

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -105,9 +106,15 @@ class Cluster:
         """
         return self._run(self.command(*command, node=node))
 
-    def add_node(self) -> str:
-        """One more node joins; its name."""
-        self._script("add-node")
+    def add_node(self, *, taints: Sequence[str] = (), labels: Sequence[str] = ()) -> str:
+        """One more node joins; its name.
+
+        Args:
+            taints: its kubelet registers it with, `KEY[=VALUE]:EFFECT`.
+            labels: the same, `KEY=VALUE`.
+        """
+        options = [("--taint", taint) for taint in taints] + [("--label", label) for label in labels]
+        self._script("add-node", *(part for option in options for part in option))
         self.nodes += 1
         return f"node-{self.nodes}"
 
