@@ -141,6 +141,12 @@ def duration(text: str) -> int:
     return math.ceil(seconds)
 
 
+def any_duration(text: str) -> str:
+    """Check a duration in Go's notation, which may be nothing."""
+    duration(text)
+    return text
+
+
 def interval(text: str) -> str:
     """Check a duration in Go's notation that is longer than nothing."""
     if duration(text) == 0:

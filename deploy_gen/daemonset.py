@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from deploy_gen.images import LIST_KEY
+from deploy_gen.new_nodes import gate_arguments, gate_mounts, gate_volumes, list_data, node_labels, tolerations
 from deploy_gen.objects import (
     FETCH,
     NONROOT,
@@ -81,7 +82,7 @@ def _host_path(name: str, path: str, kind: str) -> Object:
 
 def image_list(options: Options, text: str) -> Object:
     """Build the ConfigMap."""
-    return {**new_object("v1", "ConfigMap", options.name, options, FETCH), "data": {LIST_KEY: text}}
+    return {**new_object("v1", "ConfigMap", options.name, options, FETCH), "data": list_data(options, text)}
 
 
 def daemon_set(options: Options) -> Object:
@@ -110,11 +111,13 @@ def _pod_annotations(options: Options) -> Object:
         annotations["openshift.io/required-scc"] = "privileged"
     if options.images is not None and not options.keep:
         # A changed list changes the pod template, which triggers a rollout.
-        annotations["nodeprefetch.io/images-sha256"] = hashlib.sha256(options.images.encode()).hexdigest()
+        lists = "\0".join(list_data(options, options.images).values())
+        annotations["nodeprefetch.io/images-sha256"] = hashlib.sha256(lists.encode()).hexdigest()
     return annotations
 
 
 def _pod(options: Options) -> Object:
+    tolerated = tolerations(options)
     return {
         "serviceAccountName": options.name,
         "automountServiceAccountToken": False,
@@ -122,8 +125,8 @@ def _pod(options: Options) -> Object:
         **({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if options.host_network else {}),
         **({"priorityClassName": options.priority_class} if options.priority_class else {}),
         **pull_secrets(options),
-        "nodeSelector": {"kubernetes.io/os": "linux", **dict(options.node_selector)},
-        **({"tolerations": [_toleration(one) for one in options.tolerations]} if options.tolerations else {}),
+        "nodeSelector": node_labels(options),
+        **({"tolerations": [_toleration(one) for one in tolerated]} if tolerated else {}),
         "terminationGracePeriodSeconds": options.termination_grace,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "initContainers": [_puller(options, "prefetch", ["fetch"])],
@@ -151,6 +154,7 @@ def _puller(options: Options, name: str, command: Sequence[str]) -> Object:
             *([mount("metrics-token", METRICS_TOKEN_MOUNT)] if options.collect_metrics else []),
             *(mount(_secret_volume(number), f"{SECRETS_MOUNT}/{name}") for number, name in enumerate(options.secrets)),
             *credential_mounts(options.credentials),
+            *gate_mounts(options),
         ],
     }
 
@@ -170,6 +174,7 @@ def _fetch_arguments(options: Options) -> list[str]:
         f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
         f"--node-label-prefix={options.node_label_prefix}",
         *([f"--node-access={options.node_access}"] if options.node_access != DIRECT else []),
+        *gate_arguments(options, LIST_MOUNT),
         *(f"--docker-config={SECRETS_MOUNT}/{name}" for name in options.secrets),
     ]
     if options.credentials:
@@ -188,6 +193,8 @@ def _fetch_arguments(options: Options) -> list[str]:
         texts.append(f"--spread={options.spread}")
     if options.registry_rate:
         texts.append(f"--registry-rate={options.registry_rate}")
+    if not options.events:
+        texts.append("--no-events")
     if options.allow_failures:
         texts.append("--allow-failures")
     return [*texts, *options.fetch_args]
@@ -215,6 +222,7 @@ def _volumes(options: Options) -> list[Object]:
             for number, name in enumerate(options.secrets)
         ),
         *credential_volumes(options.credentials),
+        *gate_volumes(options),
     ]
 
 

@@ -14,6 +14,9 @@ DEFAULT_VERSION = f"v{__version__}"
 LIST_KEY = "images.txt"
 """Key of the list in its ConfigMap."""
 
+NEEDS_KEY = "gate-needs.txt"
+"""Key of the images that new nodes need before they open."""
+
 LIST_LIMIT = (1 << 20) - len(LIST_KEY)
 """Bytes: a ConfigMap holds 1 MiB, keys included."""
 
@@ -25,6 +28,7 @@ _REFERENCE = re.compile(
     rf"(?P<repository>(?:{_HOST}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*)(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?"
 )
 _FULL_TAG = re.compile(_TAG)
+_DOCKER_HUB = re.compile(r"(?:index\.)?docker\.io/")
 _PSEUDO_VERSION = re.compile(r"v[0-9]+\.[0-9]+\.[0-9]+-[0-9]+\.[0-9]+-([a-f0-9]{7,})")
 _SHORT_HASH, _REPOSITORY_LIMIT = 7, 255  # characters
 
@@ -95,6 +99,47 @@ def read_list(file: str) -> str:
     if not lines.names:
         raise InputError(f"{origin}: contains no images")
     return text
+
+
+def read_needs(file: str, images: str) -> str:
+    """Read the images that new nodes need, in the same way.
+
+    Args:
+        file: its name; `-` is standard input.
+        images: the list, which must contain them.
+
+    Raises:
+        InputError: the list cannot be read, or contains images that are not pulled.
+    """
+    text = read_list(file)
+    pulled = {full_name(name) for _, name in read_lines(images, origin="").names}
+    needed = read_lines(text, origin=STANDARD_INPUT if file == "-" else file).names
+    missing = [
+        f"{file}:{line}: {name} is not in the list of --images"
+        for line, name in needed
+        if full_name(name) not in pulled
+    ]
+    if missing:
+        raise InputError(*first_problems(missing))
+    if len(text.encode()) + len(images.encode()) + len(NEEDS_KEY) > LIST_LIMIT:
+        raise InputError(
+            f"must not be longer than {LIST_LIMIT} bytes together with the list, as both are in one ConfigMap"
+        )
+    return text
+
+
+def full_name(name: str) -> str:
+    """Write an image's name in full: with registry, and with its digest if it has one, otherwise with its tag."""
+    match = _REFERENCE.fullmatch(name)
+    if match is None:
+        return name
+    repository = _DOCKER_HUB.sub("", match["repository"])
+    host, slash, _ = repository.partition("/")
+    if not slash:
+        repository = f"docker.io/library/{repository}"
+    elif host != "localhost" and not set(".:") & set(host) and host == host.lower():
+        repository = f"docker.io/{repository}"
+    return f"{repository}@{match['digest']}" if match["digest"] else f"{repository}:{match['tag'] or 'latest'}"
 
 
 def _read(file: str, origin: str) -> bytes:

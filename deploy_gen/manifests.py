@@ -2,6 +2,7 @@
 
 from deploy_gen.aggregator import deployment, limits, network_policies, service, service_monitor, volume_claim
 from deploy_gen.daemonset import daemon_set, image_list
+from deploy_gen.new_nodes import list_data, readiness_rule
 from deploy_gen.node_policy import node_restriction
 from deploy_gen.objects import Object
 from deploy_gen.options import IMPERSONATE, Options
@@ -15,7 +16,8 @@ APPLY_LIMIT = 256 << 10
 def notices(options: Options) -> list[str]:
     """List what is valid but may surprise the user, one sentence each."""
     texts = []
-    if options.images is not None and len(options.images.encode()) > APPLY_LIMIT - (4 << 10):
+    lists = list_data(options, options.images) if options.images is not None else {}
+    if sum(len(text.encode()) for text in lists.values()) > APPLY_LIMIT - (4 << 10):
         texts.append(
             "the list exceeds the size of the annotation that kubectl apply writes (use kubectl apply --server-side)"
         )
@@ -32,6 +34,11 @@ def notices(options: Options) -> list[str]:
         texts.append("network policies do not apply to fetch pods, as they use the node's network")
     if options.service_monitor and "--auth-read" in options.aggregate_args:
         texts.append("with --auth-read Prometheus needs a token, which this ServiceMonitor does not configure")
+    if options.readiness_rule:
+        texts.append(
+            "the Node Readiness Controller closes existing nodes that lack their images once it has this rule (apply it"
+            " when their condition is True)"
+        )
     return texts
 
 
@@ -55,4 +62,7 @@ def build_manifests(options: Options) -> list[Object]:
         objects += [deployment(options), service(options)]
         if options.service_monitor:
             objects.append(service_monitor(options))
-    return [*objects, daemon_set(options)]
+    objects.append(daemon_set(options))
+    if options.readiness_rule:
+        objects.append(readiness_rule(options))  # last: where its kind is unknown, everything else is applied
+    return objects

@@ -87,6 +87,15 @@ class Options:
     startup_taints: tuple[Taint, ...] = ()
     """Taints that fetch pods remove from their node."""
 
+    gate_timeout: str = ""
+    """Duration after which nodes open without all images. Empty: the default of `fetch`."""
+
+    gate_needs: str | None = None
+    """Content of the list of images that nodes need to open. None: all."""
+
+    readiness_rule: bool = False
+    """Whether to print a rule for the Node Readiness Controller."""
+
     events: bool = True
     """Whether fetch pods write events about their node."""
 
@@ -117,6 +126,11 @@ class Options:
     service_monitor: bool
     network_policy: bool
     output: str
+
+    @property
+    def has_gate(self) -> bool:
+        """Whether something keeps new nodes closed until fetch pods open them."""
+        return self.node_condition or bool(self.startup_taints)
 
     @property
     def counts_nodes(self) -> bool:

@@ -1,19 +1,24 @@
 """Turns parsed flags into validated `Options`, and reports all problems at once."""
 
 import argparse
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import TypeVar
 
 from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
-from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options, Toleration
+from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options
+from deploy_gen.parse_new_nodes import gate_needs, priority_class, startup_taints
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
+from deploy_gen.taints import label, toleration
+from deploy_gen.values import Values
 
 NAME_LIMIT = 55
 """Characters: NAME-metrics is the name of a Service and NAME.summary that of an annotation, both limited to 63."""
+
+RULE_NAME_LIMIT = 30
+"""The same with a NodeReadinessRule: its controller marks nodes with the annotation name bootstrap-completed-RULE."""
 
 _RESERVED_NAMES = frozenset({"default", "kube-root-ca.crt"})
 """Created by Kubernetes in each namespace: the ServiceAccount of pods that set none, and a ConfigMap."""
@@ -23,37 +28,8 @@ _RESERVED_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca
 _OPERATING_SYSTEM = ("kubernetes.io/os", "linux")
 """Node label that all pods select."""
 
-_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _SERVICE_TYPES = ("ClusterIP", "LoadBalancer")
 _OUTPUTS = ("yaml", "json")
-
-T = TypeVar("T")
-Fallback = TypeVar("Fallback")
-
-
-class _Values:
-    """Checks values of flags, and collects the problems of all of them."""
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-
-    def one(self, flag: str, check: Callable[[str], T], text: str, fallback: Fallback) -> T | Fallback:
-        """Check one value. The fallback only serves until the problems are raised."""
-        with self._problems.collected(f"{flag}: "):
-            return check(text)
-        return fallback
-
-    def given(self, flag: str, check: Callable[[str], str], text: str | None, default: str = "") -> str:
-        """Check the value of a flag that may be absent or empty."""
-        return self.one(flag, check, text, default) if text else default
-
-    def each(self, flag: str, check: Callable[[str], T], texts: Iterable[str]) -> tuple[T, ...]:
-        """Check all values, without duplicates. Ignores empty ones, as unset variables of scripts produce them."""
-        values: list[T] = []
-        for text in filter(None, texts):
-            with self._problems.collected(f"{flag}: "):
-                values.append(check(text))
-        return tuple(dict.fromkeys(values))
 
 
 def read_options(flags: argparse.Namespace) -> Options:
@@ -64,11 +40,11 @@ def read_options(flags: argparse.Namespace) -> Options:
     """
     problems = Problems()
     problems.add(*flags.problems)
-    values = _Values(problems)
+    values = Values(problems)
     flavor = values.one("--k8s-flavor", _one_of(FLAVORS), flags.k8s_flavor, "vanilla")
     is_openshift = flavor == OPENSHIFT
     reserved = _RESERVED_NAMES | (_RESERVED_ON_OPENSHIFT if is_openshift else frozenset())
-    check_name = partial(_name, reserved=reserved, is_service=flags.collect_metrics)
+    check_name = partial(_name, reserved=reserved, is_service=flags.collect_metrics, has_rule=flags.node_readiness_rule)
     credentials = None
     with problems.collected():
         credentials = _credentials(flags)
@@ -76,6 +52,7 @@ def read_options(flags: argparse.Namespace) -> Options:
     with problems.collected():
         image = program_image(flags.image, flags.version or None, distro=_needs_libc(flags))
     fetch_args, grace = _fetch_args(flags, problems)
+    images = _images(flags.images, values, problems)
     if not flags.keep:
         given = {
             "--check-every": flags.check_every,
@@ -96,7 +73,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         image_pull_secrets=values.each("--image-pull-secret", checks.dns_subdomain, flags.image_pull_secret),
         credentials=credentials,
         host_network=flags.host_network or (credentials is not None and credentials.uses_metadata_server),
-        images=_images(flags.images, values, problems),
+        images=images,
         fetch_args=fetch_args,
         allow_failures=flags.allow_failures,
         keep=flags.keep,
@@ -107,12 +84,18 @@ def read_options(flags: argparse.Namespace) -> Options:
         registry_rate=_registry_rate(flags, values, problems),
         node_label_prefix=values.one("--node-label-prefix", checks.dns_subdomain, flags.node_label_prefix, ""),
         node_access=values.one("--node-access", _one_of(NODE_ACCESS), flags.node_access, DIRECT),
+        node_condition=flags.node_condition or flags.node_readiness_rule,
+        startup_taints=startup_taints(flags, values, problems),
+        gate_timeout=values.given("--gate-timeout", checks.any_duration, flags.gate_timeout),
+        gate_needs=gate_needs(flags, images, values, problems),
+        readiness_rule=flags.node_readiness_rule,
+        events=not flags.no_events,
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
-        node_selector=_single_values(values.each("--node-selector", _label, flags.node_selector), problems),
-        tolerations=values.each("--toleration", _toleration, flags.toleration)
+        node_selector=_single_values(values.each("--node-selector", label, flags.node_selector), problems),
+        tolerations=values.each("--toleration", toleration, flags.toleration)
         or (() if flags.no_tolerate_all else (TOLERATE_ALL,)),
-        priority_class=values.given("--priority-class", checks.dns_subdomain, flags.priority_class),
+        priority_class=priority_class(flags, values),
         max_unavailable=values.one("--max-unavailable", checks.max_unavailable, flags.max_unavailable, ""),
         collect_metrics=flags.collect_metrics,
         aggregate_args=_aggregate_args(flags, problems),
@@ -141,12 +124,16 @@ def _single_name(names: Sequence[str], problems: Problems) -> str:
     return "name"
 
 
-def _name(text: str, *, reserved: Container[str], is_service: bool) -> str:
+def _name(text: str, *, reserved: Container[str], is_service: bool, has_rule: bool) -> str:
     checks.dns_subdomain(text)
     if text in reserved:
         raise InputError(f"{text!r} is reserved: the cluster creates an object of this name in every namespace")
     if len(text) > NAME_LIMIT:
         raise InputError(f"{text!r} must not exceed {NAME_LIMIT} characters, got {len(text)}")
+    if has_rule and len(text) > RULE_NAME_LIMIT:
+        raise InputError(
+            f"{text!r} must not exceed {RULE_NAME_LIMIT} characters with --node-readiness-rule, got {len(text)}"
+        )
     if text.endswith("-metrics"):
         other = text.removesuffix("-metrics")
         raise InputError(f"{text!r} must not end in -metrics, which is the name of the aggregator of {other!r}")
@@ -169,7 +156,7 @@ def _one_of(values: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
-def _images(files: Sequence[str], values: _Values, problems: Problems) -> str | None:
+def _images(files: Sequence[str], values: Values, problems: Problems) -> str | None:
     if not files:
         return None
     if len(files) > 1:
@@ -179,7 +166,9 @@ def _images(files: Sequence[str], values: _Values, problems: Problems) -> str | 
 
 def _fetch_args(flags: argparse.Namespace, problems: Problems) -> tuple[tuple[str, ...], int]:
     with problems.collected("--fetch-arg: "):
-        arguments = check_fetch_args(flags.fetch_arg, collects_metrics=flags.collect_metrics)
+        arguments = check_fetch_args(
+            flags.fetch_arg, collects_metrics=flags.collect_metrics, has_needs=bool(flags.gate_needs)
+        )
         return arguments, termination_grace(arguments)
     return (), 0
 
@@ -207,7 +196,7 @@ def _spread(text: str) -> str:
     return text
 
 
-def _registry_rate(flags: argparse.Namespace, values: "_Values", problems: Problems) -> str:
+def _registry_rate(flags: argparse.Namespace, values: Values, problems: Problems) -> str:
     if flags.spread == AUTO and not flags.registry_rate:
         problems.add("--spread: auto requires --registry-rate")
     if flags.registry_rate and flags.spread != AUTO:
@@ -243,7 +232,7 @@ def _credentials(flags: argparse.Namespace) -> CredentialProviders | None:
     given = {"--image-credential-provider-config": config, "--image-credential-provider-bin-dir": bin_dir}
     if not (config and bin_dir):
         problems.add(f"{' and '.join(given)} must be given together")
-    values = _Values(problems)
+    values = Values(problems)
     paths = [values.given(flag, checks.absolute_path, text) for flag, text in given.items()]
     problems.raise_if_any()
     return CredentialProviders(config=paths[0], bin_dir=paths[1], uses_metadata_server=False)
@@ -253,31 +242,8 @@ def _interval_or_never(text: str) -> str:
     return text if text == "never" else checks.interval(text)
 
 
-def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"{text!r} must be KEY=VALUE")
-    return checks.label_key(key), checks.label_value(value)
-
-
 def _single_values(labels: tuple[tuple[str, str], ...], problems: Problems) -> tuple[tuple[str, str], ...]:
     keys = [key for key, _ in dict.fromkeys((_OPERATING_SYSTEM, *labels))]
     repeated = sorted({key for key in keys if keys.count(key) > 1})
     problems.add(*(f"--node-selector: conflicting values for {key}: a node has only one" for key in repeated))
     return labels
-
-
-def _toleration(text: str) -> Toleration:
-    taint, colon, effect = text.rpartition(":")
-    if not colon:
-        taint, effect = text, ""
-    if colon and effect not in _EFFECTS:
-        raise InputError(f"invalid taint {text!r}: the effect must be one of {', '.join(_EFFECTS)}")
-    key, equals, value = taint.partition("=")
-    if not key and equals:
-        raise InputError(f"invalid taint {text!r}: a value requires a key")
-    return Toleration(
-        key=checks.label_key(key) if key else "",
-        value=checks.label_value(value) if equals else None,
-        effect=effect,
-    )

@@ -25,6 +25,11 @@ RESERVED_FETCH_FLAGS: Mapping[str, str] = {
     "--node-label-prefix": "use the flag --node-label-prefix of this generator",
     "--registry-rate": "use the flag --registry-rate of this generator",
     "--spread": "use the flag --spread of this generator",
+    "--node-condition": "use the flag --node-condition of this generator",
+    "--remove-taint": "use the flag --remove-startup-taint of this generator",
+    "--gate-timeout": "use the flag --gate-timeout of this generator",
+    "--no-events": "use the flag --no-events of this generator",
+    "--gate-file": "set by the manifest",
     "--image-credential-provider-config": "use the flag of the same name of this generator",
     "--image-credential-provider-bin-dir": "use the flag of the same name of this generator",
 }
@@ -66,13 +71,22 @@ class _Command:
     takes_images: bool
 
 
-def check_fetch_args(arguments: Sequence[str], *, collects_metrics: bool) -> tuple[str, ...]:
+def check_fetch_args(arguments: Sequence[str], *, collects_metrics: bool, has_needs: bool = False) -> tuple[str, ...]:
     """Check arguments of `fetch`. Returns them unchanged.
+
+    Args:
+        arguments: of all `--fetch-arg`.
+        collects_metrics: there is an aggregator.
+        has_needs: the manifest has a list of images that new nodes need.
 
     Raises:
         InputError: with all arguments that `fetch` would reject or the manifest sets.
     """
-    reserved = {**RESERVED_FETCH_FLAGS, **(RESERVED_WITH_METRICS if collects_metrics else {})}
+    reserved = {
+        **RESERVED_FETCH_FLAGS,
+        **(RESERVED_WITH_METRICS if collects_metrics else {}),
+        **({"--gate-needs": "the flag --gate-needs of this generator sets it"} if has_needs else {}),
+    }
     return _check(arguments, _Command(passed_by="--fetch-arg", known=FETCH_FLAGS, reserved=reserved, takes_images=True))
 
 

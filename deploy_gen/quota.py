@@ -7,6 +7,9 @@ https://kubernetes.io/docs/concepts/policy/resource-quotas/#limit-priority-class
 from deploy_gen.objects import FETCH, Object, new_object
 from deploy_gen.options import Options
 
+NODE_CRITICAL = "system-node-critical"
+"""Allowed in all namespaces since Kubernetes 1.17, but for such clusters."""
+
 _NO_LIMIT = "1G"
 """Number of pods. The quota only enables the class, and must not keep a pod from any node."""
 

@@ -83,8 +83,8 @@ def test_keep_accepts_its_arguments(name):
     flags = bound["flags"]
     assert "keep" == command.__name__
     assert isinstance(flags, KeepFlags)
-    intervals = {"keep": ("5m", "1h"), "keep-intervals": ("1m", "never")}
-    assert intervals[name] == (flags.check_every, flags.refresh_every)
+    intervals = ("1m", "never") if name == "keep-intervals" else ("5m", "1h")
+    assert intervals == (flags.check_every, flags.refresh_every)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in KEEPING])

@@ -12,8 +12,8 @@ from tests.golden.regenerate import COMMANDS, objects
 OLDEST, NEWEST = "1.30", "1.37"
 """1.30 has ValidatingAdmissionPolicy, and tokens with the node of their pod."""
 
-OPERATORS = {"ServiceMonitor"}
-"""Kinds of third-party operators, which Kubernetes has no schema for."""
+OPERATORS = {"ServiceMonitor", "NodeReadinessRule"}
+"""Kinds of third-party operators and controllers, which Kubernetes has no schema for."""
 
 
 pytestmark = pytest.mark.slow

@@ -18,6 +18,8 @@ from tests.support.kubectl import Kubectl
 ROOT = Path(__file__).parents[2]
 NODES, EVENTS = "/api/v1/nodes", "/api/v1/namespaces/default/events"
 MERGE_PATCH = "application/merge-patch+json"
+READINESS_RULES = ROOT / "tests" / "data" / "node-readiness-rules.yaml"
+"""The definition of NodeReadinessRules."""
 
 
 def generate(name: str, *flags: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.installation import ROOT, Installation, namespace_object
+from tests.e2e.installation import READINESS_RULES, ROOT, Installation, namespace_object
 from tests.golden.regenerate import COMMANDS, text
 from tests.support.apiserver import ApiServer
 from tests.support.kubectl import KubectlError
@@ -39,11 +39,12 @@ SERVICE_MONITORS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def prepared(api_server: ApiServer) -> ApiServer:
-    """Has the namespaces of the installations, and knows ServiceMonitors."""
+    """Has the namespaces of the installations, and knows ServiceMonitors and NodeReadinessRules."""
     kubectl = api_server.kubectl
     kubectl.apply(json.dumps(SERVICE_MONITORS))
     kubectl.apply(json.dumps(namespace_object("prefetch")))
-    kubectl.run("wait", "--for=condition=Established", f"crd/{SERVICE_MONITORS['metadata']['name']}", "--timeout=30s")
+    kubectl.apply(READINESS_RULES.read_text("utf-8"))
+    kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=30s")
     return api_server
 
 
@@ -58,6 +59,23 @@ def test_every_installation_is_taken(prepared: ApiServer, name: str) -> None:
 
     assert wanted == _names(tried)
     assert wanted == _names(done)
+
+
+def test_all_of_a_readiness_rule_but_its_dry_run_is_immutable(prepared: ApiServer) -> None:
+    """So that other flags need another rule; and a rule can be tried first."""
+    kubectl = prepared.kubectl
+    (rule,) = (each for each in yaml.safe_load_all(text("new-nodes")) if each["kind"] == "NodeReadinessRule")
+    kubectl.apply(json.dumps(rule))
+
+    for dry_run in (True, False):
+        kubectl.apply(json.dumps({**rule, "spec": {**rule["spec"], "dryRun": dry_run}}))
+    for field, value in (
+        ("nodeSelector", {"matchLabels": {"pool": "gpu"}}),
+        ("conditions", [{"type": "example.com/web", "requiredStatus": "True"}]),
+        ("taint", {"key": "readiness.k8s.io/other", "effect": "NoSchedule"}),
+    ):
+        with pytest.raises(KubectlError, match=f"{field} is immutable"):
+            kubectl.apply(json.dumps({**rule, "spec": {**rule["spec"], field: value}}), "--force-conflicts")
 
 
 def test_two_installations_of_one_name_share_nothing(

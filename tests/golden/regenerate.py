@@ -5,6 +5,7 @@ Regenerate the files after a change of the output, and review the diff:
 python -m tests.golden.regenerate
 """
 
+import re
 import shlex
 from pathlib import Path
 
@@ -30,7 +31,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 def objects(name: str) -> list[Object]:
     """Build the objects of an installation."""
     # Paths are relative to this folder, wherever the tests run.
-    arguments = [each.replace("--images=", f"--images={FOLDER}/") for each in COMMANDS[name]]
+    arguments = [re.sub("^--(images|gate-needs)=", rf"\g<0>{FOLDER}/", each) for each in COMMANDS[name]]
     return build_manifests(read_options(parse_arguments(arguments)))
 
 

@@ -171,6 +171,7 @@ def test_a_full_disk_is_reported():
         (["--collect-metrics", "--expose=LoadBalancer"], "can read results"),
         (["--network-policy", "--host-network"], "do not apply"),
         (["--collect-metrics", "--service-monitor", "--aggregate-arg=--auth-read"], "needs a token"),
+        (["--node-readiness-rule"], "closes existing nodes"),
     ],
 )
 def test_what_is_valid_but_surprising_has_a_notice(arguments, note, capsys):

@@ -23,7 +23,9 @@ END_OF_COMMAND = re.compile(r"[|&;<>()]+")
 OTHERS = frozenset(
     {
         *("--as", "--attach-acr", "--check", "--docker", "--docker-server", "--enable-worker", "--install-completion"),
-        *("--links", "--netrc-file", "--no-deps", "--previous", "--server-side", "--switch", "--timeout"),
+        *("--for", "--label-columns", "--links", "--max-node-startup-time", "--netrc-file", "--no-deps"),
+        *("--node-init-taints", "--node-taints", "--previous", "--server-side", "--startup-taint", "--subresource"),
+        *("--switch", "--timeout", "--watch"),
     }
 )
 """Flags of other programs that the pages name."""
@@ -82,7 +84,8 @@ def test_a_command_of_the_pages_is_taken(
     page: str, command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """`page` is for whoever reads a failure."""
-    (tmp_path / "images.txt").write_text("nginx:1.27\n")
+    for name in ("images.txt", "first.txt"):
+        (tmp_path / name).write_text("nginx:1.27\n")
     monkeypatch.chdir(tmp_path)
 
     read(command)
