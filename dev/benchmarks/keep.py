@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from benchmarks.surroundings import Surroundings
 
 _IDLE = 600.0
 """Seconds: two checks at the default interval."""
+
+_PROBE_EVERY = 5.0
+"""Seconds, as in the manifests."""
 
 _EDITS = 5
 _PULLED = "registry.example.com/app-{}:1"
@@ -32,7 +36,11 @@ def keep(around: Surroundings) -> Iterator[Figure]:
     with _keeping(around, 40) as few, _keeping(around, 500) as many:
         both = {40: few, 500: many}
         before = {count: _cpu(pid) for count, pid in both.items()}
-        time.sleep(_IDLE)
+        end = time.monotonic() + _IDLE
+        while time.monotonic() < end:
+            for count in both:
+                socket.create_connection(_ready_address(count)).close()
+            time.sleep(_PROBE_EVERY)
         for count, pid in both.items():
             used, in_runs = (after - then for after, then in zip(_cpu(pid), before[count], strict=True))
             resident, anonymous = _memory(pid)
@@ -42,6 +50,11 @@ def keep(around: Surroundings) -> Iterator[Figure]:
             yield Figure(name="  CPU over ten minutes", unit="%", values=(share,), goal=0.1)
             yield Figure(name="  of this, the supervisor itself", unit="%", values=(100 * used / _IDLE,))
     yield Figure(name="edit of the list to PullImage", unit="s", values=tuple(_edits(around)), goal=10.5)
+
+
+def _ready_address(count: int) -> tuple[str, int]:
+    """Where a process that keeps so many images accepts connections once it is ready."""
+    return f"127.28.{count // 256}.{count % 256}", 28460
 
 
 def _edits(around: Surroundings) -> Iterator[float]:
@@ -67,7 +80,9 @@ def _keeping(around: Surroundings, count: int) -> Iterator[int]:
     """Keep that many images, all of them held. Yields the process ID after the first run."""
     file = around.directory / f"{count}.txt"
     file.write_text("\n".join(names_held(count)))
-    with _running(_command(around, around.fake_runtime(held=count).socket, file)) as pid:
+    host, port = _ready_address(count)
+    command = _command(around, around.fake_runtime(held=count).socket, file)
+    with _running([*command, "--ready-address", f"{host}:{port}"]) as pid:
         _wait_for_first_run(pid)
         yield pid
 

@@ -240,7 +240,7 @@ class FetchFlags(GateFlags, AcrossNodesFlags, ImageFlags):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class KeepFlags(FetchFlags):
-    """When to pull again."""
+    """When to pull again, and how to show that there is no need to."""
 
     check_every: Annotated[
         str, duration("Interval between checks that all images are still on the node.", SCHEDULE)
@@ -262,6 +262,14 @@ class KeepFlags(FetchFlags):
             SCHEDULE,
         ),
     ] = "1h"
+    ready_address: Annotated[
+        str | None,
+        flag(
+            "Address to listen on while every image is on the node, for a readiness probe: HOST:PORT or :PORT.",
+            "ADDRESS",
+            group=REPORTING,
+        ),
+    ] = None
 
 
 @Parameter(name="*")

@@ -20,8 +20,10 @@ from nodeprefetch.errors import Problems
 from nodeprefetch.events import ListRejected
 from nodeprefetch.keep.lists import Snapshot, memory_file
 from nodeprefetch.keep.orders import (
+    ALLOWED_FAILURES,
     BROKEN_LIST,
     ORDER_VARIABLE,
+    SOME_IMAGE_MISSING,
     STALE_TAGS,
     STILL_TAINTED,
     SUPERVISE,
@@ -39,8 +41,8 @@ from nodeprefetch.values.image_ref import ImageRef
 GATE_FILE_VARIABLE = "NODEPREFETCH_GATE_FILE"
 """Of the flag `--gate-file`."""
 
-DONE, SOME_IMAGE_MISSING, SIGNAL_BASE = 0, 1, 128
-"""Exit codes of a run, which the supervisor alone sees."""
+DONE, SIGNAL_BASE = 0, 128
+"""Exit codes of a run, which the supervisor alone sees; more are in `nodeprefetch.keep.orders`."""
 
 REPORTED_PROBLEMS = 10
 """Of invalid lists: all nodes may get them at the same time. The log has more."""
@@ -106,7 +108,15 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
         prepared = prepare(
             flags, partial(read_images, flags.image_list_file, images, read=read), environment, read=read
         )
+    port = -1
+    with problems.collected():
+        if flags.ready_address:
+            from nodeprefetch.cli.ready_port import bind_ready_port  # noqa: PLC0415 - only with that flag
+
+            port = bind_ready_port(flags.ready_address).detach()
     problems.raise_if_any()
+    if port >= 0:
+        os.set_inheritable(port, True)  # noqa: FBT003 - takes no keyword
     return Plan(
         check_every=check_every,
         refresh_every=refresh_every,
@@ -114,6 +124,7 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
         gate_at=prepared.gate.gives_up_at if prepared.gate else math.inf,
         place=place(environment.instance_name, environment.reporting_node),
         log_format=flags.log_format or LogFormat.LOGFMT,
+        port=port,
         paths=["" if file == "-" or not _is_regular(file) else file for file in _files(flags)],
         snapshot=Snapshot.of([contents[file] for file in _files(flags)]),
         command=[*_launcher(), *sys.argv[1:]],
@@ -177,7 +188,7 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
     if prepared.is_still_tainted:
         return STILL_TAINTED
     if report.failed:
-        return SOME_IMAGE_MISSING
+        return ALLOWED_FAILURES if flags.allow_failures else SOME_IMAGE_MISSING
     if not flags.debug:  # otherwise each check reports
         _expect(refs, prepared.settings).write(order.expected)
     return STALE_TAGS if any(image.error for image in report.images) else DONE

@@ -133,6 +133,11 @@ class Lists:
         """Whether the newest lists are broken, as far as is known, or cannot be read."""
         return self._refused or bool(self.problem)
 
+    @property
+    def are_in_force(self) -> bool:
+        """Whether a run has found the newest contents to be good, and they can still be read."""
+        return self._good is self._newest and not self.problem
+
     def look(self) -> str:
         """Look whether a list has changed. Returns `SAME`, `CHANGED`, or that one is `LOST`, or all `FOUND` again."""
         try:

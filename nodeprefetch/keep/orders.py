@@ -27,6 +27,12 @@ STALE_TAGS = 66
 STILL_TAINTED = 67
 """Exit code of a run that could not remove startup taints of the node, whether images are missing or not."""
 
+ALLOWED_FAILURES = 68
+"""Exit code of a run after which images are missing, which `--allow-failures` allows."""
+
+SOME_IMAGE_MISSING = 1
+"""Exit code of any other run after which images are missing."""
+
 
 class Plan:
     """What the supervisor is to do.
@@ -39,6 +45,7 @@ class Plan:
         gate_at: when the node takes pods even if images are missing, seconds of CLOCK_MONOTONIC; infinite: never, or it
             does already.
         log_format: `logfmt` or `json`.
+        port: descriptor of a bound socket, to listen on while the node is ready; -1: none.
         paths: of the lists; empty for one that cannot change.
         snapshot: contents of the lists.
         command: starts `keep` with the flags that the user gave.
@@ -51,6 +58,7 @@ class Plan:
         "log_format",
         "paths",
         "place",
+        "port",
         "refresh_every",
         "report_every",
         "snapshot",
@@ -65,6 +73,7 @@ class Plan:
         place: float,
         gate_at: float,
         log_format: str,
+        port: int,
         paths: Sequence[str],
         snapshot: Snapshot,
         command: Sequence[str],
@@ -75,6 +84,7 @@ class Plan:
         self.place = place
         self.gate_at = gate_at
         self.log_format = log_format
+        self.port = port
         self.paths = tuple(paths)
         self.snapshot = snapshot
         self.command = tuple(command)
@@ -82,7 +92,7 @@ class Plan:
     def to_arguments(self) -> list[str]:
         """Arguments after `SUPERVISE`."""
         numbers = map(str, (self.check_every, self.refresh_every, self.report_every, self.place, self.gate_at))
-        return [*numbers, self.log_format, str(self.snapshot), *self.paths, *self.command]
+        return [*numbers, self.log_format, str(self.port), str(self.snapshot), *self.paths, *self.command]
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Plan:
@@ -91,7 +101,7 @@ class Plan:
         Raises:
             ValueError: they are not a plan.
         """
-        check_every, refresh_every, report_every, place, gate_at, log_format, text, *rest = arguments
+        check_every, refresh_every, report_every, place, gate_at, log_format, port, text, *rest = arguments
         snapshot = Snapshot.parse(text)
         lists = len(snapshot.sizes)
         return cls(
@@ -101,6 +111,7 @@ class Plan:
             place=float(place),
             gate_at=float(gate_at),
             log_format=log_format,
+            port=int(port),
             paths=rest[:lists],
             snapshot=snapshot,
             command=rest[lists:],

@@ -23,6 +23,14 @@ STALE = "stale"
 """All images are present, but a registry could not be asked whether its tags have moved."""
 
 FAILED = "failed"
+"""An image is missing."""
+
+ALLOWED = "allowed"
+"""The same, and `--allow-failures` allows it. It is tried again like any failure."""
+
+BLIND = "blind"
+"""Failed without having looked at the images: no container runtime, or killed. Retried like any failure."""
+
 STILL_TAINTED = "still-tainted"
 """Startup taints of the node could not be removed, so it takes no pods."""
 

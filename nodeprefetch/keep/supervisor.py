@@ -10,12 +10,40 @@ import time
 
 from nodeprefetch.keep import log, schedule
 from nodeprefetch.keep.lists import CHANGED, FOUND, LOST, Lists, memory_file
-from nodeprefetch.keep.orders import BROKEN_LIST, ORDER_VARIABLE, STALE_TAGS, STILL_TAINTED, Order, Plan, Rejection
-from nodeprefetch.keep.schedule import BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
+from nodeprefetch.keep.orders import (
+    ALLOWED_FAILURES,
+    BROKEN_LIST,
+    ORDER_VARIABLE,
+    SOME_IMAGE_MISSING,
+    STALE_TAGS,
+    STILL_TAINTED,
+    Order,
+    Plan,
+    Rejection,
+)
+from nodeprefetch.keep.readiness import Readiness
+from nodeprefetch.keep.schedule import ALLOWED, BLIND, BROKEN, DONE, FAILED, STALE, STOPPED, Schedule
 
 TYPE_CHECKING = False  # typing is large
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nodeprefetch.keep.port import Port
+
+VERDICTS = {
+    0: DONE,
+    SOME_IMAGE_MISSING: FAILED,
+    STALE_TAGS: STALE,
+    STILL_TAINTED: schedule.STILL_TAINTED,
+    ALLOWED_FAILURES: ALLOWED,
+}
+"""Of a run's exit code; any other one: `BLIND`."""
+
+REASONS = {
+    STILL_TAINTED: "startup taints of the node could not be removed",
+    ALLOWED_FAILURES: "images are missing, --allow-failures allows it",
+}
+"""Why a run failed, where the code alone would not say it."""
 
 LOOK_EVERY = 10.0
 """Seconds between two looks at the lists; not more than between two checks."""
@@ -46,6 +74,14 @@ def _jitter() -> float:
     return int.from_bytes(os.urandom(6), "big") / 2.0**48
 
 
+def _port(descriptor: int) -> Port | None:
+    if descriptor < 0:
+        return None
+    from nodeprefetch.keep.port import Port  # noqa: PLC0415 - needs memory
+
+    return Port(descriptor)
+
+
 class _Supervisor:
     __slots__ = (
         "_child",
@@ -55,6 +91,8 @@ class _Supervisor:
         "_lists",
         "_log_format",
         "_look_every",
+        "_port",
+        "_readiness",
         "_rejected",
         "_schedule",
     )
@@ -64,6 +102,8 @@ class _Supervisor:
         self._log_format = plan.log_format
         self._lists = Lists(plan.paths, plan.snapshot)
         self._look_every = min(LOOK_EVERY, plan.check_every)
+        self._port = _port(plan.port)
+        self._readiness = Readiness()
         self._schedule = Schedule(
             time.monotonic(),
             check_every=plan.check_every,
@@ -90,17 +130,19 @@ class _Supervisor:
         )
 
     def run(self) -> int:
+        looks = self._lists.can_change or self._port is not None
         look_at = 0.0
         while True:
             now = time.monotonic()
             kind = self._schedule.due(now)
-            if self._lists.can_change and (kind or now >= look_at):
+            if looks and (kind or now >= look_at):
                 self._look()
                 kind = self._schedule.due(now)
                 look_at = now + self._look_every
             if kind:
                 self._start(kind)
-            until = min(self._schedule.wake_at, look_at if self._lists.can_change else now + LONGEST_WAIT)
+            self._show_readiness()
+            until = min(self._schedule.wake_at, look_at if looks else now + LONGEST_WAIT)
             number = self._wait(until - time.monotonic())
             if number == signal.SIGCHLD:
                 if (code := self._reap()) is not None:
@@ -116,6 +158,8 @@ class _Supervisor:
         return int(received.si_signo) if received else 0
 
     def _look(self) -> None:
+        if self._port:
+            self._port.discard()
         found = self._lists.look()
         if found == LOST:
             text = "cannot read an image list, the last valid lists stay in force"
@@ -130,6 +174,7 @@ class _Supervisor:
         elif found == CHANGED:
             self._log(log.INFO, "image list changed")
             self._schedule.ask()
+            self._readiness.forget()
             if self._child and not self._is_stopped:
                 self._is_stopped = True
                 os.kill(self._child, SUPERSEDED)
@@ -158,7 +203,7 @@ class _Supervisor:
                 setsigdef=SIGNALS,
             )
         except OSError as error:  # no memory, or no process ID left
-            self._fail(f"cannot start: {error.strerror}")
+            self._fail(BLIND, f"cannot start: {error.strerror}")
 
     def _reap(self) -> int | None:
         """Reap everything that has ended, as PID 1 also orphans. Returns the run's exit code, if it is among them."""
@@ -178,28 +223,47 @@ class _Supervisor:
         if code == BROKEN_LIST and self._lists.is_given_on_trial:
             self._lists.refuse()
             self._log(log.WARNING, "image list is invalid, the last valid lists stay in force")
-            self._schedule.end(time.monotonic(), BROKEN)
+            self._end_run(BROKEN)
             return
         if code >= 0:  # otherwise it may not have come to its lists
             self._lists.accept()
-        if code == 0:
-            self._schedule.end(time.monotonic(), DONE)
-        elif code == STALE_TAGS:
-            self._schedule.end(time.monotonic(), STALE)
-        elif self._is_stopped:
-            self._schedule.end(time.monotonic(), STOPPED)
-        elif code == STILL_TAINTED:
-            self._fail("startup taints of the node could not be removed", schedule.STILL_TAINTED)
+        verdict = STOPPED if self._is_stopped else VERDICTS.get(code, BLIND)
+        if verdict in (DONE, STALE, STOPPED):
+            self._end_run(verdict)
+        elif code in REASONS:
+            self._fail(verdict, REASONS[code])
         else:
-            self._fail(f"exit code {code}" if code > 0 else f"killed by signal {-code}")
+            self._fail(verdict, f"exit code {code}" if code >= 0 else f"killed by signal {-code}")
 
-    def _fail(self, error: str, verdict: str = FAILED) -> None:
-        now = time.monotonic()
-        self._schedule.end(now, verdict)
-        self._log(log.WARNING, "run failed, retrying", delay=max(self._schedule.wake_at - now, 0.0), error=error)
+    def _fail(self, verdict: str, error: str) -> None:
+        self._end_run(verdict)
+        delay = max(self._schedule.wake_at - time.monotonic(), 0.0)
+        self._log(log.WARNING, "run failed, retrying", delay=delay, error=error)
+
+    def _end_run(self, verdict: str) -> None:
+        self._schedule.end(time.monotonic(), verdict)
+        self._readiness.judge(verdict)
+
+    def _show_readiness(self) -> None:
+        """Open or close the port. Also a list that is invalid, or cannot be read, is not on the node."""
+        is_ready = self._readiness.is_ready and self._lists.are_in_force
+        if self._port is None or is_ready == self._port.is_open:
+            return
+        if not is_ready:
+            self._port.close()
+            self._log(log.INFO, "not ready")
+            return
+        try:
+            self._port.open()
+        except OSError as error:
+            self._log(log.WARNING, "cannot listen for readiness probes", error=error.strerror or "")
+        else:
+            self._log(log.INFO, "ready")
 
     def _end(self, number: int) -> int:
         """Stop the run as `fetch` is stopped, and wait for its end; a second signal ends it and us at once."""
+        if self._port and self._port.is_open:
+            self._port.close()
         if self._child and not self._is_stopped:  # otherwise it is ending, and a second signal would kill it
             os.kill(self._child, number)
         while self._child:

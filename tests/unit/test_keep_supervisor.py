@@ -1,17 +1,21 @@
 """The supervisor, with real processes, signals and files. A small program of these tests stands for `fetch`."""
 
+import errno
 import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from nodeprefetch.cli.ready_port import bind_ready_port
 from nodeprefetch.keep.lists import Snapshot
 from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan, Rejection
 from tests.support.patience import eventually
@@ -50,11 +54,15 @@ if "orphan" in text and os.fork() == 0:
     os._exit(0)
 while "slow" in text and not os.path.exists(f"{directory}/release"):
     time.sleep(0.01)
+while os.path.exists(f"{directory}/hold"):
+    time.sleep(0.01)
 if "crash" in text:
     os.kill(os.getpid(), signal.SIGKILL)
 if "broken" in text:
     os.ftruncate(int(rejected), 0)
     os.pwrite(int(rejected), b"123.0\\0" + text.strip().encode(), 0)
+if os.path.exists(f"{directory}/code"):
+    sys.exit(int(open(f"{directory}/code").read()))
 sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in text else 0)
 """
 
@@ -63,19 +71,23 @@ class Keep:
     """A supervisor, and what its runs have said."""
 
     def __init__(
-        self, directory: Path, content: str, prefix: tuple[str, ...], check_every: float, report_every: float
+        self, directory: Path, content: str, prefix: tuple[str, ...], ready_address: str, **intervals: float
     ) -> None:
         self.list = directory / "images.txt"
         self.list.write_text(content)
         self._directory = directory
         snapshot = Snapshot.of([content.encode()])
+        self._ready_address = ready_address
+        port = bind_ready_port(ready_address).detach() if ready_address else -1
+        inherited = [each for each in (snapshot.descriptor, port) if each >= 0]
         plan = Plan(
-            check_every=check_every,
+            check_every=intervals.get("check_every", 3600.0),
             refresh_every=float("inf"),
-            report_every=report_every,
+            report_every=intervals.get("report_every", math.inf),
             place=0.5,
             gate_at=float("inf"),
             log_format="logfmt",
+            port=port,
             paths=[str(self.list)],
             snapshot=snapshot,
             command=["-ISc", RUN, str(directory)],
@@ -83,11 +95,12 @@ class Keep:
         with (directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "nodeprefetch", SUPERVISE, *plan.to_arguments()],
-                pass_fds=[snapshot.descriptor],
+                pass_fds=inherited,
                 stderr=log,
                 start_new_session=True,
             )
-        snapshot.close()
+        for each in inherited:
+            os.close(each)
 
     @property
     def runs(self) -> list[tuple[str, str, int]]:
@@ -114,6 +127,33 @@ class Keep:
         temporary = self.list.with_suffix(".new")
         temporary.write_text(content)
         temporary.rename(self.list)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the port accepts a connection. Otherwise it refuses it at once."""
+        host, _, port = self._ready_address.partition(":")
+        with socket.socket() as connection:
+            connection.settimeout(PATIENCE)
+            result = connection.connect_ex((host, int(port)))
+        assert result in {0, errno.ECONNREFUSED}
+        return not result
+
+    def end_runs_with(self, code: int) -> None:
+        """From now on, whatever the list says."""
+        temporary = self._directory / "code.new"
+        temporary.write_text(str(code))
+        temporary.rename(self._directory / "code")
+
+    @contextmanager
+    def held_runs(self) -> Iterator[None]:
+        """Inside, runs that begin do not end."""
+        (self._directory / "hold").touch()
+        yield
+        (self._directory / "hold").unlink()
+
+    def count(self, word: str) -> int:
+        """How often runs have said so."""
+        return [said for said, _, _ in self.runs].count(word)
 
     def release(self) -> None:
         """Let slow runs end."""
@@ -151,12 +191,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Keep] = []
 
     def start_it(
-        content: str = "a:1\n",
-        prefix: tuple[str, ...] = (),
-        check_every: float = 3600.0,
-        report_every: float = math.inf,
+        content: str = "a:1\n", prefix: tuple[str, ...] = (), ready_address: str = "", **intervals: float
     ) -> Keep:
-        started.append(Keep(tmp_path, content, prefix, check_every, report_every))
+        started.append(Keep(tmp_path, content, prefix, ready_address, **intervals))
         return started[-1]
 
     yield start_it
@@ -343,6 +380,110 @@ def test_a_second_signal_ends_both_at_once(start: Start) -> None:
     assert eventually(lambda: has_ended(pid))
 
 
+@pytest.fixture
+def address() -> str:
+    """Where nobody else listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_the_port_opens_after_the_first_run_and_again_after_that_of_a_new_list(start: Start, address: str) -> None:
+    keep = start("slow first\n", check_every=0.2, ready_address=address)
+    keep.wait_for_run("began")
+    assert not keep.is_ready
+
+    keep.release()
+    keep.wait_until(lambda: keep.is_ready)
+    with keep.held_runs():
+        keep.edit("second\n")
+        keep.wait_until(lambda: "second" in keep.given)
+        assert not keep.is_ready
+
+    keep.wait_until(lambda: keep.is_ready)
+    assert (2, 1) == (keep.log.count("msg=ready"), keep.log.count('msg="not ready"'))
+
+
+def test_the_port_stays_open_while_a_warm_node_is_checked(start: Start, address: str) -> None:
+    keep = start(check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+
+    with keep.held_runs():
+        keep.wait_for_run("began", keep.count("began") + 1)
+        assert keep.is_ready
+
+    assert 1 == keep.log.count("ready")
+
+
+@pytest.mark.parametrize(
+    ("code", "is_ready"), [(0, True), (66, True), (67, True), (1, False), (3, False), (139, False)]
+)
+def test_the_port_follows_what_runs_find(start: Start, address: str, code: int, *, is_ready: bool) -> None:
+    keep = start(check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+
+    keep.end_runs_with(code)
+    keep.wait_for_run("began", keep.count("began") + 4)
+    assert keep.is_ready == is_ready
+    keep.end_runs_with(0)
+
+    keep.wait_until(lambda: keep.is_ready)
+
+
+def test_the_port_stays_closed_if_the_first_run_of_a_new_list_could_not_look(start: Start, address: str) -> None:
+    keep = start(check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+    with keep.held_runs():
+        keep.end_runs_with(3)
+        keep.edit("b:1\n")
+        keep.wait_until(lambda: "b:1" in keep.given)
+
+    keep.wait_for_log("exit code 3", 2)
+
+    assert 1 == keep.log.count("msg=ready")
+
+
+def test_the_port_is_closed_while_a_list_is_invalid_or_gone(start: Start, address: str) -> None:
+    keep = start(check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+
+    keep.edit("broken\n")
+    keep.wait_for_log("image list is invalid")
+    keep.wait_for_run("began", keep.count("began") + 2)
+    assert not keep.is_ready
+    keep.edit("b:1\n")
+    keep.wait_until(lambda: keep.is_ready)
+    keep.list.unlink()
+    keep.wait_until(lambda: not keep.is_ready)
+    keep.edit("b:1\n")
+
+    keep.wait_until(lambda: keep.is_ready)
+
+
+def test_the_port_accepts_any_number_of_probes_over_time(start: Start, address: str) -> None:
+    """More than may come between two looks."""
+    keep = start(check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+
+    for _ in range(5):
+        assert all(keep.is_ready for _ in range(100))
+        keep.wait_for_run("began", keep.count("began") + 2)
+
+
+def test_the_port_is_closed_as_soon_as_keep_is_to_end(start: Start, address: str) -> None:
+    """And not only after the run, which may take its time."""
+    keep = start("deaf\n", check_every=0.05, ready_address=address)
+    keep.wait_until(lambda: keep.is_ready)
+    with keep.held_runs():
+        keep.wait_for_run("deaf", keep.count("deaf") + 1)
+        assert keep.is_ready
+
+        keep.process.terminate()
+
+        assert eventually(lambda: not keep.is_ready)
+        assert keep.process.poll() is None
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare")
 def test_as_pid_1_it_reaps_orphans_and_ends_too(start: Start) -> None:
     keep = start("orphan\n", ("unshare", "--pid", "--fork", "--kill-child"), check_every=0.2)
@@ -397,6 +538,7 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
         place=1 / 3,
         gate_at=1234.5,
         log_format="json",
+        port=6,
         paths=["/x y", ""],
         snapshot=snapshot,
         command=["-m", "nodeprefetch", "keep", "a:1"],
@@ -404,8 +546,9 @@ def test_a_plan_and_an_order_can_be_read_again() -> None:
     order = Order(kind="check", is_settled=True, is_report=False, expected=7, rejected=8, snapshot=snapshot)
 
     assert plan.to_arguments() == Plan.parse(plan.to_arguments()).to_arguments()
-    assert (1 / 3, ("/x y", ""), plan.command) == (
+    assert (1 / 3, 6, ("/x y", ""), plan.command) == (
         (again := Plan.parse(plan.to_arguments())).place,
+        again.port,
         again.paths,
         again.command,
     )

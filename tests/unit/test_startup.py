@@ -74,9 +74,11 @@ def test_sleep_loads_nothing_but_itself():
 
 
 def test_the_supervisor_loads_hardly_more_than_sleep():
-    modules = loaded("supervise", "1", "inf", "0", "logfmt", "9:", "-c", "pass", stop="keeping images")
+    plan = ("1", "inf", "inf", "0", "inf", "logfmt", "-1", "9:", "-c", "pass")
+    modules = loaded("supervise", *plan, stop="keeping images")
 
-    names = {"", ".keep", ".keep.lists", ".keep.log", ".keep.orders", ".keep.schedule", ".keep.supervisor", ".__main__"}
+    parts = ("lists", "log", "orders", "readiness", "schedule", "supervisor")
+    names = {"", ".__main__", ".keep", *(f".keep.{part}" for part in parts)}
     assert {f"nodeprefetch{name}" for name in names} == of_ours(modules)
     assert set() == of_others(modules)
     of_python = modules - of_ours(modules) - of_the_interpreter() - loaded("sleep", stop="Sleeping")
