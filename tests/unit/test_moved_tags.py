@@ -152,23 +152,23 @@ async def test_an_index_that_changes_around_the_same_image_has_moved(autojump_cl
 @pytest.mark.parametrize(
     ("digests", "image_id", "expected"),
     [
-        (("m1", "i1"), "1", []),
         (("i1", "m1"), "1", []),
-        (("m2", "i2"), "2", [("app", "m1", "m2")]),
-        (("m1", "i1", "i2"), "1", [("app", "m1", "i2")]),
-        (("m1",), "1", []),
+        (("m1", "i1"), "1", []),
+        (("i2", "m2"), "2", [("app", "i1", "i2")]),
+        (("i1", "m1", "i2"), "1", [("app", "i1", "i2")]),
+        (("i1",), "1", []),
     ],
     ids=["the same", "in another order", "another image", "another index", "one less"],
 )
 async def test_on_cri_o_only_a_new_digest_has_moved(autojump_clock, digests, image_id, expected):
-    """It lists the digests of the platform's manifest and of the index."""
+    """It lists the digest of the index of the first pull, and then those of the manifest and of later indexes."""
 
     class CriO(FakeImageService):
         async def pull_image(self, image, auth=None, *, lease=""):
             self._held = [held(*digests, image_id=image_id)]
             return image_id
 
-    run = FakeRun(service=CriO(images=[held("m1", "i1", image_id="1")], name="cri-o"))
+    run = FakeRun(service=CriO(images=[held("i1", "m1", image_id="1")], name="cri-o"))
 
     await run.fetch("app")
 
