@@ -86,6 +86,11 @@ class Gate:
         return self._missing is not None and not self._missing
 
     @property
+    def is_one_missing(self) -> bool:
+        """Whether one of the needed images is known to be missing, in place of not looked for yet."""
+        return self._is_one_missing
+
+    @property
     def wake_at(self) -> float:
         """The age at which `due` has something to say if nothing happens before; infinite: never."""
         if self.state is GateState.OPEN or self._has_given_up or self.is_satisfied:

@@ -3,83 +3,18 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+
+import trio
 
 from nodeprefetch.emitter import Reader
-from nodeprefetch.events import Event, NodeConditionSet
+from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, NodeConditionSet
 from nodeprefetch.kube import Condition, ConflictError, KubeError, Node
-from nodeprefetch.report.label_key import label_key, timestamp
+from nodeprefetch.report.condition_state import FALSE, LIST_INVALID, Findings, State, merged
+from nodeprefetch.report.gate import Gate
+from nodeprefetch.report.label_key import label_key
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
-from nodeprefetch.report.run_result import SUCCEEDED, RunResult, bounded, images_text
 
-TRUE, FALSE = "True", "False"
 RESOURCE = "nodes/status"
-
-IMAGES_PRESENT, PULLING, PULL_FAILED = "ImagesPresent", "Pulling", "PullFailed"
-
-MESSAGE_LIMIT = 1024
-"""Characters of the condition's message."""
-
-HEARTBEAT = 5 * 60.0
-"""Seconds after which an equal condition is written again, where there is a heartbeat."""
-
-
-class State(NamedTuple):
-    """What the condition says."""
-
-    status: str
-    reason: str
-    message: str
-
-
-def final_state(result: RunResult) -> State:
-    """What the condition says after the run. Equal results have equal texts, so that they need not be written."""
-    if result.value == SUCCEEDED:
-        return State(TRUE, IMAGES_PRESENT, result.state_text)
-    return State(FALSE, PULL_FAILED, _missing(result))
-
-
-def interim_state(result: RunResult) -> State:
-    """What the condition says while an image that is missing is pulled."""
-    if result.is_warm:
-        return State(FALSE, PULL_FAILED, _missing(result))
-    return State(FALSE, PULLING, f"pulling missing images; {images_text(result.images)} in the list")
-
-
-def _missing(result: RunResult) -> str:
-    """How many images are missing, and which one failed first."""
-    failure = result.first_failure
-    if failure is None:
-        return "the run ended before it pulled images"
-    return bounded(f"{result.state_text}; first failure: {failure.image}: {failure.error}", MESSAGE_LIMIT)
-
-
-def merged(known: Condition | None, kind: str, state: State, now: float, *, has_heartbeat: bool) -> Condition | None:
-    """Return the condition to write; None: it says so already.
-
-    Args:
-        known: as it is on the node.
-        kind: its type.
-        state: what it is to say.
-        now: Unix seconds.
-        has_heartbeat: write an equal one too, once its heartbeat is old.
-    """
-    at = timestamp(now)
-    if known is None or known.status != state.status:
-        since = at
-    else:
-        since = known.last_transition_time or at
-        is_recent = not has_heartbeat or known.last_heartbeat_time > timestamp(now - HEARTBEAT)
-        if (known.reason, known.message) == (state.reason, state.message) and is_recent:
-            return None
-    return Condition(
-        type=kind,
-        status=state.status,
-        reason=state.reason,
-        message=state.message,
-        last_heartbeat_time=at,
-        last_transition_time=since,
-    )
 
 
 class NodeCondition:
@@ -94,7 +29,9 @@ class NodeCondition:
         emit: takes the `NodeConditionSet` events.
         is_warm: the last run found all images, and has said so. The condition stays until one cannot be pulled again,
             and the API server is not called if nothing has changed.
+        is_report: look at the node even if nothing has changed.
         has_heartbeat: write an equal condition too, if the last time was `HEARTBEAT` ago.
+        gate: decides when the node takes pods, see `Findings`. Hears each event after this.
         clock: Unix seconds.
     """
 
@@ -106,36 +43,50 @@ class NodeCondition:
         prefix: str,
         emit: Reader,
         is_warm: bool = False,
+        is_report: bool = False,
         has_heartbeat: bool = False,
+        gate: Gate | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._api = api.caller("set node condition")
         self._type = label_key(prefix, instance)
         self._emit = emit
-        self._result = RunResult(is_warm=is_warm)
+        self._findings = Findings(is_warm=is_warm, gate=gate)
+        self._is_report = is_report
         self._has_heartbeat = has_heartbeat
         self._clock = clock
+        self._moved = trio.Event()
+        """Set when there may be something else to say while pulls run."""
 
     def emit(self, event: Event) -> None:
         """Take an event of the run."""
-        self._result.take(event)
+        self._findings.take(event)
+        if isinstance(event, AttemptStarted | ImageFinished | GateOpened):
+            self._moved.set()
 
     async def run(self) -> None:
         """While pulls run: say that the node lacks images once one turns out to be missing, unless it says so already.
 
-        The request is valid only for the version of the node that was read. So if this is cancelled while the request
-        is under way, that request cannot replace what `finish` writes.
+        A gate that opens meanwhile is said too. Each request is valid only for the version of the node that was read.
+        So if this is cancelled while one is under way, that request cannot replace what `finish` writes.
         """
+        said: tuple[str, str] | None = None
         with suppress(KubeError):  # already explained
-            await self._result.missing.wait()
-            await self._say_missing()
+            while not self._findings.result.is_ending:
+                await self._moved.wait()
+                self._moved = trio.Event()
+                state = self._findings.interim_state()
+                if state is not None and (state.status, state.reason) != said:
+                    await self._say(state)
+                    said = state.status, state.reason
 
     async def finish(self) -> None:
         """Say how the run ended. Retries until it is said, refused for good, or cancelled."""
-        self._result.is_ending = True
-        if self._api.is_off or self._result.says_nothing_new:
+        result = self._findings.result
+        result.is_ending = True
+        if self._api.is_off or result.is_inconclusive or (result.says_nothing_new and not self._is_report):
             return
-        state = final_state(self._result)
+        state = self._findings.final_state()
         is_written = False
 
         async def write() -> None:
@@ -152,15 +103,11 @@ class NodeCondition:
 
         await self._api.finish_work(write, report, aim=f"to {state.status}")
 
-    async def _say_missing(self) -> None:
+    async def _say(self, state: State) -> None:
         while True:
             node = await self._api.call("get", lambda calls: calls.get_node(self._api.node), retry=BACKGROUND_RETRY)
-            known = node.condition(self._type)
-            if self._result.is_ending or (known is not None and known.status == FALSE):
-                return
-            state = interim_state(self._result)
             condition = self._merged(node, state)
-            if condition is None:
+            if condition is None or self._findings.result.is_ending or self._is_known(node, state):
                 return
             try:
                 await self._patch(condition, only=node.resource_version)
@@ -169,6 +116,11 @@ class NodeCondition:
             else:
                 self._tell(state)
                 return
+
+    def _is_known(self, node: Node, state: State) -> bool:
+        """Whether the node says that it lacks images: a failure stays while it is tried again."""
+        known = node.condition(self._type)
+        return state.status == FALSE and known is not None and known.status == FALSE and known.reason != LIST_INVALID
 
     async def _patch(self, condition: Condition, *, only: str | None = None) -> None:
         """Write the condition: with patience only to this version of the node, or at the end of the run to any."""

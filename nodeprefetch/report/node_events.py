@@ -7,16 +7,19 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from nodeprefetch.events import AttemptStarted, Event, ImageFinished, Outcome, RunEnd
-from nodeprefetch.kube import ConflictError, NodeEvent
+import trio
+
+from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, Outcome, RunEnd
+from nodeprefetch.kube import ConflictError, KubeError, NodeEvent
 from nodeprefetch.report.label_key import timestamp
-from nodeprefetch.report.node_api import NodeApi, NodeCalls
+from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
 from nodeprefetch.report.run_result import SUCCEEDED, RunResult, bounded, images_text
 from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import format_size
 
 NORMAL, WARNING = "Normal", "Warning"
-PREFETCHED, FAILED = "ImagesPrefetched", "ImagePrefetchFailed"
+PREFETCHED, FAILED, GAVE_UP = "ImagesPrefetched", "ImagePrefetchFailed", "ImagePrefetchGaveUp"
 
 MESSAGE_LIMIT = 1024
 """Characters that the API server accepts."""
@@ -44,6 +47,8 @@ def event_name(node: str, *parts: str) -> str:
 class NodeEvents:
     """A `Reporter` that creates events about the node, one for each kind: what the run has pulled, or what failed.
 
+    And at once, that a gate was opened without its images.
+
     A run that had nothing to pull creates none. Nor does one that fails as an earlier one did, while that event exists.
     Nobody depends on events, so problems are messages that require no action.
 
@@ -66,6 +71,10 @@ class NodeEvents:
 
         self._pulled: list[ImageFinished] = []
         self._failed: list[ImageFinished] = []
+        self._gave_up: Message | None = None
+        """What is still to be said of a gate that was opened without its images."""
+
+        self._has_given_up = trio.Event()
 
     def emit(self, event: Event) -> None:
         """Take an event of the run."""
@@ -77,20 +86,29 @@ class NodeEvents:
                 self._failed.append(event)
             case ImageFinished() if event.image in self._missing:
                 self._pulled.append(event)
+            case GateOpened(gave_up=True):
+                self._gave_up = _giving_up(event)
+                self._has_given_up.set()
             case _:
                 pass
 
     async def run(self) -> None:
-        """Nothing: events are about a run that has ended."""
+        """While pulls run: say that the node takes pods without its images. Everything else is about the whole run."""
+        await self._has_given_up.wait()
+        if self._gave_up is not None and not self._result.is_ending:
+            with suppress(KubeError):  # explained
+                await self._create(self._gave_up, BACKGROUND_RETRY)
+            self._gave_up = None
 
     async def finish(self) -> None:
         """Create the events. Retries until they are created, refused for good, or cancelled."""
+        self._result.is_ending = True
         if self._api.is_off or self._result.says_nothing_new:
             return
         for message in self._messages():
-            await self._api.finish_work(partial(self._create, message), report=lambda _: None)
+            await self._api.finish_work(partial(self._create, message, RETRY), report=lambda _: None)
 
-    async def _create(self, message: Message) -> None:
+    async def _create(self, message: Message, retry: RetryPolicy) -> None:
         event = NodeEvent(
             name=event_name(self._api.node, self._instance, message.reason, *message.key),
             node=self._api.node,
@@ -105,9 +123,11 @@ class NodeEvents:
             await calls.create_node_event(event)
 
         with suppress(ConflictError):  # created by an earlier run, or by a request whose answer was lost
-            await self._api.call("create", create, resource="events", conflict_passes=False)
+            await self._api.call("create", create, resource="events", retry=retry, conflict_passes=False)
 
     def _messages(self) -> Iterator[Message]:
+        if self._gave_up is not None:
+            yield self._gave_up
         finished = self._result.finished
         if finished is None:
             return
@@ -126,3 +146,13 @@ class NodeEvents:
         ]
         key = sorted(f"{image.image} {image.error_class} {image.reason}" for image in self._failed)
         return Message(WARNING, FAILED, f"{self._result.state_text}: {'; '.join(images)}", tuple(key))
+
+
+def _giving_up(opened: GateOpened) -> Message:
+    named = ", ".join(bounded(image, 200) for image in opened.missing)
+    more = ", …" if opened.missing_count > len(opened.missing) else ""
+    missing = (
+        f"{images_text(opened.missing_count)} missing: {named}{more}" if named else "no container runtime answered"
+    )
+    text = f"takes pods without all images after {format_duration(round(opened.after))}; {missing}"
+    return Message(WARNING, GAVE_UP, text, tuple(sorted(opened.missing)))

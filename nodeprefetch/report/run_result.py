@@ -71,18 +71,19 @@ class RunResult:
         return SUCCEEDED if self.finished is not None and not self.finished.failed else FAILED
 
     @property
-    def says_nothing_new(self) -> bool:
-        """Whether a warm node is as it was, or nobody can tell: the next run then finds no warm node.
+    def is_inconclusive(self) -> bool:
+        """Whether the next run will know more: it follows at once, or no runtime answered on a warm node.
 
-        Also after a run that another one follows at once, which will know more.
+        In the second case the next run finds no warm node.
         """
         if self.finished is not None and self.finished.superseded:
             return True
-        if not self.is_warm:
-            return False
-        if self.finished is None or self.finished.end is RunEnd.NO_RUNTIME:
-            return True
-        return self.value == SUCCEEDED and not self.has_news
+        return self.is_warm and (self.finished is None or self.finished.end is RunEnd.NO_RUNTIME)
+
+    @property
+    def says_nothing_new(self) -> bool:
+        """Whether the node is as the last run has left and reported it, as far as this one knows."""
+        return self.is_inconclusive or (self.is_warm and self.value == SUCCEEDED and not self.has_news)
 
     @property
     def state_text(self) -> str:

@@ -7,6 +7,7 @@ from nodeprefetch.events import (
     AttemptStarted,
     Event,
     ImageFinished,
+    ListRejected,
     NodeConditionSet,
     Outcome,
     RunEnd,
@@ -14,8 +15,10 @@ from nodeprefetch.events import (
     RunStarted,
 )
 from nodeprefetch.kube import Condition, ConflictError, ForbiddenError, ServerFailedError
+from nodeprefetch.report.condition_state import MESSAGE_LIMIT
+from nodeprefetch.report.gate import Gate, GateState
 from nodeprefetch.report.node_api import NodeApi
-from nodeprefetch.report.node_condition import MESSAGE_LIMIT, NodeCondition
+from nodeprefetch.report.node_condition import NodeCondition
 from nodeprefetch.settings import PullPolicy
 from tests.support.fake_nodes import HANG, FakeNodes
 
@@ -45,7 +48,7 @@ FAILED = condition("False", "PullFailed", "1 of 1 image missing; first failure: 
 class Reporting:
     """A NodeCondition on a fake node, and all that it said."""
 
-    def __init__(self, *known: Condition, is_warm: bool = False, has_heartbeat: bool = False) -> None:
+    def __init__(self, *known: Condition, gate: Gate | None = None, **options: bool) -> None:
         other = Condition(type="Ready", status="True")
         self.nodes = FakeNodes(conditions={each.type: each for each in (other, *known)})
         self.complaints: list[str] = []
@@ -55,14 +58,22 @@ class Reporting:
             "web",
             prefix="nodeprefetch.io",
             emit=self.hear,
-            is_warm=is_warm,
-            has_heartbeat=has_heartbeat,
+            gate=gate,
             clock=lambda: NOW,
+            **options,
         )
+        self.gate = gate
+        self.age = 0.0
 
     def hear(self, event: Event) -> None:
         self.told.append(event)
         self.condition.emit(event)
+
+    def feed(self, event: Event) -> None:
+        """The reporter, and after it the gate."""
+        self.condition.emit(event)
+        if self.gate is not None and (opened := self.gate.take(event, self.age)):
+            self.condition.emit(opened)
 
     @property
     def now(self) -> Condition | None:
@@ -72,20 +83,23 @@ class Reporting:
         return [(each.status, each.reason, each.error) for each in self.told]
 
     def start(self, *images: str) -> None:
-        self.condition.emit(
-            RunStarted(run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=images)
-        )
+        self.feed(RunStarted(run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=images))
 
     def attempt(self, image: str = "a:1", *, is_present: bool = False) -> None:
-        self.condition.emit(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30, is_present=is_present))
+        self.feed(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30, is_present=is_present))
 
     def end_image(self, image: str, outcome: Outcome, error: str = "") -> None:
-        self.condition.emit(
+        self.feed(
             ImageFinished(image=image, outcome=outcome, policy=PullPolicy.ALWAYS, attempts=1, elapsed=1, error=error)
         )
 
+    async def meanwhile(self) -> None:
+        """For a second, pulls run."""
+        with trio.move_on_after(1):
+            await self.condition.run()
+
     async def end(self, end: RunEnd = RunEnd.FINISHED, *, failed: int = 0, superseded: bool = False) -> None:
-        self.condition.emit(
+        self.feed(
             RunFinished(run_id="r", end=end, succeeded=1, present=0, failed=failed, elapsed=2, superseded=superseded)
         )
         await self.condition.finish()
@@ -180,6 +194,8 @@ async def test_pulling_is_said_once_an_image_is_missing(autojump_clock, known):
         await trio.sleep(1)
         before = reporting.nodes.calls.copy()
         reporting.attempt()
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
 
     assert [] == before
     message = "pulling missing images; 2 images in the list"
@@ -204,7 +220,7 @@ async def test_a_failure_stays_while_it_is_tried_again(autojump_clock):
     reporting = Reporting(FAILED)
     reporting.attempt()
 
-    await reporting.condition.run()
+    await reporting.meanwhile()
 
     assert (FAILED, []) == (reporting.now, reporting.told)
 
@@ -231,6 +247,8 @@ async def test_on_a_warm_node_it_turns_false_at_once_when_a_lost_image_cannot_be
         reporting.start("a:1", "b:1")
         reporting.attempt()
         reporting.end_image("a:1", Outcome.FAILED, "not found")
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
 
     message = "1 of 2 images missing; first failure: a:1: not found"
     assert condition("False", "PullFailed", message, since=AT, beat=AT) == reporting.now
@@ -262,7 +280,7 @@ async def test_pulling_is_read_again_when_the_kubelet_wrote_in_between(autojump_
     reporting.nodes.on_patch_status = [ConflictError("409")]
     reporting.attempt()
 
-    await reporting.condition.run()
+    await reporting.meanwhile()
 
     assert "Pulling" == reporting.now.reason
     assert ([0, 0.5], [0, 0.5]) == (reporting.nodes.times("get"), reporting.nodes.times("patch status"))
@@ -281,8 +299,7 @@ async def test_pulling_that_arrives_late_does_not_undo_the_end(autojump_clock):
         await trio.sleep_forever()
 
     reporting.nodes.patch_node_condition = overhear
-    with trio.move_on_after(1):
-        await reporting.condition.run()
+    await reporting.meanwhile()
     reporting.nodes.patch_node_condition = patch
     reporting.end_image("a:1", Outcome.SUCCEEDED)
     await reporting.end()
@@ -325,3 +342,127 @@ async def test_the_right_that_is_missing_is_named(autojump_clock, script, right)
     (complaint,) = reporting.complaints
     assert f"cannot set node condition: 403 (missing permission to {right}; check: " in complaint
     assert [("True", "ImagesPresent", "403")] == reporting.said()
+
+
+@pytest.mark.parametrize("known", [PRESENT, condition("False", "ListInvalid", "images.txt:1: invalid")])
+async def test_a_report_looks_at_the_node_though_nothing_has_changed(autojump_clock, known):
+    """An older run may have left it so."""
+    reporting = Reporting(known, is_warm=True, is_report=True)
+    reporting.start("a:1")
+    reporting.end_image("a:1", Outcome.PRESENT)
+    await reporting.end()
+
+    assert ("True", "ImagesPresent") == (reporting.now.status, reporting.now.reason)
+    assert 1 == len(reporting.nodes.times("get"))
+
+
+async def test_a_report_without_a_runtime_leaves_a_warm_node_to_the_next_run(autojump_clock):
+    reporting = Reporting(PRESENT, is_warm=True, is_report=True)
+    reporting.end_image("a:1", Outcome.FAILED, "no container runtime answered")
+    await reporting.end(RunEnd.NO_RUNTIME, failed=1)
+
+    assert [] == reporting.nodes.calls
+
+
+REJECTED = ListRejected(problems=("images.txt:1: invalid", "images.txt:2: invalid"), since=NOW)
+
+
+async def test_lists_that_were_rejected_are_said_though_all_images_of_the_last_valid_ones_are_present(autojump_clock):
+    reporting = Reporting(PRESENT, is_warm=True, is_report=True)
+    reporting.feed(REJECTED)
+    reporting.start("a:1")
+    reporting.end_image("a:1", Outcome.PRESENT)
+    await reporting.end()
+
+    message = "images.txt:1: invalid (and 1 more); using the last valid lists: 1 image present"
+    assert condition("False", "ListInvalid", message, since=AT, beat=AT) == reporting.now
+
+
+async def test_while_lists_are_rejected_the_api_server_is_called_for_reports_alone(autojump_clock):
+    reporting = Reporting(condition("False", "ListInvalid", "x"), is_warm=True)
+    reporting.feed(REJECTED)
+    reporting.start("a:1")
+    reporting.end_image("a:1", Outcome.PRESENT)
+    await reporting.end()
+
+    assert [] == reporting.nodes.calls
+
+
+async def test_once_lists_are_valid_again_pulling_replaces_that(autojump_clock):
+    reporting = Reporting(condition("False", "ListInvalid", "x"))
+    reporting.start("a:1")
+    reporting.attempt()
+    await reporting.meanwhile()
+
+    assert ("Pulling", TEN_MINUTES_AGO) == (reporting.now.reason, reporting.now.last_transition_time)
+
+
+async def test_when_the_gate_gives_up_it_turns_true_at_once_and_says_what_is_missing(autojump_clock):
+    reporting = Reporting(gate=Gate(age=0, timeout=900))
+    reporting.start("a:1", "b:1")
+    reporting.attempt("b:1")
+    await reporting.meanwhile()
+    before = reporting.now
+    reporting.age = 900
+    reporting.end_image("a:1", Outcome.SUCCEEDED)
+    await reporting.meanwhile()
+    at_once = reporting.now
+    reporting.end_image("b:1", Outcome.FAILED, "not found")
+    await reporting.end(failed=1)
+
+    assert ("False", "Pulling") == (before.status, before.reason)
+    assert ("True", "GaveUp") == (at_once.status, at_once.reason)
+    assert "gave up waiting: 1 of 2 images missing; first failure: b:1: not found" == reporting.now.message
+    assert ("True", "GaveUp") == (reporting.now.status, reporting.now.reason)
+
+
+async def test_after_the_gate_has_given_up_it_stays_true_until_all_is_present(autojump_clock):
+    """Also while the next run tries again, and when that run is stopped before it knows what is missing."""
+    given_up = condition("True", "GaveUp", "gave up waiting: 1 of 1 image missing; first failure: a:1: not found")
+    stopped = Reporting(given_up, gate=Gate(age=1000, timeout=900, state=GateState.GAVE_UP))
+    stopped.start("a:1")
+    stopped.attempt()
+    await stopped.meanwhile()
+    stopped.end_image("a:1", Outcome.FAILED, "cancelled by SIGTERM")
+    await stopped.end(RunEnd.STOPPED, failed=1)
+    present = Reporting(stopped.now, gate=Gate(age=1000, timeout=900, state=GateState.GAVE_UP))
+    present.start("a:1")
+    present.attempt()
+    await present.meanwhile()
+    present.end_image("a:1", Outcome.SUCCEEDED)
+    await present.end()
+
+    assert {"True"} == {each.status for each in (*stopped.told, *present.told)}
+    assert condition("True", "ImagesPresent", "1 image present", beat=AT) == present.now
+
+
+async def test_with_needed_images_it_turns_true_while_the_others_are_pulled(autojump_clock):
+    reporting = Reporting(gate=Gate(age=0, timeout=900, needed=["a:1"]))
+    reporting.start("a:1", "b:1")
+    reporting.attempt("a:1")
+    await reporting.meanwhile()
+    reporting.end_image("a:1", Outcome.SUCCEEDED)
+    reporting.attempt("b:1")
+    await reporting.meanwhile()
+    reporting.end_image("b:1", Outcome.FAILED, "not found")
+    await reporting.end(failed=1)
+
+    assert [("False", "Pulling"), ("True", "ImagesPresent"), ("True", "ImagesPresent")] == [
+        (each.status, each.reason) for each in reporting.told
+    ]
+    assert "needed images present; 1 of 2 images missing; first failure: b:1: not found" == reporting.now.message
+
+
+async def test_with_needed_images_one_that_is_not_needed_changes_nothing(autojump_clock):
+    """A pod that was restarted: what is needed is there."""
+    message = "needed images present; 1 of 2 images missing; first failure: b:1: not found"
+    known = condition("True", "ImagesPresent", message)
+    reporting = Reporting(known, gate=Gate(age=9, timeout=900, needed=["a:1"], state=GateState.OPEN))
+    reporting.start("a:1", "b:1")
+    reporting.attempt("b:1")
+    await reporting.meanwhile()
+    reporting.end_image("a:1", Outcome.PRESENT)
+    reporting.end_image("b:1", Outcome.FAILED, "not found")
+    await reporting.end(failed=1)
+
+    assert (known, []) == (reporting.now, reporting.told)

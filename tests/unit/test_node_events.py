@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from nodeprefetch.events import AttemptStarted, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
+from nodeprefetch.events import AttemptStarted, GateOpened, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.kube import ForbiddenError, NodeEvent, ServerFailedError
 from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.node_events import MESSAGE_LIMIT, NodeEvents, event_name
@@ -123,12 +123,11 @@ async def test_a_lost_image_that_was_pulled_again_is_told_on_a_warm_node_too(aut
     assert ["web: pulled 1 image in 41.3s; 1 image present"] == reporting.messages()
 
 
-@pytest.mark.parametrize("end_of_run", [RunEnd.STOPPED])
-async def test_a_run_that_was_stopped_creates_none(autojump_clock, end_of_run):
+async def test_a_run_that_was_stopped_creates_none(autojump_clock):
     reporting = Reporting()
     events = reporting.run()
     image(events, "a:1", Outcome.FAILED, error="cancelled by SIGTERM", error_class="cancelled")
-    await end(events, end_of_run, failed=1)
+    await end(events, RunEnd.STOPPED, failed=1)
 
     assert [] == reporting.nodes.calls
 
@@ -191,3 +190,40 @@ async def test_what_passes_is_tried_again_until_the_time_is_over(autojump_clock)
 
     assert [0, 0.25] == reporting.nodes.times("create")
     assert (["cannot create node event: no time left: 503"], []) == (reporting.remarks, reporting.complaints)
+
+
+async def test_a_gate_that_gives_up_is_told_at_once_and_once_for_the_same_images(autojump_clock):
+    reporting = Reporting()
+    opened = GateOpened(after=900, gave_up=True, missing=("a:1", "b:1"), missing_count=3)
+    for _ in range(2):
+        events = reporting.run()
+        start(events, "a:1", "b:1", "c:1")
+        events.emit(opened)
+        with trio.move_on_after(1):
+            await events.run()
+        image(events, "a:1", Outcome.FAILED, error="not found", error_class="permanent")
+        at_once = reporting.messages()
+        await end(events, failed=1)
+
+    assert ["web: takes pods without all images after 15m; 3 images missing: a:1, b:1, …"] == at_once[:1]
+    assert ["ImagePrefetchGaveUp", "ImagePrefetchFailed"] == [each.reason for each in reporting.nodes.events]
+
+
+async def test_a_gate_that_gives_up_at_the_end_is_told_then(autojump_clock):
+    """Though the run was stopped; and without a runtime nobody knows what is missing."""
+    reporting = Reporting()
+    events = reporting.run()
+    events.emit(GateOpened(after=900, gave_up=True))
+    await end(events, RunEnd.STOPPED, failed=1)
+
+    assert ["web: takes pods without all images after 15m; no container runtime answered"] == reporting.messages()
+
+
+async def test_a_gate_that_opens_for_its_images_is_no_event(autojump_clock):
+    reporting = Reporting()
+    events = reporting.run()
+    events.emit(GateOpened(after=12))
+    image(events, "a:1", Outcome.PRESENT)
+    await end(events)
+
+    assert [] == reporting.nodes.calls
