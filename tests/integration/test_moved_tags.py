@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from nodeprefetch.testing.images import Image, Index, make_image, make_index
+from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
 from tests.integration.keeping import Keep
 from tests.integration.node import image_ids
@@ -150,3 +151,24 @@ def test_an_index_that_changes_around_the_same_image_has_moved_there_and_back(
     first, second = (index.digest for index in indexes)
     assert [[], [(first, second)], [], [(second, first)]] == found
     assert {image.id} == ids
+
+
+@BOTH
+def test_a_pull_that_ends_in_a_later_run_is_reported_by_that_run(
+    containerd: Containerd, fake_registry: FakeRegistry, run_fetch: RunFetch
+) -> None:
+    """Until then the tag refers to the older image."""
+    name = f"later/{next(NUMBERS)}:latest"
+    older, newer = fresh("older"), make_image((3_000_000,), seed=f"newer {containerd.version}")
+    whole = fake_registry.add(name, older)
+    run_fetch(containerd, whole)
+    fake_registry.add(name, newer)
+    fake_registry.fail("layer", Fault.stall_after(2_000_000), image=name, forever=True)
+
+    cut = run_fetch(containerd, whole, how=HOW, overall_timeout="2s")
+    left = image_ids(containerd, [whole])[whole]
+    fake_registry.heal()
+    after, again = (run_fetch(containerd, whole, how=HOW) for _ in range(2))
+
+    assert ("failed", older.id) == (cut.outcomes[whole], left)
+    assert [[], [(whole, older.digest, newer.digest)], []] == [moves(each.log) for each in (cut, after, again)]
