@@ -25,8 +25,10 @@ from nodeprefetch.keep.orders import (
     ORDER_VARIABLE,
     SOME_IMAGE_MISSING,
     STALE_TAGS,
+    STALE_UNREPORTED,
     STILL_TAINTED,
     SUPERVISE,
+    UNREPORTED,
     Expected,
     Order,
     Plan,
@@ -191,7 +193,9 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
         return ALLOWED_FAILURES if flags.allow_failures else SOME_IMAGE_MISSING
     if not flags.debug:  # otherwise each check reports
         _expect(refs, prepared.settings).write(order.expected)
-    return STALE_TAGS if any(image.error for image in report.images) else DONE
+    if any(image.error for image in report.images):
+        return STALE_TAGS if report.is_reported else STALE_UNREPORTED
+    return DONE if report.is_reported else UNREPORTED
 
 
 def _report_every(flags: KeepFlags) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -89,11 +90,13 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _run(self, signals: AsyncIterable[int]) -> Report:
         async with (
-            reporting(self.reporters, grace=self.report_grace, speakers=self.speakers, warn=self.notices.add),
+            reporting(
+                self.reporters, grace=self.report_grace, speakers=self.speakers, warn=self.notices.add
+            ) as progress,
             open_chain(self.plugins, self.notices.add) as credentials,
             self._permit() as permit,
         ):
-            return await fetch(
+            report = await fetch(
                 self.images,
                 self.settings,
                 connect=connect_to(
@@ -107,6 +110,7 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
                 permit=permit,
                 signals=signals,
             )
+        return replace(report, is_reported=not progress.unfinished)
 
     @asynccontextmanager
     async def _permit(self) -> AsyncGenerator["StartPermit | None"]:

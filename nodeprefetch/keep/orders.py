@@ -33,6 +33,9 @@ ALLOWED_FAILURES = 68
 SOME_IMAGE_MISSING = 1
 """Exit code of any other run after which images are missing."""
 
+UNREPORTED, STALE_UNREPORTED = 69, 70
+"""The same as 0 and `STALE_TAGS`, but the node does not show it: the API server has not answered in time."""
+
 
 class Plan:
     """What the supervisor is to do.

@@ -165,15 +165,22 @@ class Schedule:
         self._began = now
         return self._is_report
 
-    def end(self, now: float, verdict: str) -> None:
-        """The run has ended. What came due meanwhile is dropped, except a refresh during a check."""
+    def end(self, now: float, verdict: str, *, is_reported: bool = True) -> None:
+        """The run has ended. What came due meanwhile is dropped, except a refresh during a check.
+
+        Args:
+            now: seconds.
+            verdict: how.
+            is_reported: otherwise checks say everything again until one is, beginning after the same pauses as retries.
+        """
         kind, self.running = self.running, ""
         self._check_at = next_at(now, self._check_every, self._place)
         if verdict == BROKEN:
             self._is_asked = self._is_asked or not self.is_settled  # there is something to do with the last good list
             self.ask_report()
             return
-        self.is_settled = verdict in (DONE, STALE)
+        is_present = verdict in (DONE, STALE)
+        self.is_settled = is_present and is_reported
         if verdict == STOPPED:
             return
         if self._is_report:
@@ -188,12 +195,14 @@ class Schedule:
             self._failures = 0
             return
         self._failures += 1
-        self._retries_refresh = kind == REFRESH
+        self._retries_refresh = kind == REFRESH and not is_present
         # The API server's trouble, not a registry's: it has pauses of its own.
         self._taint_failures = self._taint_failures + 1 if verdict == STILL_TAINTED else 0
         self._retry_at = now + self._pause(self._taint_failures or self._failures)
         if now < self._gate_at:
             self._retry_at = min(self._retry_at, self._gate_at)
+        if is_present:  # images that are removed meanwhile are noticed as ever
+            self._retry_at = min(self._retry_at, self._check_at)
 
     def ask(self) -> None:
         """A refresh is due as soon as no run is under way: the list has changed, or somebody wants it."""

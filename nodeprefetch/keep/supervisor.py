@@ -16,7 +16,9 @@ from nodeprefetch.keep.orders import (
     ORDER_VARIABLE,
     SOME_IMAGE_MISSING,
     STALE_TAGS,
+    STALE_UNREPORTED,
     STILL_TAINTED,
+    UNREPORTED,
     Order,
     Plan,
     Rejection,
@@ -36,6 +38,8 @@ VERDICTS = {
     STALE_TAGS: STALE,
     STILL_TAINTED: schedule.STILL_TAINTED,
     ALLOWED_FAILURES: ALLOWED,
+    UNREPORTED: DONE,
+    STALE_UNREPORTED: STALE,
 }
 """Of a run's exit code; any other one: `BLIND`."""
 
@@ -229,7 +233,7 @@ class _Supervisor:
             self._lists.accept()
         verdict = STOPPED if self._is_stopped else VERDICTS.get(code, BLIND)
         if verdict in (DONE, STALE, STOPPED):
-            self._end_run(verdict)
+            self._end_run(verdict, is_reported=code not in (UNREPORTED, STALE_UNREPORTED))
         elif code in REASONS:
             self._fail(verdict, REASONS[code])
         else:
@@ -240,9 +244,12 @@ class _Supervisor:
         delay = max(self._schedule.wake_at - time.monotonic(), 0.0)
         self._log(log.WARNING, "run failed, retrying", delay=delay, error=error)
 
-    def _end_run(self, verdict: str) -> None:
-        self._schedule.end(time.monotonic(), verdict)
+    def _end_run(self, verdict: str, *, is_reported: bool = True) -> None:
+        now = time.monotonic()
+        self._schedule.end(now, verdict, is_reported=is_reported)
         self._readiness.judge(verdict)
+        if not is_reported:
+            self._log(log.WARNING, "node not updated, retrying", delay=max(self._schedule.wake_at - now, 0.0))
 
     def _show_readiness(self) -> None:
         """Open or close the port. Also a list that is invalid, or cannot be read, is not on the node."""

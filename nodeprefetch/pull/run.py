@@ -65,6 +65,9 @@ class Report:
     signal: int | None = None
     """Number of the signal that stopped it."""
 
+    is_reported: bool = True
+    """Whether everything that it changes on the node was written or refused, before the time for that was over."""
+
     @property
     def failed(self) -> tuple[ImageFinished, ...]:
         """Images that are missing."""

@@ -42,6 +42,14 @@ LAST_WORD = 1.0
 """Seconds of the grace, at most a third of it, for delivering the last events of speakers."""
 
 
+class Reporting:
+    """How far reporters have come."""
+
+    def __init__(self, speakers: Sequence[Reporter]) -> None:
+        self.unfinished = set(speakers)
+        """Speakers that have not finished. After the block: those that ran out of time."""
+
+
 @asynccontextmanager
 async def reporting(
     reporters: Sequence[Deliverer],
@@ -49,7 +57,7 @@ async def reporting(
     grace: float,
     speakers: Sequence[Reporter] = (),
     warn: Callable[[str], None] = lambda _: None,
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Reporting]:
     """Run reporters during the block, and let them finish after it, however it ends.
 
     Only the grace limits the time for finishing: neither the overall timeout, nor a signal, nor an error of the block
@@ -65,6 +73,7 @@ async def reporting(
             finish.
         warn: called if a reporter raised.
     """
+    progress = Reporting(speakers)
 
     async def isolated(reporter: Reporter, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -84,6 +93,7 @@ async def reporting(
 
     async def step(reporter: Reporter, work: Callable[[], Awaitable[None]], is_done: trio.Event) -> None:
         await isolated(reporter, work)
+        progress.unfinished.discard(reporter)
         is_done.set()
 
     async def finish() -> None:
@@ -95,7 +105,7 @@ async def reporting(
         for reporter in (*speakers, *reporters):
             background.start_soon(isolated, reporter, reporter.run)
         try:
-            yield
+            yield progress
         finally:
             if reporters or speakers:
                 end = trio.current_time() + grace

@@ -77,13 +77,17 @@ class ReportingNode:
     service_account: Path
     start_fetch: StartFetch
 
-    def start(self, *images: str, **options: object) -> Program:
-        """Start a run that labels the node: with the service account that it finds as in a pod, or a kubeconfig."""
-        how = {
+    @property
+    def how(self) -> dict[str, Any]:
+        """How to start a program so that it finds its service account as in a pod."""
+        return {
             "environment": {**ENVIRONMENT, **self.kube.environment},
             "prefix": (*IN_POD, str(self.service_account), str(SERVICE_ACCOUNT)),
         }
-        return self.start_fetch(self.containerd, *images, **{"how": how, **options})
+
+    def start(self, *images: str, **options: object) -> Program:
+        """Start a run that labels the node: with the service account that it finds as in a pod, or a kubeconfig."""
+        return self.start_fetch(self.containerd, *images, **{"how": self.how, **options})
 
     def run(self, *images: str, **options: object) -> Ended:
         """The same, to its end."""

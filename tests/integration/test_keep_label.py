@@ -9,6 +9,7 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.keeping import Keep, remove
 from tests.integration.reported import ENVIRONMENT, ReportingNode
+from tests.support.fake_kube import CLOSE, Failure
 from tests.support.patience import eventually
 
 pytestmark = pytest.mark.containerd
@@ -84,3 +85,15 @@ def test_a_run_that_an_edit_stops_does_not_write_failed(
         (line["msg"], line.get("value")) for line in ended.log if "label" in line["msg"]
     ]
     assert "cancelled: the image list has changed" == ended.result(stalled)["error"]
+
+
+def test_it_comes_when_the_api_server_is_back(node: ReportingNode, images: tuple[str, str], keep: Keep) -> None:
+    """Nobody hears of the first run. All images are there then: only the label is left to do."""
+    node.kube.fail(*[Failure(how=CLOSE)] * 1_000)
+    running = keep(node.containerd, *images, how=node.how, report_grace="3s")
+    running.wait_for("node not updated, retrying")
+    assert node.label is None
+
+    node.kube.failures.clear()
+
+    assert eventually(lambda: node.label == "succeeded")

@@ -27,6 +27,9 @@ from nodeprefetch.tickets.spread import place
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
+UNHEARD = " unheard"
+"""After a verdict: the API server did not answer."""
+
 
 class Days:
     """A schedule on virtual time.
@@ -86,7 +89,8 @@ class Days:
             self.now = max(self.now, at)
             if self._ends <= self.now:
                 self._ends = math.inf
-                self.schedule.end(self.now, self._results.pop(0) if self._results else DONE)
+                verdict, _, unheard = (self._results.pop(0) if self._results else DONE).partition(" ")
+                self.schedule.end(self.now, verdict, is_reported=not unheard)
             elif kind := self.schedule.due(self.now):
                 self.runs.append((self.now, kind))
                 if self.schedule.begin(self.now, kind):
@@ -201,6 +205,27 @@ def test_a_refresh_that_left_something_stale_is_repeated_and_checks_go_on() -> N
         (1426, REFRESH),
         (1650, CHECK),
     ] == node.runs
+
+
+def test_what_the_api_server_did_not_hear_is_said_again_by_checks_none_of_which_is_late() -> None:
+    """1000 takes 2 s: again after 60 s, but a check is due at 1050. That ends at 1052: again after 120 s."""
+    node = Days(DONE + UNHEARD, DONE + UNHEARD, DONE)
+
+    node.go_on(1060)
+    assert not node.schedule.is_settled
+    node.go_on(1700)
+
+    assert [(1000, REFRESH), (1050, CHECK), (1172, CHECK), (1350, CHECK), (1650, CHECK)] == node.runs
+    assert node.schedule.is_settled
+
+
+def test_what_is_stale_besides_is_refreshed_as_ever() -> None:
+    """The refresh ends at 1002 and is repeated after 60 s, whatever the check at 1050 says."""
+    node = Days(STALE + UNHEARD, DONE + UNHEARD, DONE)
+
+    node.go_on(1300)
+
+    assert [(1000, REFRESH), (1050, CHECK), (1172, REFRESH)] == node.runs
 
 
 def test_a_stale_refresh_delays_no_refresh() -> None:

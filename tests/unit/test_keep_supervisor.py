@@ -63,6 +63,9 @@ if "broken" in text:
     os.pwrite(int(rejected), b"123.0\\0" + text.strip().encode(), 0)
 if os.path.exists(f"{directory}/code"):
     sys.exit(int(open(f"{directory}/code").read()))
+is_first = open(f"{directory}/runs").read().count("began") == 1
+if "unheard" in text and is_first:
+    sys.exit(69)
 sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in text else 0)
 """
 
@@ -108,6 +111,11 @@ class Keep:
         file = self._directory / "runs"
         lines = file.read_text().splitlines() if file.exists() else []
         return [(words[0], words[1], int(words[-1])) for line in lines if (words := line.split())]
+
+    @property
+    def orders(self) -> list[list[str]]:
+        """The words of each line that runs have said."""
+        return [line.split() for line in (self._directory / "runs").read_text().splitlines()]
 
     @property
     def given(self) -> list[str]:
@@ -345,6 +353,15 @@ def test_a_failed_run_is_one_failed_run(start: Start, content: str, error: str) 
 
     assert {"refresh"} == {kind for _, kind, _ in keep.runs}
     assert f'msg="run failed, retrying" delay=0s error="{error}"' in keep.log
+
+
+def test_a_run_of_which_nobody_heard_is_followed_by_a_check_that_says_everything(start: Start) -> None:
+    keep = start("unheard\n", check_every=0.2)
+
+    keep.wait_for_run("began", 3)
+
+    assert ["refresh unsettled", "check unsettled", "check settled"] == [" ".join(run[1:3]) for run in keep.orders[:3]]
+    assert 1 == keep.log.count('msg="node not updated, retrying" delay=0s')
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
