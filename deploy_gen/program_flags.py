@@ -75,6 +75,7 @@ AGGREGATE_FLAGS: Mapping[str, str] = {
     "--http-port": "N",
     "--kubeconfig": "FILE",
     "--max-results": "N",
+    "--node-retention": "DURATION",
     "--pulling-nodes": "N",
     "--pulling-nodes-file": "FILE",
     "--retention": "DURATION",

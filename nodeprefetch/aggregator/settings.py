@@ -110,6 +110,9 @@ class AggregatorSettings:
     retention: float = 24 * 3600
     """Seconds to keep everything after its arrival."""
 
+    node_retention: float = 3 * 3600
+    """Seconds after which a node is gone that has promised another report, and is silent; it may always miss three."""
+
     max_results: int | None = None
     """Maximum number of attempts kept, the newest; None: 1,000,000 with `data_dir`, 100,000 without."""
 

@@ -39,6 +39,14 @@ class AggregateFlags:
         None
     )
     retention: Annotated[str, flag("How long to keep results.", "DURATION", group=STORAGE)] = "24h"
+    node_retention: Annotated[
+        str,
+        flag(
+            "How long to show a node that runs keep and is not heard of; at least three of its report intervals.",
+            "DURATION",
+            group=STORAGE,
+        ),
+    ] = "3h"
     max_results: Annotated[
         int | None,
         flag("Maximum number of attempts kept. Default: 1,000,000, or 100,000 in memory.", "N", group=STORAGE),
@@ -102,9 +110,11 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         UsageError: with all invalid values.
     """
     problems = Problems()
-    retention = 1.0
+    retention = node_retention = 1.0
     with problems.collected():
         retention = read_seconds(flags, "retention")
+    with problems.collected():
+        node_retention = read_seconds(flags, "node_retention")
     for name in ("http_port", "grpc_port"):
         if not 0 <= getattr(flags, name) <= 65535:  # noqa: PLR2004 - the last port
             problems.add(f"--{name.replace('_', '-')}: must be a number from 0 to 65535")
@@ -121,6 +131,7 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         grpc_port=flags.grpc_port,
         data_dir=_path(flags.data_dir),
         retention=retention,
+        node_retention=node_retention,
         max_results=flags.max_results,
         tls_cert_file=_path(flags.tls_cert_file),
         tls_key_file=_path(flags.tls_key_file),

@@ -78,7 +78,6 @@ class Schedule:
     """
 
     __slots__ = (
-        "_began",
         "_check_at",
         "_check_every",
         "_failures",
@@ -121,7 +120,6 @@ class Schedule:
         self._report_at = self._report_from = 0.0 if report_every < _NEVER else _NEVER
         self._is_asked = True
         self._is_report = False
-        self._began = now
         self._failures = 0
         self._retry_at = 0.0
         self._retries_refresh = False
@@ -162,7 +160,9 @@ class Schedule:
             self._is_asked = False
         says_everything = kind == REFRESH or not self.is_settled
         self._is_report = self._report_at <= now or (says_everything and self._report_from <= now)
-        self._began = now
+        if self._is_report:
+            self._report_from = now + _APART * self._report_every
+            self._report_at = next_at(self._report_from, self._report_every, self._place)
         return self._is_report
 
     def end(self, now: float, verdict: str, *, is_reported: bool = True) -> None:
@@ -182,10 +182,9 @@ class Schedule:
         is_present = verdict in (DONE, STALE)
         self.is_settled = is_present and is_reported
         if verdict == STOPPED:
+            if self._is_report:
+                self.ask_report()
             return
-        if self._is_report:
-            self._report_from = self._began + _APART * self._report_every
-            self._report_at = next_at(max(now, self._report_from), self._report_every, self._place)
         if kind == REFRESH:
             self._refresh_at = next_at(now, self._refresh_every, self._place)
             self._stale_refreshes = self._stale_refreshes + 1 if verdict == STALE else 0

@@ -14,6 +14,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.events import (
     AttemptStarted,
     GateOpened,
+    ListRejected,
     NodeLabelled,
     Outcome,
     Phase,
@@ -26,6 +27,7 @@ from nodeprefetch.events import (
 )
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
+from tests.support.patience import eventually
 
 MSGPACK = {"content-type": "application/msgpack"}
 
@@ -281,6 +283,7 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
         ],
         "skew": [],
         "tickets": {},
+        "gone": {},
         "next": None,
     } == status(aggregator)[2]
 
@@ -318,6 +321,43 @@ def test_status_and_metrics_show_a_node_that_gave_up_until_its_images_are_there(
         meanwhile,
         shown(),
     ]
+
+
+def test_status_and_metrics_show_a_rejected_list_until_it_is_mended(aggregator):
+    def shown():
+        text = aggregator.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+        (line,) = [line for line in text.splitlines() if line.startswith("nodeprefetch_nodes_list_rejected{")]
+        return line.rpartition(" ")[2], status(aggregator)[2]["instances"][0]["nodes"][0].get("list_rejected")
+
+    submit(aggregator, ListRejected(problems=("images.txt:2: no", "images.txt:3: no"), since=80.5), begun("a:1"))
+    meanwhile = shown()
+    submit(aggregator, begun("a:1", run_id="run-2"), run_id="run-2")
+
+    assert ("1.0", {"since": 80.5, "problem": "images.txt:2: no", "problems": 2}) == meanwhile
+    assert ("0.0", None) == shown()
+
+
+def test_a_node_that_is_silent_leaves_status_and_metrics_and_is_counted_until_it_is_back():
+    def gauges():
+        text = running.ask("GET", "/metrics", headers={"accept": "text/plain"}).body.decode()
+        found = dict(line.rsplit(" ", 1) for line in text.splitlines())
+        succeeded = '{instance="main",state="succeeded"}'
+        names = ('nodes_gone{instance="main"}', f"nodes{succeeded}", f"images{succeeded}")
+        return [found[f"nodeprefetch_{name}"] for name in names]
+
+    with running_aggregator(on_any_port(node_retention=1)) as running:
+        submit(running, begun("a:1", report_every=0.1), attempt(), ended("a:1"))
+        assert eventually(lambda: status(running)[2]["gone"])
+        gone, counted = status(running)[2], gauges()
+        attempts = json.loads(running.ask("GET", "/metrics").body)
+        submit(running, begun("a:1", run_id="run-2"), ended("a:1"), run_id="run-2")
+        back = status(running)[2]
+
+        assert ([], {"main": {"nodes": 1, "examples": ["node-1"]}}) == (gone["instances"], gone["gone"])
+        assert ["1.0", "0.0", "0.0"] == counted
+        assert 1 == len(attempts)
+        assert ("node-1", {}) == (back["instances"][0]["nodes"][0]["node"], back["gone"])
+        assert ["0.0", "1.0", "1.0"] == gauges()
 
 
 def test_the_status_shows_how_far_a_pull_is_while_it_is_under_way(aggregator):

@@ -50,8 +50,17 @@ def ended(
     )
 
 
-def begun(*images: str, at: float = 90.0, run_id: str = "run-1", node: str = "node-1") -> RunStarted:
+def begun(
+    *images: str, at: float = 90.0, run_id: str = "run-1", node: str = "node-1", report_every: float = 0
+) -> RunStarted:
     """The beginning of a run."""
     return RunStarted(
-        at=at, run_id=run_id, node=node, version="1.0", runtime="containerd 2.0.0", socket="/run/c.sock", images=images
+        at=at,
+        run_id=run_id,
+        node=node,
+        version="1.0",
+        runtime="containerd 2.0.0",
+        socket="/run/c.sock",
+        images=images,
+        report_every=report_every,
     )

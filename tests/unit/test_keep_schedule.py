@@ -408,6 +408,15 @@ def test_a_list_that_is_gone_is_reported_at_once() -> None:
     assert [1000, 1010] == node.reports
 
 
+def test_what_happens_during_a_report_is_reported_after_it() -> None:
+    """The first run takes until 1100."""
+    node = Days(takes=100.0, report_every=HOUR)
+
+    node.go_on(1101, {1050: node.schedule.ask_report})
+
+    assert [1000, 1100] == node.reports
+
+
 def test_a_report_that_was_interrupted_is_made_by_the_next_run() -> None:
     node = Days(takes=100.0, report_every=HOUR)
 

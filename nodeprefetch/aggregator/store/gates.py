@@ -11,6 +11,11 @@ SET run = excluded.run, at = excluded.at, gave_up = excluded.gave_up, missing = 
 WHERE (excluded.run, excluded.at) > (run, at)
 """
 
+_GAVE_UP = """
+SELECT instance, count(*) FROM gate WHERE gave_up
+AND (node, instance) NOT IN (SELECT node, instance FROM node_report WHERE is_gone) GROUP BY instance
+"""
+
 
 class Gates:
     """The table `gate`: the last that each node has said of its gate.
@@ -28,8 +33,8 @@ class Gates:
         return self._database.execute(_PUT, row).rowcount > 0
 
     def gave_up(self) -> dict[int, int]:
-        """Count nodes, by the instance's number."""
-        return dict(self._database.execute("SELECT instance, count(*) FROM gate WHERE gave_up GROUP BY instance"))
+        """Count nodes that are not gone, by the instance's number."""
+        return dict(self._database.execute(_GAVE_UP))
 
     def forget(self, nodes: Sequence[tuple[int]], instances: Iterable[tuple[int]]) -> None:
         """Delete what nodes and instances have said, by their numbers. Inside a transaction."""

@@ -56,6 +56,12 @@ class Overview:
     gave_up: dict[str, int] = field(default_factory=dict)
     """Nodes that take pods although images are missing, by instance."""
 
+    gone: dict[str, int] = field(default_factory=dict)
+    """Nodes that are not heard of any more, by instance."""
+
+    rejecting: dict[str, int] = field(default_factory=dict)
+    """Nodes whose newest lists are invalid or cannot be read, by instance."""
+
     last_runs: dict[str, int] = field(default_factory=dict)
     """Unix seconds of the last event of any run, by instance."""
 
@@ -137,6 +143,8 @@ async def _overview(store: Store) -> Overview:
         images={(instances[instance], state): count for (instance, state), count in images.items()},
         nodes={(instances[instance], state): count for (instance, state), count in nodes.items()},
         gave_up={instances[instance]: count for instance, count in store.records.gates.gave_up().items()},
+        gone={instances[instance]: gone.nodes for instance, gone in store.records.node_reports.gone().items()},
+        rejecting={instances[instance]: count for instance, count in store.records.node_reports.rejecting().items()},
         last_runs={instances[instance]: last for instance, last in store.records.runs.heard.items()},
         skewed={image: name for image, name in skewed.items() if "@" not in name},
     )

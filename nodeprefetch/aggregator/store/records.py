@@ -10,6 +10,7 @@ from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
 from nodeprefetch.aggregator.store.gates import Gates
 from nodeprefetch.aggregator.store.names import Names, Runs
+from nodeprefetch.aggregator.store.node_reports import NodeReports
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.progress import LatestProgress
 from nodeprefetch.aggregator.store.states import NodeStates, changed, legacy_state, waiting
@@ -23,6 +24,7 @@ from nodeprefetch.events import (
     Event,
     GateOpened,
     ImageFinished,
+    ListRejected,
     Progress,
     PullsPaused,
     PullsResumed,
@@ -93,6 +95,7 @@ class Records:
         self.throttles = Throttles(database)
         self.tag_moves = TagMoves(database)
         self.gates = Gates(database)
+        self.node_reports = NodeReports(database)
         self.progress = LatestProgress()
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
@@ -145,6 +148,8 @@ class Records:
         batch = submission.batch
         node, instance = self.nodes.number(batch.node, now), self.instances.number(batch.instance, now)
         run = 0 if submission.legacy else self.runs.number(batch, instance, node, now)
+        if run:
+            self.node_reports.begin(node, instance, run)
         states = NodeStates(self._database, instance, node)
         to = _Target(node=node, instance=instance, run=run, states=states, legacy=submission.legacy, now=now)
         known = {id(event) for event in batch.events if not self._take(event, to)}  # events that were stored before
@@ -214,6 +219,8 @@ class Records:
                 self._take_progress(event.images, event, to)
             case RunStarted():
                 return self._start(event, to)
+            case ListRejected():
+                return self.node_reports.reject(to.node, to.instance, run, event)
             case RunFinished():
                 return self.runs.finished(run, event)
             case _:  # only for the live stream, or stored by `write`
@@ -229,6 +236,7 @@ class Records:
     def _start(self, event: RunStarted, to: _Target) -> bool:
         if not self.runs.started(to.run, event):
             return False
+        self.node_reports.promise(to.node, to.instance, to.run, event)
         images = [self.images.number(image, to.now) for image in event.images]
         to.states.drop_others(set(images), to.run)
         for image in images:

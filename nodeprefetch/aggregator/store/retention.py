@@ -45,6 +45,7 @@ async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
     Raises:
         DamagedDatabaseError: the database is damaged; it was set aside.
     """
+    started = time.time()
     while True:
         await trio.sleep(_EVERY)
         try:
@@ -52,20 +53,21 @@ async def keep_in_bounds(store: Store, settings: AggregatorSettings) -> None:
                 await _examine(settings.data_dir / FILE)
             store.is_suspect = False
             store.recover()
-            await forget(store, settings, int(time.time()))
+            await forget(store, settings, int(time.time()), started=started)
             if settings.data_dir is not None:
                 await _move_log(store.database, settings.data_dir / FILE)
         except sqlite3.Error as error:
             store.fail("could not delete expired results", error)
 
 
-async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
+async def forget(store: Store, settings: AggregatorSettings, now: int, *, started: float = 0) -> None:
     """Delete everything that is expired or beyond a limit.
 
     Args:
         store: where to delete.
         settings: how long and how much to keep.
         now: Unix seconds.
+        started: since when nodes can be heard, Unix seconds.
 
     Raises:
         sqlite3.Error: the database cannot be written.
@@ -87,14 +89,26 @@ async def forget(store: Store, settings: AggregatorSettings, now: int) -> None:
         records.runs.count -= gone["run"]
         if gone["run"]:
             records.throttles.merge_forgotten()
+            records.node_reports.forget_with_runs()
         records.live_bytes -= freed
         records.forgotten.update(gone)
         if not any(gone.values()):
             break
         store.version += 1
         await trio.lowlevel.checkpoint()
+    await _drop_silent_nodes(store, settings, now, started)
     records.runs.forget(before)
     _forget_names(store, before - _SLACK)
+
+
+async def _drop_silent_nodes(store: Store, settings: AggregatorSettings, now: int, started: float) -> None:
+    reports = store.records.node_reports
+    for node, instance in reports.missing(now, started=started, retention=settings.node_retention):
+        dropped = reports.drop(node, instance)
+        store.records.states -= dropped
+        store.records.forgotten["state"] += dropped
+        store.version += 1
+        await trio.lowlevel.checkpoint()
 
 
 async def _examine(path: Path) -> None:
@@ -126,7 +140,9 @@ def _forget_names(store: Store, before: int) -> None:
     database = store.database
     database.execute("BEGIN IMMEDIATE")
     try:
-        records.gates.forget(records.nodes.forget(before), records.instances.forget(before))
+        nodes, instances = records.nodes.forget(before), records.instances.forget(before)
+        records.gates.forget(nodes, instances)
+        records.node_reports.forget(nodes, instances)
         images = records.images.forget(before)
         records.tallies.forget(images)
         records.tag_moves.forget(images)

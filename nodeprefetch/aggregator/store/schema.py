@@ -99,6 +99,18 @@ CREATE TABLE gate (
     PRIMARY KEY (node, instance)
 ) WITHOUT ROWID;
 
+CREATE TABLE node_report (
+    node INTEGER NOT NULL REFERENCES node,
+    instance INTEGER NOT NULL REFERENCES instance,
+    run INTEGER NOT NULL,                  -- the newest
+    report_every REAL NOT NULL DEFAULT 0,  -- seconds within which the node promised another report; 0: it did not
+    rejected_at REAL,                      -- Unix seconds by the node's clock, of the lists that it does not use,
+    problem TEXT NOT NULL DEFAULT '',      -- the first one in them,
+    problems INTEGER NOT NULL DEFAULT 0,   -- and how many there are; NULL: it uses the newest lists
+    is_gone INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (node, instance)
+) WITHOUT ROWID;
+
 CREATE TABLE throttled (
     run INTEGER NOT NULL,                  -- 0: all runs that are not in the database any more
     registry TEXT NOT NULL,

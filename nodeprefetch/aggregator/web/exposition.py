@@ -148,7 +148,7 @@ class _Collector(Collector):
 
     def _states(self) -> Iterator[Metric]:
         overview = self._overview
-        instances = sorted({instance for instance, _ in overview.images} | set(overview.last_runs))
+        instances = sorted({instance for instance, _ in overview.images} | set(overview.last_runs) | set(overview.gone))
         images = GaugeMetricFamily("nodeprefetch_images", "Images by state.", labels=["instance", "state"])
         nodes = GaugeMetricFamily(
             "nodeprefetch_nodes", "Nodes by their worst image state.", labels=["instance", "state"]
@@ -158,7 +158,19 @@ class _Collector(Collector):
             "Nodes that take pods although images are missing (--gate-timeout).",
             labels=["instance"],
         )
+        gone = GaugeMetricFamily(
+            "nodeprefetch_nodes_gone",
+            "Nodes that have promised a report and are not heard of any more (--node-retention).",
+            labels=["instance"],
+        )
+        rejecting = GaugeMetricFamily(
+            "nodeprefetch_nodes_list_rejected",
+            "Nodes that use the last valid image lists, as the newest are invalid or cannot be read.",
+            labels=["instance"],
+        )
         for instance in instances:
+            gone.add_metric([instance], overview.gone.get(instance, 0))
+            rejecting.add_metric([instance], overview.rejecting.get(instance, 0))
             gave_up.add_metric([instance], overview.gave_up.get(instance, 0))
             for state in Outcome:
                 images.add_metric([instance, state], overview.images.get((instance, state), 0))
@@ -171,6 +183,8 @@ class _Collector(Collector):
         yield images
         yield nodes
         yield gave_up
+        yield gone
+        yield rejecting
         yield last
         yield GaugeMetricFamily(
             "nodeprefetch_digest_skew_images",

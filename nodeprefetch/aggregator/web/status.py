@@ -15,6 +15,7 @@ from starlette.responses import Response
 from nodeprefetch.aggregator.refusal import RefusedError, json_response
 from nodeprefetch.aggregator.server.middleware import address_of
 from nodeprefetch.aggregator.store.gates import gave_up_of
+from nodeprefetch.aggregator.store.node_reports import rejection_of
 from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
 from nodeprefetch.aggregator.store.store import Store
@@ -64,6 +65,7 @@ async def _page(service: Service, request: Request) -> Response:
     if after is None:
         answer["skew"] = await service.overviews.skew()
         answer["tickets"] = tickets
+        answer["gone"] = _gone(service.store)
     answer["next"] = _encode_cursor(page[-1][:3]) if has_more else None
     return json_response(answer, headers=headers)
 
@@ -139,6 +141,15 @@ async def _grouped(store: Store, rows: list[tuple[Any, ...]]) -> list[dict[str, 
     ]
 
 
+def _gone(store: Store) -> dict[str, Any]:
+    """Return how many nodes of each instance are gone, and some of them."""
+    instances, nodes = store.records.instances.by_number(), store.records.nodes.by_number()
+    return {
+        instances[instance]: {"nodes": gone.nodes, "examples": sorted(nodes[node] for node in gone.examples)}
+        for instance, gone in store.records.node_reports.gone().items()
+    }
+
+
 def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> dict[str, Any]:
     """Return the state of a node and counts of all its images, whatever the page shows, and its latest run."""
     counts = Counter[str]()
@@ -148,6 +159,8 @@ def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> 
     about: dict[str, Any] = {"state": node_state(counts), "counts": counts}
     if gave_up := gave_up_of(database, node, instance):
         about["gave_up"] = gave_up
+    if rejected := rejection_of(database, node, instance):
+        about["list_rejected"] = rejected
     found = database.execute(
         "SELECT run_id, version, runtime, started_at, ended_at, ended FROM run WHERE id = ?", (run,)
     ).fetchone()
