@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 
 from tests.e2e.installation import Installation, install
+from tests.integration.program import Ended
 from tests.support.apiserver import ApiServer
 from tests.support.kubectl import Kubectl, KubectlError
 
 pytestmark = pytest.mark.apiserver
 
 LABEL, SUMMARY = "nodeprefetch.io/web", "nodeprefetch.io/web.summary"
+TAINT = "example.com/cold=images:NoSchedule"
 
 
 @pytest.fixture(scope="module")
 def restricted(api_server: ApiServer) -> Iterator[Installation]:
-    """Shared by the tests here: with `--restrict-node-access`, and an aggregator."""
-    made = install(api_server, "web", "rights", "--collect-metrics", "--restrict-node-access")
+    """Shared by the tests here: with `--restrict-node-access`, all that is about nodes, and an aggregator."""
+    flags = ("--node-condition", f"--remove-startup-taint={TAINT}", "--collect-metrics")
+    made = install(api_server, "web", "rights", "--restrict-node-access", *flags)
     before = _nodes(made)
     yield made
     after = _nodes(made)
@@ -34,13 +37,38 @@ def pod(restricted: Installation) -> Kubectl:
 
 def test_the_accounts_have_these_rights_and_no_others(restricted: Installation) -> None:
     """Beyond what every service account has."""
-    everybodys = _rights(restricted, "system:serviceaccount:rights:nobody")
+    nodes = {"nodes [] [] [get patch]", "nodes/status [] [] [patch]"}
+    wanted = {
+        (restricted.user, "rights"): nodes,
+        (restricted.user, "default"): {*nodes, "events [] [] [create]"},
+        (restricted.collector, "rights"): {"tokenreviews.authentication.k8s.io [] [] [create]"},
+    }
 
-    fetch = _rights(restricted, restricted.user) - everybodys
-    aggregator = _rights(restricted, restricted.collector) - everybodys
+    for (user, namespace), rights in wanted.items():
+        everybodys = _rights(restricted, "system:serviceaccount:rights:nobody", namespace)
+        assert rights == _rights(restricted, user, namespace) - everybodys
 
-    assert {"nodes [] [] [get patch]"} == fetch
-    assert {"tokenreviews.authentication.k8s.io [] [] [create]"} == aggregator
+
+def test_a_run_reports_and_removes_all_that_it_may(
+    restricted: Installation, fetch: Callable[..., Ended], image: str
+) -> None:
+    """With the policies in force: label, annotation, condition and event; and the startup taint, of two."""
+    server, node = restricted.server.kubectl, restricted.node
+    before = server.get("node", node)
+    server.run("taint", "node", node, TAINT, "other:NoSchedule")
+
+    ended = fetch(restricted, image, node_condition=True, remove_taint=TAINT)
+
+    after = server.get("node", node)
+    assert (0, []) == (ended.code, [line["msg"] for line in ended.log if line["level"] in {"WARN", "ERROR"}])
+    others = [taint["key"] for taint in before["spec"]["taints"]]
+    assert {"other", *others} == {taint["key"] for taint in after["spec"]["taints"]}
+    assert {**before["metadata"]["labels"], LABEL: "succeeded"} == after["metadata"]["labels"]
+    assert [(LABEL, "True")] == [(each["type"], each["status"]) for each in after["status"]["conditions"]]
+    events = [each for each in server.items("events", namespace="default") if each["involvedObject"]["name"] == node]
+    assert ["ImagesPrefetched"] == [each["reason"] for each in events]
+    server.run("taint", "node", node, "other-")
+    server.run("label", "node", node, f"{LABEL}-")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +124,7 @@ def test_its_own_label_and_annotation_are_what_it_may_change(pod: Kubectl, restr
         ({"metadata": {"labels": {LABEL: "maybe"}}}, f"the label {LABEL} is succeeded or failed"),
         ({"metadata": {"annotations": {"a": "b"}}}, f"may change the annotation {SUMMARY}, and no other"),
         ({"spec": {"unschedulable": True}}, "may not change what a node is"),
-        ({"spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}}, "may not change what a node is"),
+        ({"spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}}, f"may remove the taints {TAINT}, and change no"),
         ({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"]}}, "may not change what a node is"),
         ({"metadata": {"finalizers": ["a.io/b"]}}, "may not change what a node's deletion waits for"),
         (
@@ -170,7 +198,7 @@ def _patch(kubectl: Kubectl, node: str, change: dict[str, Any]) -> None:
     kubectl.run("patch", "node", node, "--type=merge", f"--patch={json.dumps(change)}")
 
 
-def _rights(installation: Installation, user: str) -> set[str]:
+def _rights(installation: Installation, user: str, namespace: str) -> set[str]:
     """The lines of `kubectl auth can-i --list`, with single blanks."""
-    arguments = ("auth", "can-i", "--list", f"--as={user}", f"--namespace={installation.namespace}")
+    arguments = ("auth", "can-i", "--list", f"--as={user}", f"--namespace={namespace}")
     return {" ".join(line.split()) for line in installation.server.kubectl.run(*arguments).splitlines()}
