@@ -82,6 +82,20 @@ def test_lines_of_json_are_stored(aggregator):
     assert {"accepted": 3, "duplicates": 0} == json.loads(answer.body)
 
 
+def test_a_line_of_json_as_the_guide_shows_it_may_have_events_of_the_future(aggregator):
+    line = (
+        b'{"run_id": "r", "node": "json-moved", "version": "9", "events": [{"event": "of_the_future"},'
+        b' {"event": "tag_moved", "at": 5, "image": "json:1", "before": "sha256:1", "after": "sha256:2", "new": 1}]}'
+    )
+
+    accepted = [json.loads(aggregator.ask("POST", "/v1/events", body, LINES).body) for body in (line, line + b"\n")]
+    status = json.loads(aggregator.ask("GET", "/v1/status?node=json-moved").body)
+
+    assert [{"accepted": 1, "duplicates": 0}, {"accepted": 0, "duplicates": 1}] == accepted
+    (image,) = status["instances"][0]["nodes"][0]["images"]
+    assert {"at": 5.0, "before": "sha256:1", "after": "sha256:2"} == image["moved"]
+
+
 def test_gzip_is_decompressed(aggregator):
     answer = aggregator.ask(
         "POST", "/v1/events", gzip.compress(packed(attempt())), MSGPACK | {"content-encoding": "gzip"}

@@ -1,6 +1,8 @@
 """Moves of tags, as the aggregator stores and counts them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
 from nodeprefetch.aggregator.store.records import Receipt, Submission
@@ -60,6 +62,20 @@ def test_moves_count_in_the_order_of_runs_whatever_the_nodes_clock_says(store):
 
     assert {"a:1": 2} == totals(store)
     assert [("a:1", "sha256:2", "sha256:1")] == last_moves(store)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30))
+def test_whatever_arrives_again_each_move_counts_once(runs):
+    """Runs arrive in their order, and after each of them the batch of an earlier one again."""
+    with open_database(None) as database:
+        store, batches = Store(database, Bounds()), []
+        for number, (has_moved, again) in enumerate(runs):
+            events = [attempt(attempt_id=str(number)), *([moved(at=number)] if has_moved else [])]
+            batches.append(batch_of(*events, run_id=f"run-{number}"))
+            one(store, batches[-1])
+            one(store, batches[again % len(batches)])
+
+        assert {"a:1": sum(has_moved for has_moved, _ in runs)} == {"a:1": 0} | totals(store)
 
 
 def test_the_last_move_goes_with_the_image_that_leaves_the_list_and_the_count_stays(store):
