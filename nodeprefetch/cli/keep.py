@@ -179,6 +179,7 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
         lambda: refs,
         environment,
         is_warm=order.is_settled,
+        is_report=order.is_report,
         read=lists.__getitem__,
         report_every=_report_every(flags),
         rejection=_rejection(order),

@@ -26,6 +26,7 @@ def node_reporters(
     environment: Environment,
     *,
     is_warm: bool,
+    is_report: bool = False,
     gate: "PreparedGate | None" = None,
 ) -> Sequence[Reporter]:
     """Everything that writes on the node, in the order in which it is to be written. Nothing without the names.
@@ -36,6 +37,7 @@ def node_reporters(
         emit: takes the events about what was written.
         environment: of the process.
         is_warm: the node was found to have all images.
+        is_report: report everything, also if nothing has changed.
         gate: of the node; None: it takes pods without its images.
 
     Raises:
@@ -67,11 +69,17 @@ def node_reporters(
     if flags.node_condition:
         from nodeprefetch.report.node_condition import NodeCondition  # noqa: PLC0415 - only with this flag
 
-        reporters.append(
-            NodeCondition(
-                api, instance, prefix=prefix, emit=emit, is_warm=is_warm, has_heartbeat=isinstance(flags, KeepFlags)
-            )
+        condition = NodeCondition(
+            api,
+            instance,
+            prefix=prefix,
+            emit=emit,
+            is_warm=is_warm,
+            is_report=is_report,
+            has_heartbeat=isinstance(flags, KeepFlags),
+            gate=gate.gate if gate is not None else None,
         )
+        reporters.append(condition)
     reporters.append(NodeLabel(api, instance, prefix=prefix, emit=emit, is_warm=is_warm))
     reporters += taints
     if not flags.no_events:

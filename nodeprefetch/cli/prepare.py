@@ -127,6 +127,7 @@ def prepare(
     environment: Environment,
     *,
     is_warm: bool = False,
+    is_report: bool = False,
     read: Callable[[str], bytes] = read_list_file,
     report_every: float = math.inf,
     rejection: ListRejected | None = None,
@@ -138,6 +139,7 @@ def prepare(
         read_images: reads the lists; raises `UsageError`.
         environment: of the process.
         is_warm: the node was found to have all images. Then only what is missing counts, and makes it lose its label.
+        is_report: report everything, also if nothing has changed.
         read: reads the list of `--gate-needs`.
         report_every: seconds within which another run reports, also if nothing has changed; infinite: none may.
         rejection: why the images are not those of the newest lists.
@@ -170,7 +172,7 @@ def prepare(
     with problems.collected():
         gate = _gate(flags, refs, read, notices, emit)
     with problems.collected():
-        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm, gate=gate)
+        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm, is_report=is_report, gate=gate)
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     start: PreparedStart | None = None

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nodeprefetch.events import Event, ListRejected
+from nodeprefetch.events import Event, GateOpened, ListRejected
 from nodeprefetch.kube import Condition
 from nodeprefetch.report.gate import Gate, GateState
 from nodeprefetch.report.label_key import timestamp
@@ -42,12 +42,19 @@ class Findings:
         self.result = RunResult(is_warm=is_warm)
         self._gate = gate
         self._rejected: ListRejected | None = None
+        self._is_opened = False
+        """Whether the gate has opened for its images, while others are still to come."""
 
     def take(self, event: Event) -> None:
         """Take an event of the run."""
         self.result.take(event)
-        if isinstance(event, ListRejected):
-            self._rejected = event
+        match event:
+            case ListRejected():
+                self._rejected = event
+            case GateOpened(gave_up=False):
+                self._is_opened = True
+            case _:
+                pass
 
     def final_state(self) -> State:
         """What the condition says after the run. Equal results have equal texts, so that they need not be written."""
@@ -63,7 +70,7 @@ class Findings:
         if self._gate is not None:
             by_gate = self._true_by_gate()
             if by_gate is not None:
-                return by_gate if is_missing else None
+                return by_gate if is_missing and (self._is_opened or self._has_given_up) else None
             is_missing = is_missing and self._gate.is_one_missing
         if not is_missing:
             return None

@@ -72,8 +72,10 @@ class NodeCondition:
         """
         said: tuple[str, str] | None = None
         with suppress(KubeError):  # already explained
-            while not self._findings.result.is_ending:
+            while True:
                 await self._moved.wait()
+                if self._findings.result.is_ending:
+                    return
                 self._moved = trio.Event()
                 state = self._findings.interim_state()
                 if state is not None and (state.status, state.reason) != said:

@@ -466,3 +466,16 @@ async def test_with_needed_images_one_that_is_not_needed_changes_nothing(autojum
     await reporting.end(failed=1)
 
     assert (known, []) == (reporting.now, reporting.told)
+
+
+async def test_a_gate_that_opens_with_the_last_image_is_said_at_the_end(autojump_clock):
+    reporting = Reporting(gate=Gate(age=0, timeout=900))
+    reporting.start("a:1")
+    reporting.attempt()
+    await reporting.meanwhile()
+    reporting.end_image("a:1", Outcome.SUCCEEDED)
+    await reporting.meanwhile()
+    before = reporting.now
+    await reporting.end()
+
+    assert ("Pulling", "ImagesPresent") == (before.reason, reporting.now.reason)
