@@ -30,9 +30,10 @@ def rejection(aggregator: AggregatorProgram) -> dict[str, object] | None:
 
 
 def test_an_aggregator_that_has_lost_its_database_knows_the_node_again_and_nobody_else_is_asked(
-    node: ReportingNode, fake_registry: FakeRegistry, keep: Keep, aggregator: AggregatorProgram
+    node: ReportingNode, fake_registry: FakeRegistry, aggregator: AggregatorProgram, keep: Keep
 ) -> None:
-    """The tag `latest` has the policy Always: only a refresh would ask for it."""
+    """The tag `latest` has the policy Always: only a refresh would ask for it. With tickets, as their office forgets
+    with each restart which nodes are warm."""
     moving, _ = serve(fake_registry, node.containerd, "reports/moving:latest")
     fixed, _ = serve(fake_registry, node.containerd, "reports/fixed:1")
     keep(
@@ -44,6 +45,7 @@ def test_an_aggregator_that_has_lost_its_database_knows_the_node_again_and_nobod
         metrics_endpoint=aggregator.endpoint,
         check_every="1h",
         report_every="3s",
+        tickets=True,
     )
     assert eventually(lambda: set(aggregator.states(INSTANCE, NODE).values()) == {"present"})  # a report, by now
     before = digests(aggregator)
@@ -54,6 +56,7 @@ def test_an_aggregator_that_has_lost_its_database_knows_the_node_again_and_nobod
     aggregator.start()
 
     assert eventually(lambda: aggregator.states(INSTANCE, NODE) == {moving: "present", fixed: "present"})
+    assert eventually(lambda: aggregator.status()["tickets"][INSTANCE]["warm"] == 1)
     assert before == digests(aggregator)
     assert all(before.values())
     assert calls == len(node.kube.requests)
@@ -66,7 +69,7 @@ def digests(aggregator: AggregatorProgram) -> dict[str, str]:
 
 
 def test_a_list_is_rejected_and_mended_in_the_status_too(
-    node: ReportingNode, fake_registry: FakeRegistry, keep: Keep, aggregator: AggregatorProgram, tmp_path: Path
+    node: ReportingNode, fake_registry: FakeRegistry, aggregator: AggregatorProgram, keep: Keep, tmp_path: Path
 ) -> None:
     name, _ = serve(fake_registry, node.containerd, "reports/listed:1")
     file = tmp_path / "images.txt"

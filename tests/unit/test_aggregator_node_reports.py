@@ -157,6 +157,33 @@ async def test_a_fleet_that_is_gone_is_named_by_ten(store):
     assert (12, 10) == (nodes, len(examples))
 
 
+async def test_nodes_that_report_each_hour_do_not_use_up_the_runs():
+    """A day of three nodes has 72 runs, and 30 may be stored. Those of the last six hours are kept: 3 * 7 at most."""
+    bounds = Bounds(runs=30)
+    settings = AggregatorSettings(bounds=bounds)
+    with open_database(None) as database:
+        store = Store(database, bounds)
+        most = 0
+        for hour in range(24):
+            for node in ("a", "b", "c"):
+                report(store, node, run=f"run-{hour}", at=hour * HOUR)
+            shown = await overview(store, hour * HOUR, settings=settings)
+            most = max(most, store.records.runs.count)
+
+        assert (21, 3) == (most, shown.nodes[PRESENT])
+        assert [(21,)] == database.execute("SELECT count(*) FROM run").fetchall()
+
+
+async def test_the_newest_run_of_a_node_is_kept():
+    settings = AggregatorSettings(bounds=Bounds(runs=1))
+    with open_database(None) as database:
+        store = Store(database, Bounds())
+        report(store, every=0)
+
+        assert 1 == (await overview(store, 20 * HOUR, settings=settings)).nodes[PRESENT]
+        assert 1 == store.records.runs.count
+
+
 def rejected(*problems, since=50.0):
     return ListRejected(problems=problems, since=since)
 
