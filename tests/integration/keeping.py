@@ -6,12 +6,17 @@ from pathlib import Path
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.node import image_ids
-from tests.integration.program import Program
+from tests.integration.program import Line, Program
 from tests.support.containerd import Containerd
 from tests.support.patience import eventually
 
 Keep = Callable[..., Program]
 """The fixture `keep`: `keep(containerd, *images, how={…}, **options)`."""
+
+
+def finished(number: int) -> Callable[[list[Line]], bool]:
+    """Whether that many runs have found or brought everything."""
+    return lambda log: sum(line["msg"] == "run finished" and not line["failed"] for line in log) >= number
 
 
 def children(pid: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,8 @@ import pytest
 from nodeprefetch.runtime.pin_labels import PINNED
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
-from tests.integration.keeping import Keep, children, remove, requests_for_images, serve, wait_for_images
-from tests.integration.program import Line, Start
+from tests.integration.keeping import Keep, children, finished, remove, requests_for_images, serve, wait_for_images
+from tests.integration.program import Start
 from tests.integration.resuming import Node
 from tests.support.containerd import Containerd
 from tests.support.patience import eventually
@@ -19,11 +19,6 @@ from tests.support.patience import eventually
 pytestmark = pytest.mark.containerd
 
 BOTH = pytest.mark.parametrize("containerd", CONTAINERDS, indirect=True)
-
-
-def finished(number: int) -> Callable[[list[Line]], bool]:
-    """Whether that many runs have found or brought everything."""
-    return lambda log: sum(line["msg"] == "run finished" and not line["failed"] for line in log) >= number
 
 
 @BOTH
