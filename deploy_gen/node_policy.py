@@ -20,8 +20,8 @@ ACTS_AS_NODE = (
     "request.userInfo.username.startsWith('system:node:')"
     " && request.userInfo.?uid.orValue('') == '' && size(request.userInfo.?extra.orValue({})) == 0"
 )
-"""A node that is impersonated. The API server hides from policies by whom; but kubelets have an extra field that names
-their certificate (since Kubernetes 1.32), or what a cloud's webhook adds, and an impersonated node has none."""
+"""A node that is impersonated. The API server hides from policies by whom. But kubelets that log in have an extra field
+with the hash of their certificate (`authentication.kubernetes.io/credential-id`), and an impersonated node has none."""
 
 
 def node_restriction(options: Options) -> list[Object]:
