@@ -87,14 +87,14 @@ def test_a_tag_that_has_moved_is_in_log_stream_status_and_metrics(
         first = run_fetch(containerd, moved, still, **how)
         docker_registry.push(f"{place}/a:latest", newer)
         second, third = (run_fetch(containerd, moved, still, **how) for _ in range(2))
-        heard = next(message for message in messages if message["event"] == "tag_moved")
         shown, counted = shown_moves(aggregator), counted_moves(aggregator)
+        assert {moved: (older.digest, newer.digest)} == shown
+        heard = next(message for message in messages if message["event"] == "tag_moved")
 
     expected = moved, older.digest, newer.digest
     assert [[], [expected], []] == [moves(each.log) for each in (first, second, third)]
     assert expected == (heard["image"], heard["before"], heard["after"])
     assert (NODE, INSTANCE if protocol == "http" else "") == (heard["node"], heard["instance"])
-    assert {moved: (older.digest, newer.digest)} == shown
     assert {moved: 1, still: 0} == counted
     assert [] == complaints(second)
 
