@@ -139,11 +139,13 @@ def test_an_index_that_changes_around_the_same_image_has_moved_there_and_back(
     image, other = fresh("image"), make_image(seed="other", architecture="s390x")
     indexes: list[Index] = [make_index([image]), make_index([image, other])]
     name = f"index/{next(NUMBERS)}:latest"
-    found, ids = [], set()
+    found, ids, blobs = [], set(), []
 
     for index in (indexes[0], indexes[1], indexes[1], indexes[0]):
         whole = docker_registry.push(name, index)
+        before = len(docker_registry.log_text)
         ended = run_fetch(containerd, whole)
+        blobs.append(docker_registry.log_text[before:].count(f"/v2/{name.partition(':')[0]}/blobs/") > 0)
         found.append([(before, after) for _, before, after in moves(ended.log)])
         ids.add(image_ids(containerd, [whole])[whole])
         assert index.digest == ended.result(whole)["digest"]
@@ -151,6 +153,7 @@ def test_an_index_that_changes_around_the_same_image_has_moved_there_and_back(
     first, second = (index.digest for index in indexes)
     assert [[], [(first, second)], [], [(second, first)]] == found
     assert {image.id} == ids
+    assert [True, False, False, False] == blobs
 
 
 @BOTH
