@@ -42,6 +42,7 @@ class Findings:
         self.result = RunResult(is_warm=is_warm)
         self._gate = gate
         self._rejected: ListRejected | None = None
+        self._gave_up: GateOpened | None = None
         self._is_opened = False
         """Whether the gate has opened for its images, while others are still to come."""
 
@@ -51,7 +52,9 @@ class Findings:
         match event:
             case ListRejected():
                 self._rejected = event
-            case GateOpened(gave_up=False):
+            case GateOpened(gave_up=True):
+                self._gave_up = event
+            case GateOpened():
                 self._is_opened = True
             case _:
                 pass
@@ -101,6 +104,9 @@ class Findings:
     def _missing(self) -> str:
         """How many images are missing, and which one failed first."""
         result, failure = self.result, self.result.first_failure
+        if self._gave_up is not None and self._gave_up.missing and result.finished is None:
+            names = ", ".join(bounded(image, TEXT_LIMIT) for image in self._gave_up.missing)
+            return bounded(f"{images_text(self._gave_up.missing_count)} missing: {names}", MESSAGE_LIMIT)
         if failure is not None:
             return bounded(f"{result.state_text}; first failure: {failure.image}: {failure.error}", MESSAGE_LIMIT)
         if result.finished is None and result.images:

@@ -93,6 +93,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the program that ran."""
 
     first_failure: FirstFailure | None = None
+    gave_up: bool = False
+    """The node takes pods although images are missing: `--gate-timeout` was over."""
 
 
 def summary_text(result: RunResult, *, at: float, version: str) -> str:
@@ -113,6 +115,7 @@ def summary_text(result: RunResult, *, at: float, version: str) -> str:
         time=timestamp(at),
         version=version,
         first_failure=result.first_failure,
+        gave_up=result.gave_up,
     )
     return msgspec.json.encode(summary).decode()
 

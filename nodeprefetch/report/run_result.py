@@ -3,7 +3,16 @@
 import msgspec
 import trio
 
-from nodeprefetch.events import AttemptStarted, Event, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
+from nodeprefetch.events import (
+    AttemptStarted,
+    Event,
+    GateOpened,
+    ImageFinished,
+    Outcome,
+    RunEnd,
+    RunFinished,
+    RunStarted,
+)
 
 SUCCEEDED, FAILED = "succeeded", "failed"
 """Values of the node's label."""
@@ -45,6 +54,9 @@ class RunResult:
         self.has_news = False
         """Whether an image had to be pulled that was not on the node."""
 
+        self.gave_up = False
+        """Whether the node takes pods although images are missing."""
+
         self.is_ending = False
         """Whether the final state is being written, so nothing else may be written any more."""
 
@@ -59,6 +71,8 @@ class RunResult:
                     self.missing.set()
             case ImageFinished():
                 self._count(event)
+            case GateOpened():
+                self.gave_up = event.gave_up
             case RunFinished():
                 self.finished = event
                 self.is_ending = True
