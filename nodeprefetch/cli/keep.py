@@ -105,7 +105,7 @@ def _plan(flags: KeepFlags, images: Sequence[str], environment: Environment) -> 
         if flags.refresh_every != "never":
             refresh_every = read_seconds(flags, "refresh_every")
     with problems.collected():
-        report_every = _report_every(flags)
+        report_every = report_interval(flags)
     with problems.collected():
         prepared = prepare(
             flags, partial(read_images, flags.image_list_file, images, read=read), environment, read=read
@@ -181,7 +181,7 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
         is_warm=order.is_settled,
         is_report=order.is_report,
         read=lists.__getitem__,
-        report_every=_report_every(flags),
+        report_every=report_interval(flags),
         rejection=_rejection(order),
     )
     stops = (signal.SIGTERM, signal.SIGINT, SUPERSEDED)
@@ -199,7 +199,7 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
     return DONE if report.is_reported else UNREPORTED
 
 
-def _report_every(flags: KeepFlags) -> float:
+def report_interval(flags: KeepFlags) -> float:
     """Seconds between reports of everything; infinite if nobody would hear them.
 
     Raises:

@@ -223,6 +223,7 @@ def test_lists_that_cannot_change_and_variables_work_as_with_fetch(
     ("arguments", "problem"),
     [
         (["a:1", "--check-every=0"], "--check-every: must be greater than 0"),
+        (["a:1", "--report-every=0"], "--report-every: must be greater than 0"),
         (["a:1", "--refresh-every=soon"], "--refresh-every: invalid duration 'soon'"),
         (["a:1", "--overall-timeout=x"], "--overall-timeout: invalid duration 'x'"),
         (["A"], "argument 1"),
