@@ -85,7 +85,7 @@ class Findings:
 
     @property
     def _has_given_up(self) -> bool:
-        return self._gate is not None and self._gate.state is GateState.GAVE_UP and not self._gate.is_satisfied
+        return self._gate is not None and self._gate.state is GateState.GAVE_UP
 
     def _true_by_gate(self) -> State | None:
         """Whether the node takes pods although images are missing."""

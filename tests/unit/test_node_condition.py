@@ -479,3 +479,26 @@ async def test_a_gate_that_opens_with_the_last_image_is_said_at_the_end(autojump
     await reporting.end()
 
     assert ("Pulling", "ImagesPresent") == (before.reason, reporting.now.reason)
+
+
+async def test_rejected_lists_do_not_undo_that_the_gate_has_given_up(autojump_clock):
+    reporting = Reporting(gate=Gate(age=1000, timeout=900, state=GateState.GAVE_UP))
+    reporting.feed(REJECTED)
+    reporting.start("a:1")
+    reporting.end_image("a:1", Outcome.FAILED, "not found")
+    await reporting.end(failed=1)
+
+    assert ("True", "GaveUp") == (reporting.now.status, reporting.now.reason)
+
+
+async def test_what_has_been_said_of_one_image_is_not_looked_at_again_for_the_next(autojump_clock):
+    reporting = Reporting()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reporting.condition.run)
+        reporting.start("a:1", "b:1")
+        for image in ("a:1", "b:1"):
+            reporting.attempt(image)
+            await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+
+    assert (1, 1) == (len(reporting.nodes.times("get")), len(reporting.nodes.times("patch status")))

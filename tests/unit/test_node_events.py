@@ -207,6 +207,7 @@ async def test_a_gate_that_gives_up_is_told_at_once_and_once_for_the_same_images
 
     assert ["web: takes pods without all images after 15m; 3 images missing: a:1, b:1, …"] == at_once[:1]
     assert ["ImagePrefetchGaveUp", "ImagePrefetchFailed"] == [each.reason for each in reporting.nodes.events]
+    assert 4 == len(reporting.nodes.times("create"))
 
 
 async def test_a_gate_that_gives_up_at_the_end_is_told_then(autojump_clock):
