@@ -23,13 +23,9 @@ READY = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message":
 
 @pytest.fixture(scope="module")
 def shared(api_server: ApiServer) -> Iterator[Installation]:
-    """An installation whose pods may also set conditions."""
-    made = install(api_server, "web", "status")
-    server = api_server.kubectl
-    server.run("create", "clusterrole", "status", "--verb=patch", "--resource=nodes/status")
-    server.run("create", "clusterrolebinding", "status", "--clusterrole=status", "--serviceaccount=status:web")
+    """With no more than the restricted rights."""
+    made = install(api_server, "web", "status", "--node-condition", "--restrict-node-access")
     yield made
-    server.run("delete", "clusterrole,clusterrolebinding", "status")
     made.remove()
 
 
