@@ -81,7 +81,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """Name of the installation (`INSTANCE_NAME`); may be empty."""
 
     report_every: float = 0
-    """Seconds within which another run of this node reports all images, also if nothing has changed; 0: none may."""
+    """Seconds between runs of this node that report all images, also if nothing has changed; once up to half of that
+    more. 0: there may be none."""
 
 
 class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):

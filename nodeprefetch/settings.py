@@ -95,7 +95,7 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     once."""
 
     report_every: float = 0
-    """Within which time another run reports, also if nothing has changed; 0: none may."""
+    """Time between runs that report, also if nothing has changed; 0: there may be none."""
 
     retry_missing: bool = False
     """Retry images the registry does not have yet."""

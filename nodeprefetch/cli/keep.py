@@ -28,6 +28,7 @@ from nodeprefetch.keep.orders import (
     STALE_UNREPORTED,
     STILL_TAINTED,
     SUPERVISE,
+    UNDELIVERED,
     UNREPORTED,
     Expected,
     Order,
@@ -196,7 +197,9 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
         _expect(refs, prepared.settings).write(order.expected)
     if any(image.error for image in report.images):
         return STALE_TAGS if report.is_reported else STALE_UNREPORTED
-    return DONE if report.is_reported else UNREPORTED
+    if not report.is_reported:
+        return UNREPORTED
+    return DONE if report.is_delivered else UNDELIVERED
 
 
 def report_interval(flags: KeepFlags) -> float:

@@ -110,7 +110,7 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
                 permit=permit,
                 signals=signals,
             )
-        return replace(report, is_reported=not progress.unfinished)
+        return replace(report, is_reported=not progress.unfinished, is_delivered=not progress.undelivered)
 
     @asynccontextmanager
     async def _permit(self) -> AsyncGenerator["StartPermit | None"]:
@@ -141,7 +141,7 @@ def prepare(
         is_warm: the node was found to have all images. Then only what is missing counts, and makes it lose its label.
         is_report: report everything, also if nothing has changed.
         read: reads the list of `--gate-needs`.
-        report_every: seconds within which another run reports, also if nothing has changed; infinite: none may.
+        report_every: seconds between runs that report, also if nothing has changed; infinite: there may be none.
         rejection: why the images are not those of the newest lists.
 
     Raises:

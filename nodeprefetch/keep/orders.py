@@ -36,6 +36,10 @@ SOME_IMAGE_MISSING = 1
 UNREPORTED, STALE_UNREPORTED = 69, 70
 """The same as 0 and `STALE_TAGS`, but the node does not show it: the API server has not answered in time."""
 
+UNDELIVERED = 71
+"""The same as 0, but the aggregator has not heard everything in time. After any other code another whole run follows
+soon anyway."""
+
 
 class Plan:
     """What the supervisor is to do.

@@ -95,6 +95,7 @@ class Schedule:
         "_retry_at",
         "_stale_refreshes",
         "_taint_failures",
+        "_undelivered",
         "is_settled",
         "running",
     )
@@ -125,6 +126,7 @@ class Schedule:
         self._retries_refresh = False
         self._stale_refreshes = 0
         self._taint_failures = 0
+        self._undelivered = 0
         self._gate_at = gate_at
         self.running = ""
         """The kind of the run under way; empty: there is none."""
@@ -165,13 +167,14 @@ class Schedule:
             self._report_at = next_at(self._report_from, self._report_every, self._place)
         return self._is_report
 
-    def end(self, now: float, verdict: str, *, is_reported: bool = True) -> None:
+    def end(self, now: float, verdict: str, *, is_reported: bool = True, is_delivered: bool = True) -> None:
         """The run has ended. What came due meanwhile is dropped, except a refresh during a check.
 
         Args:
             now: seconds.
             verdict: how.
             is_reported: otherwise checks say everything again until one is, beginning after the same pauses as retries.
+            is_delivered: otherwise there are reports after the same pauses until one is.
         """
         kind, self.running = self.running, ""
         self._check_at = next_at(now, self._check_every, self._place)
@@ -190,6 +193,11 @@ class Schedule:
             self._stale_refreshes = self._stale_refreshes + 1 if verdict == STALE else 0
         if verdict == STALE:
             self._refresh_at = min(self._refresh_at, now + self._pause(self._stale_refreshes))
+        if not is_delivered and self._report_every < _NEVER:
+            self._undelivered += 1
+            self._report_at = min(self._report_at, now + self._pause(self._undelivered))
+        elif self._is_report or kind == REFRESH:
+            self._undelivered = 0
         if self.is_settled:
             self._failures = 0
             return

@@ -18,6 +18,7 @@ from nodeprefetch.keep.orders import (
     STALE_TAGS,
     STALE_UNREPORTED,
     STILL_TAINTED,
+    UNDELIVERED,
     UNREPORTED,
     Order,
     Plan,
@@ -40,6 +41,7 @@ VERDICTS = {
     ALLOWED_FAILURES: ALLOWED,
     UNREPORTED: DONE,
     STALE_UNREPORTED: STALE,
+    UNDELIVERED: DONE,
 }
 """Of a run's exit code; any other one: `BLIND`."""
 
@@ -233,7 +235,11 @@ class _Supervisor:
             self._lists.accept()
         verdict = STOPPED if self._is_stopped else VERDICTS.get(code, BLIND)
         if verdict in (DONE, STALE, STOPPED):
-            self._end_run(verdict, is_reported=code not in (UNREPORTED, STALE_UNREPORTED))
+            self._end_run(
+                verdict,
+                is_reported=code not in (UNREPORTED, STALE_UNREPORTED),
+                is_delivered=code != UNDELIVERED,
+            )
         elif code in REASONS:
             self._fail(verdict, REASONS[code])
         else:
@@ -244,9 +250,9 @@ class _Supervisor:
         delay = max(self._schedule.wake_at - time.monotonic(), 0.0)
         self._log(log.WARNING, "run failed, retrying", delay=delay, error=error)
 
-    def _end_run(self, verdict: str, *, is_reported: bool = True) -> None:
+    def _end_run(self, verdict: str, *, is_reported: bool = True, is_delivered: bool = True) -> None:
         now = time.monotonic()
-        self._schedule.end(now, verdict, is_reported=is_reported)
+        self._schedule.end(now, verdict, is_reported=is_reported, is_delivered=is_delivered)
         self._readiness.judge(verdict)
         if not is_reported:
             self._log(log.WARNING, "node not updated, retrying", delay=max(self._schedule.wake_at - now, 0.0))

@@ -68,6 +68,9 @@ class Report:
     is_reported: bool = True
     """Whether everything that it changes on the node was written or refused, before the time for that was over."""
 
+    is_delivered: bool = True
+    """Whether an aggregator has all events."""
+
     @property
     def failed(self) -> tuple[ImageFinished, ...]:
         """Images that are missing."""

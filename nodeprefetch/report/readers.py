@@ -45,9 +45,12 @@ LAST_WORD = 1.0
 class Reporting:
     """How far reporters have come."""
 
-    def __init__(self, speakers: Sequence[Reporter]) -> None:
+    def __init__(self, speakers: Sequence[Reporter], reporters: Sequence[Deliverer]) -> None:
         self.unfinished = set(speakers)
         """Speakers that have not finished. After the block: those that ran out of time."""
+
+        self.undelivered = set(reporters)
+        """The same of those that deliver events."""
 
 
 @asynccontextmanager
@@ -73,7 +76,7 @@ async def reporting(
             finish.
         warn: called if a reporter raised.
     """
-    progress = Reporting(speakers)
+    progress = Reporting(speakers, reporters)
 
     async def isolated(reporter: Reporter, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -96,10 +99,14 @@ async def reporting(
         progress.unfinished.discard(reporter)
         is_done.set()
 
-    async def finish() -> None:
+    async def finish(reporter: Deliverer) -> None:
+        await isolated(reporter, reporter.finish)
+        progress.undelivered.discard(reporter)
+
+    async def finish_all() -> None:
         async with trio.open_nursery() as ends:
             for reporter in reporters:
-                ends.start_soon(isolated, reporter, reporter.finish)
+                ends.start_soon(finish, reporter)
 
     async with trio.open_nursery() as background:
         for reporter in (*speakers, *reporters):
@@ -113,7 +120,7 @@ async def reporting(
                     if speakers:
                         with trio.move_on_at(end - min(LAST_WORD, grace / 3) if reporters else end):
                             await speak()
-                    await finish()
+                    await finish_all()
             background.cancel_scope.cancel()
 
 

@@ -93,3 +93,29 @@ def test_a_list_is_rejected_and_mended_in_the_status_too(
     assert "s3cret" not in str(invalid)
     assert "present" == aggregator.states(INSTANCE, NODE)[name]
     remove(node.containerd, name)
+
+
+def test_news_that_an_aggregator_has_missed_are_reported_soon_after(
+    node: ReportingNode, fake_registry: FakeRegistry, aggregator: AggregatorProgram, keep: Keep, tmp_path: Path
+) -> None:
+    first, _ = serve(fake_registry, node.containerd, "missed/first:1")
+    second, _ = serve(fake_registry, node.containerd, "missed/second:1")
+    file = tmp_path / "images.txt"
+    file.write_text(f"{first}\n")
+    options = {
+        "image_list_file": file,
+        "check_every": "1s",
+        "report_grace": "1s",
+        "metrics_endpoint": aggregator.endpoint,
+    }
+    running = keep(node.containerd, how={"environment": {"INSTANCE_NAME": INSTANCE}}, **options)
+    assert eventually(lambda: aggregator.status()["instances"])
+
+    aggregator.stop()
+    file.write_text(f"{second}\n")
+    running.wait_until(
+        lambda log: any("did not acknowledge" in line["msg"] for line in log), "news that did not arrive"
+    )
+    aggregator.start()
+
+    assert eventually(lambda: second in aggregator.ask("/v1/status").body.decode())

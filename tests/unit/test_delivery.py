@@ -190,6 +190,15 @@ async def test_speakers_that_ran_out_of_time_are_known(autojump_clock):
     assert {slow} == progress.unfinished
 
 
+async def test_reporters_that_did_not_deliver_in_time_are_known(autojump_clock):
+    quick, slow, broken = Slow(1), Slow(100), Broken(0)
+
+    async with reporting([quick, slow, broken], grace=15) as progress:
+        pass
+
+    assert {slow} == progress.undelivered
+
+
 async def test_a_speaker_that_raises_does_not_hold_the_next_up(autojump_clock):
     speaker = Slow(0)
 

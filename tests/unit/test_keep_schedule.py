@@ -27,7 +27,7 @@ from nodeprefetch.tickets.spread import place
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
-UNHEARD = " unheard"
+UNHEARD, UNDELIVERED = " unheard", " undelivered"
 """After a verdict: the API server did not answer."""
 
 
@@ -89,8 +89,9 @@ class Days:
             self.now = max(self.now, at)
             if self._ends <= self.now:
                 self._ends = math.inf
-                verdict, _, unheard = (self._results.pop(0) if self._results else DONE).partition(" ")
-                self.schedule.end(self.now, verdict, is_reported=not unheard)
+                verdict, *but = (self._results.pop(0) if self._results else DONE).split(" ")
+                heard, delivered = UNHEARD.strip() not in but, UNDELIVERED.strip() not in but
+                self.schedule.end(self.now, verdict, is_reported=heard, is_delivered=delivered)
             elif kind := self.schedule.due(self.now):
                 self.runs.append((self.now, kind))
                 if self.schedule.begin(self.now, kind):
@@ -415,6 +416,26 @@ def test_what_happens_during_a_report_is_reported_after_it() -> None:
     node.go_on(1101, {1050: node.schedule.ask_report})
 
     assert [1000, 1100] == node.reports
+
+
+def test_what_the_aggregator_has_not_heard_is_reported_after_1_2_and_4_minutes() -> None:
+    """Each run takes 2 s. Checks go on meanwhile, silent: at 1050 and 1350. The next report is at the node's place,
+    1800 + n * 3600, at least half an hour later."""
+    missed = DONE + UNDELIVERED
+    node = Days(missed, DONE, missed, missed, refresh_every=math.inf, report_every=HOUR)
+
+    node.go_on(6000)
+
+    assert [(1050, CHECK), (1062, CHECK), (1184, CHECK), (1350, CHECK), (1426, CHECK)] == node.runs[1:6]
+    assert [1000, 1062, 1184, 1426, 5400] == node.reports
+
+
+def test_what_an_aggregator_of_the_older_protocol_has_not_heard_is_not_reported() -> None:
+    node = Days(DONE + UNDELIVERED)
+
+    node.go_on(HOUR)
+
+    assert [] == node.reports
 
 
 def test_a_report_that_was_interrupted_is_made_by_the_next_run() -> None:

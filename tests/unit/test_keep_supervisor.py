@@ -66,6 +66,8 @@ if os.path.exists(f"{directory}/code"):
 is_first = open(f"{directory}/runs").read().count("began") == 1
 if "unheard" in text and is_first:
     sys.exit(69)
+if "undelivered" in text and is_first:
+    sys.exit(71)
 sys.exit(65 if "broken" in text else 67 if "tainted" in text else 1 if "fail" in text else 0)
 """
 
@@ -287,6 +289,17 @@ def test_runs_with_the_last_good_list_learn_why_it_is_the_last_good_one(start: S
     keep.wait_until_reported(6)
 
     assert ["a:1: ", "broken: ", "a:1: broken", "broken again: ", "a:1: broken again", "b:1: "] == keep.reported
+
+
+def test_what_did_not_reach_the_aggregator_is_reported_again(start: Start) -> None:
+    keep = start("undelivered\n", check_every=0.2, report_every=3600.0)
+
+    keep.wait_until_reported(2)
+    before = len(keep.runs)
+    keep.wait_until(lambda: len(keep.runs) > before + 2)
+
+    assert ["refresh", "check"] == [kind for _, kind, _ in keep.runs][:2]
+    assert 2 == len(keep.reported)
 
 
 def test_a_list_that_is_gone_or_back_is_reported_at_once(start: Start) -> None:

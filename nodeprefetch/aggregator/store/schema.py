@@ -103,7 +103,7 @@ CREATE TABLE node_report (
     node INTEGER NOT NULL REFERENCES node,
     instance INTEGER NOT NULL REFERENCES instance,
     run INTEGER NOT NULL,                  -- the newest
-    report_every REAL NOT NULL DEFAULT 0,  -- seconds within which the node promised another report; 0: it did not
+    report_every REAL NOT NULL DEFAULT 0,  -- seconds between reports that the node promised; 0: it did not
     rejected_at REAL,                      -- Unix seconds by the node's clock, of the lists that it does not use,
     problem TEXT NOT NULL DEFAULT '',      -- the first one in them,
     problems INTEGER NOT NULL DEFAULT 0,   -- and how many there are; NULL: it uses the newest lists
