@@ -1,4 +1,4 @@
-"""Builds the DaemonSet (`fetch` in an init container, then `sleep` or `keep`), its mounts, and the list's ConfigMap."""
+"""Builds the DaemonSet (`fetch` and then `sleep`, or `keep`), its mounts, and the ConfigMap of the list."""
 
 import hashlib
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from deploy_gen.objects import (
 )
 from deploy_gen.options import DIRECT, Options, Toleration
 from deploy_gen.platforms import SUBMISSION_PORT, CredentialProviders
+from deploy_gen.readiness import readiness_probe, ready_argument
 
 SOCKET_MOUNT = "/run/nodeprefetch/cri"
 LIST_MOUNT = "/etc/nodeprefetch/list"
@@ -106,7 +107,7 @@ def daemon_set(options: Options) -> Object:
 
 
 def _pod_annotations(options: Options) -> Object:
-    annotations = {"kubectl.kubernetes.io/default-container": "prefetch"}
+    annotations = {"kubectl.kubernetes.io/default-container": "keep" if options.keep else "prefetch"}
     if options.is_openshift:
         annotations["openshift.io/required-scc"] = "privileged"
     if options.images is not None and not options.keep:
@@ -129,10 +130,17 @@ def _pod(options: Options) -> Object:
         **({"tolerations": [_toleration(one) for one in tolerated]} if tolerated else {}),
         "terminationGracePeriodSeconds": options.termination_grace,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "initContainers": [_puller(options, "prefetch", ["fetch"])],
-        "containers": [_puller(options, "keep", _keep_command(options)) if options.keep else _sleep(options)],
+        **_containers(options),
         "volumes": _volumes(options),
     }
+
+
+def _containers(options: Options) -> Object:
+    """Build the containers. `keep` needs no `fetch` before it, which would not notice an edited list."""
+    if options.keep:
+        probe = {"readinessProbe": readiness_probe(options)}
+        return {"containers": [{**_puller(options, "keep", _keep_command(options)), **probe}]}
+    return {"initContainers": [_puller(options, "prefetch", ["fetch"])], "containers": [_sleep(options)]}
 
 
 def _puller(options: Options, name: str, command: Sequence[str]) -> Object:
@@ -165,7 +173,7 @@ def _keep_command(options: Options) -> list[str]:
         "--refresh-every": options.refresh_every,
         "--report-every": options.report_every,
     }
-    return ["keep", *(f"{flag}={text}" for flag, text in intervals.items() if text)]
+    return ["keep", ready_argument(options), *(f"{flag}={text}" for flag, text in intervals.items() if text)]
 
 
 def _fetch_arguments(options: Options) -> list[str]:

@@ -39,6 +39,12 @@ def containers(installation, name):
     ]
 
 
+def puller(installation):
+    """The container that pulls, with its pod."""
+    (found,) = [*containers(installation, "prefetch"), *containers(installation, "keep")]
+    return found
+
+
 def is_mounted(path, container):
     return any(path == m["mountPath"] or path.startswith(m["mountPath"] + "/") for m in container["volumeMounts"])
 
@@ -48,7 +54,7 @@ KEEPING = [name for name in COMMANDS if containers(name, "keep")]
 
 @every_installation
 def test_fetch_accepts_its_arguments(name):
-    ((metadata, _, container),) = containers(name, "prefetch")
+    metadata, _, container = puller(name)
 
     _, bound = parsed(container)
 
@@ -67,7 +73,7 @@ def test_fetch_accepts_its_arguments(name):
 
 @every_installation
 def test_the_termination_grace_exceeds_the_report_grace(name):
-    ((_, pod, container),) = containers(name, "prefetch")
+    _, pod, container = puller(name)
 
     _, bound = parsed(container)
 
@@ -85,6 +91,8 @@ def test_keep_accepts_its_arguments(name):
     assert isinstance(flags, KeepFlags)
     intervals = ("1m", "never") if name == "keep-intervals" else ("5m", "1h")
     assert intervals == (flags.check_every, flags.refresh_every)
+    probe = container["readinessProbe"]["tcpSocket"]
+    assert f"{probe.get('host', '')}:{probe['port']}" == flags.ready_address
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in KEEPING])
@@ -103,7 +111,7 @@ METRICS = [name for name in COMMANDS if containers(name, "aggregator")]
 @pytest.mark.parametrize("name", METRICS)
 def test_the_aggregator_accepts_its_arguments_and_the_fetch_pods_tokens(name):
     ((metadata, _, container),) = containers(name, "aggregator")
-    ((fetching, fetch_pod, fetch_container),) = containers(name, "prefetch")
+    fetching, fetch_pod, fetch_container = puller(name)
 
     _, bound = parsed(container)
 

@@ -178,6 +178,13 @@ class WarmCluster:
         """What the runtime of that node has."""
         return set(self.cluster.run("ctr", "--namespace=k8s.io", "images", "ls", "--quiet", node=node).split())
 
+    def remove_image(self, name: str, *, node: int) -> None:
+        """Remove an image as `ctr images rm` does, by the three names that CRI gives it."""
+        listed = self.cluster.run("ctr", "--namespace=k8s.io", "images", "ls", node=node).splitlines()
+        digests = {(words := line.split())[0]: words[2] for line in listed[1:]}
+        names = [each for each, digest in digests.items() if digest == digests[name]]
+        self.cluster.run("ctr", "--namespace=k8s.io", "images", "rm", "--sync", *names, node=node)
+
     def log(self, pod: str) -> str:
         """Of the container that fetches, its latest run."""
         return self.kubectl.run("logs", pod, f"--namespace={NAMESPACE}", "--container=prefetch")

@@ -1,6 +1,7 @@
 """The manifests: fewest permissions, no shared objects, no dangling references."""
 
 import hashlib
+from ipaddress import ip_address
 from itertools import combinations
 
 import pytest
@@ -238,14 +239,43 @@ def test_the_list_is_mounted_as_a_directory_which_the_kubelet_updates():
     assert "subPath" not in mounted
 
 
-def test_keep_has_what_prefetch_has():
-    arguments = ["--keep", "--collect-metrics", "--secret=a", "--use-kubelet-image-credential-integration=EKS"]
-    (pod,) = [pod for pod in pods(made("web", *arguments, "--fetch-arg=--pin")) if "initContainers" in pod]
-    (first,), (second,) = pod["initContainers"], pod["containers"]
+def test_keep_has_what_prefetch_has_and_stands_alone():
+    """A list may be edited while images of it are missing: a `fetch` before it would not notice."""
+    arguments = [
+        "--collect-metrics",
+        "--secret=a",
+        "--use-kubelet-image-credential-integration=EKS",
+        "--fetch-arg=--pin",
+    ]
+    first = prefetch(made("web", *arguments))
+    (pod,) = [pod for pod in pods(made("web", *arguments, "--keep")) if pod["containers"][0]["name"] == "keep"]
+    (second,) = pod["containers"]
 
+    assert "initContainers" not in pod
     assert ("prefetch", "keep") == (first.pop("name"), second.pop("name"))
     assert ("fetch", "keep") == (first["args"].pop(0), second["args"].pop(0))
+    probe = second.pop("readinessProbe")["tcpSocket"]
+    assert f"--ready-address={probe['host']}:{probe['port']}" == second["args"].pop(0)
     assert first == second
+
+
+def test_installations_in_the_network_of_a_node_do_not_share_an_address():
+    def probe(*arguments):
+        (pod,) = pods(made(*arguments, "--keep", "--host-network"))
+        assert "ports" not in pod["containers"][0]  # ports of the node: the scheduler would allow one pod alone
+        return pod["containers"][0]["readinessProbe"]["tcpSocket"]
+
+    first, other, elsewhere = probe("web"), probe("web2"), probe("web", "--namespace=b")
+
+    assert 3 == len({each["host"] for each in (first, other, elsewhere)})
+    assert all(ip_address(each["host"]).is_loopback for each in (first, other, elsewhere))
+    assert first == probe("web", "--max-unavailable=1")
+
+
+def test_a_pod_with_a_network_of_its_own_is_probed_at_its_address():
+    (pod,) = pods(made("web", "--keep"))
+
+    assert {"port": 28460} == pod["containers"][0]["readinessProbe"]["tcpSocket"]
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,10 @@ def lists(folder, images, needs):
     return [f"--images={folder}/images", f"--gate-needs={folder}/needs", "--node-condition"]
 
 
-@pytest.mark.parametrize("containers", ["initContainers", "containers"])
-def test_what_opens_a_node_is_given_to_fetch_and_keep(containers, tmp_path):
+@pytest.mark.parametrize(("containers", "command"), [("initContainers", []), ("containers", ["--keep"])])
+def test_what_opens_a_node_is_given_to_fetch_and_keep(containers, command, tmp_path):
     flags = ["--remove-startup-taint=a.b/c=d:NoExecute", "--remove-startup-taint=e=", "--remove-startup-taint=f"]
-    found = pod("web", "--keep", *lists(tmp_path, "a\n", "a\n"), *flags, "--gate-timeout=5m")[containers][0]
+    found = pod("web", *command, *lists(tmp_path, "a\n", "a\n"), *flags, "--gate-timeout=5m")[containers][0]
 
     assert [
         "--node-condition",
