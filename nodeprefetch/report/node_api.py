@@ -142,10 +142,12 @@ class NodeApi:
             self._outside = error
         if isinstance(error, NotInClusterError | KubeConfigError):
             task, tell = "update node", self.warn
-        subject = (type(error), f"{verb} {resource}" if isinstance(error, ForbiddenError) else "")
+        advised = advice(error, verb, resource, self.node)
+        # The advice names the permission, unless it is none that is missing.
+        subject = (type(error), (advised or f"{verb} {resource}") if isinstance(error, ForbiddenError) else "")
         if subject not in self._explained:
             self._explained.add(subject)
-            tell(f"cannot {task}: {error}{advice(error, verb, resource, self.node)}")
+            tell(f"cannot {task}: {error}{advised}")
 
 
 class NodeCaller:

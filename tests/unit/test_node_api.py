@@ -53,9 +53,10 @@ async def test_outside_a_cluster_all_of_them_are_off_with_one_line(autojump_cloc
     [
         (ForbiddenError("403"), ("nodes", "nodes"), 1),
         (ForbiddenError("403"), ("nodes", "nodes/status"), 2),
+        (ForbiddenError('403: User "w" cannot impersonate resource "users" in'), ("nodes", "nodes/status"), 1),
         (UnauthorizedError("401"), ("nodes", "nodes/status"), 1),
     ],
-    ids=["same right", "another right", "login"],
+    ids=["same right", "another right", "before 1.36", "login"],
 )
 async def test_an_error_is_explained_once_and_a_missing_right_once_each(autojump_clock, error, resources, lines):
     api, said = _api(FakeNodes(on_get=[error, error]))
