@@ -76,9 +76,14 @@ class ApiServer:
         return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self._port)}
 
     @property
+    def kubeconfig(self) -> Path:
+        """A file that leads here as the administrator."""
+        return self._directory / "admin.kubeconfig"
+
+    @property
     def kubectl(self) -> Kubectl:
         """As the administrator."""
-        return self._kubectl(self._directory / "admin.kubeconfig")
+        return self._kubectl(self.kubeconfig)
 
     def kubectl_with(self, token: str) -> Kubectl:
         """As whose token it is."""
