@@ -47,6 +47,11 @@ class Problems:
         """Add a problem."""
         self._problems.append(problem)
 
+    @property
+    def first(self) -> str:
+        """The first problem; empty if there is none."""
+        return self._problems[0] if self._problems else ""
+
     def raise_if_any(self) -> None:
         """Raise a `UsageError` with all problems, if there are any."""
         if self._problems:

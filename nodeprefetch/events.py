@@ -357,6 +357,9 @@ class GateOpened(Event, frozen=True, kw_only=True, tag="gate_opened"):
     missing_count: int = 0
     """How many are missing."""
 
+    error: str = ""
+    """Why nobody has looked for them. One line without secrets."""
+
 
 class TaintsRemoved(Event, frozen=True, kw_only=True, tag="taints_removed"):
     """The node's startup taints are gone, or removing them failed. May follow `RunFinished`."""

@@ -1,9 +1,11 @@
 """Prepares the gate of a node that takes no pods until its images are there."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+import trio
 
 from nodeprefetch.cli.flag_settings import read_seconds
 from nodeprefetch.cli.flags import FetchFlags, KeepFlags
@@ -14,7 +16,9 @@ from nodeprefetch.kube import Node
 from nodeprefetch.report.gate import Gate, GateState
 from nodeprefetch.report.gate_record import GateRecord
 from nodeprefetch.report.gatekeeper import Gatekeeper
+from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.startup_taints import is_named
+from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.taint import NamedTaint, parse_taint
 
@@ -29,6 +33,11 @@ class PreparedGate(msgspec.Struct, frozen=True, kw_only=True):
 
     gives_up_at: float
     """When its time is over, seconds of CLOCK_MONOTONIC; infinite: never, or it is open already."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time is over, and nobody has found all images."""
+        return self.gives_up_at <= time.monotonic() or self.gate.state is GateState.GAVE_UP
 
     def holds(self, node: Node | None) -> bool:
         """Whether pods wait for this node, as far as is known.
@@ -48,6 +57,7 @@ def prepare_gate(
     read: Callable[[str], bytes],
     notices: Notices,
     emit: Emitter,
+    problems: Problems,
 ) -> PreparedGate:
     """Check the flags about the gate, and find out since when it has been waiting.
 
@@ -57,21 +67,22 @@ def prepare_gate(
         read: reads a list.
         notices: takes messages for people.
         emit: takes the event that it opens.
+        problems: takes what is wrong with the list of needed images. The gate opens for other reasons nevertheless.
 
     Raises:
-        UsageError: with all problems.
+        UsageError: with all other problems.
     """
-    problems = Problems()
+    wrong = Problems()
     timeout = math.inf
     needed: tuple[str, ...] | None = None
-    with problems.collected():
+    with wrong.collected():
         timeout = read_seconds(flags, "gate_timeout", may_be_zero=True) or math.inf
-    with problems.collected():
+    with wrong.collected():
         taints = _taints(flags)
     if images:
         with problems.collected():
             needed = read_needed(flags.gate_needs, images, read=read)
-    problems.raise_if_any()
+    wrong.raise_if_any()
     record = GateRecord(flags.gate_file or "", warn=notices.add)
     gate = Gate(
         age=record.age,
@@ -86,6 +97,27 @@ def prepare_gate(
         taints=taints,
         gives_up_at=record.since + timeout if record.state is GateState.CLOSED else math.inf,
     )
+
+
+def open_nevertheless(
+    gate: PreparedGate, problem: str, *, reporters: Sequence[Deliverer], speakers: Sequence[Reporter], grace: float
+) -> None:
+    """Let the node take pods if its time is over, although the run cannot begin: nobody may mend the flags or lists.
+
+    Args:
+        gate: of the node.
+        problem: what is wrong.
+        reporters: hear what the speakers emit, and deliver it.
+        speakers: write on the node, with the keeper of the gate.
+        grace: seconds for that.
+    """
+
+    async def main() -> None:
+        async with reporting(reporters, grace=grace, speakers=speakers):
+            gate.keeper.fail(scrub(problem))
+
+    if gate.is_over:
+        trio.run(main)
 
 
 def _taints(flags: FetchFlags) -> tuple[NamedTaint, ...]:

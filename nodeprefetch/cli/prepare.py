@@ -1,6 +1,7 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
 import math
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -25,14 +26,19 @@ from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
-from nodeprefetch.settings import FetchSettings
+from nodeprefetch.settings import FetchSettings, LogFormat
 from nodeprefetch.text.known_secrets import knowing_secrets
+from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
     from nodeprefetch.cli.gate import PreparedGate
     from nodeprefetch.cli.start import PreparedStart
     from nodeprefetch.pull.start import StartPermit
+
+
+REPORT_GRACE = 15.0
+"""Seconds for reports where `--report-grace` may be invalid."""
 
 
 class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +176,7 @@ def prepare(
     speakers: list[Reporter] = []
     gate: PreparedGate | None = None
     with problems.collected():
-        gate = _gate(flags, refs, read, notices, emit)
+        gate = _gate(flags, refs, read, notices, emit, problems=problems)
     with problems.collected():
         speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm, is_report=is_report, gate=gate)
     with problems.collected():
@@ -178,12 +184,14 @@ def prepare(
     start: PreparedStart | None = None
     with problems.collected():
         start = _start(flags, refs, notices, emit, environment, gate=gate)
-    problems.raise_if_any()
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
     if gate is not None:
         speakers.append(gate.keeper)
         emit.add(gate.keeper.emit)  # last: what it says comes after what it has heard
+        if problems.first:
+            _open_nevertheless(gate, problems.first, flags, notices, emit, reporters=reporters, speakers=speakers)
+    problems.raise_if_any()
     emit.add(UnrecognizedErrors(emit).hear)
     return PreparedFetch(
         settings=settings,
@@ -203,7 +211,13 @@ def prepare(
 
 
 def _gate(
-    flags: FetchFlags, images: tuple[ImageRef, ...], read: Callable[[str], bytes], notices: Notices, emit: Emitter
+    flags: FetchFlags,
+    images: tuple[ImageRef, ...],
+    read: Callable[[str], bytes],
+    notices: Notices,
+    emit: Emitter,
+    *,
+    problems: Problems,
 ) -> "PreparedGate | None":
     if not flags.has_gate:
         if flags.gate_needs is not None:
@@ -212,7 +226,30 @@ def _gate(
     # Loaded only if the node waits for its images.
     from nodeprefetch.cli.gate import prepare_gate  # noqa: PLC0415
 
-    return prepare_gate(flags, images, read=read, notices=notices, emit=emit)
+    return prepare_gate(flags, images, read=read, notices=notices, emit=emit, problems=problems)
+
+
+def _open_nevertheless(
+    gate: "PreparedGate",
+    problem: str,
+    flags: FetchFlags,
+    notices: Notices,
+    emit: Emitter,
+    *,
+    reporters: Sequence[Deliverer],
+    speakers: Sequence[Reporter],
+) -> None:
+    """Let the node take pods if its time is over, although there is a problem with what the user gave."""
+    if not gate.is_over:
+        return
+    from nodeprefetch.cli.gate import open_nevertheless  # noqa: PLC0415 - only with a gate
+    from nodeprefetch.report.log import log_to  # noqa: PLC0415
+
+    style = LogFormat(flags.log_format or LogFormat.LOGFMT)
+    with open_outlet(sys.stderr) as outlet:
+        emit.add_first(log_to(outlet.put, style))
+        notices.pass_to(emit)
+        open_nevertheless(gate, problem, reporters=reporters, speakers=speakers, grace=REPORT_GRACE)
 
 
 def _start(

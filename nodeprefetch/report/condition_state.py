@@ -111,6 +111,8 @@ class Findings:
             return bounded(f"{result.state_text}; first failure: {failure.image}: {failure.error}", MESSAGE_LIMIT)
         if result.finished is None and result.images:
             return f"pulling missing images; {images_text(result.images)} in the list"
+        if result.finished is None and self._gave_up is not None and self._gave_up.error:
+            return self._gave_up.error
         return result.state_text if result.finished else "the run ended before it pulled images"
 
 

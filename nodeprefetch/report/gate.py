@@ -11,6 +11,8 @@ import math
 from collections.abc import Collection
 from enum import StrEnum
 
+import msgspec
+
 from nodeprefetch.events import (
     AttemptStarted,
     Event,
@@ -100,6 +102,11 @@ class Gate:
     def due(self, age: float) -> GateOpened | None:
         """Give up, if it is time."""
         return self._give_up(age) if age >= self.wake_at else None
+
+    def fail(self, age: float, error: str) -> GateOpened | None:
+        """Give up if the time is over: the run cannot begin, so nobody will know which images are missing."""
+        opened = self._give_up(age) if age >= self._timeout else None
+        return opened and msgspec.structs.replace(opened, error=error)
 
     def take(self, event: Event, age: float) -> GateOpened | None:
         """Take an event of the run. Returns that the gate opens because of it.

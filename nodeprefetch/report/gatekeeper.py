@@ -39,6 +39,12 @@ class Gatekeeper:
         if self._gate.wake_at != before:
             self._moved.set()
 
+    def fail(self, error: str) -> None:
+        """Give up if the time is over, as the run cannot begin because of an error."""
+        opened = self._gate.fail(self._record.age, error)
+        if opened is not None:
+            self._tell(opened)
+
     def confirm(self, error: str) -> None:
         """The node takes pods now; or not, because of an error."""
         self.is_stuck = bool(error)

@@ -224,6 +224,7 @@ def _node_line(event: NodeLabelled | NodeConditionSet | GateOpened | TaintsRemov
                 "after": float(event.after),
                 "count": event.missing_count,
                 "missing": event.missing,
+                "error": event.error,
             }
             return WARNING, "gate opened without all images", known
         case GateOpened():

@@ -152,7 +152,9 @@ def _giving_up(opened: GateOpened) -> Message:
     named = ", ".join(bounded(image, 200) for image in opened.missing)
     more = ", …" if opened.missing_count > len(opened.missing) else ""
     missing = (
-        f"{images_text(opened.missing_count)} missing: {named}{more}" if named else "no container runtime answered"
+        f"{images_text(opened.missing_count)} missing: {named}{more}"
+        if named
+        else opened.error or "no container runtime answered"
     )
     text = f"takes pods without all images after {format_duration(round(opened.after))}; {missing}"
     return Message(WARNING, GAVE_UP, text, tuple(sorted(opened.missing)))

@@ -12,6 +12,7 @@ from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.gate import prepare_gate
 from nodeprefetch.cli.start import ZONE_LABEL, PreparedStart, prepare_start
 from nodeprefetch.emitter import Emitter, Notices
+from nodeprefetch.errors import Problems
 from nodeprefetch.events import Event
 from nodeprefetch.kube import connect
 from nodeprefetch.report.gate import GateState
@@ -101,7 +102,9 @@ async def test_the_zone_is_a_label_of_the_node(api, tmp_path):
 async def test_a_node_that_takes_no_pods_yet_is_gated(api, tmp_path, flags, state, node, is_gated):  # noqa: PLR0917
     """A new list does not make nodes gated that take pods; one that cannot be read may be new."""
     api.objects.set_taints("n1", [{"key": "warm", "effect": "NoSchedule"}])
-    gate = prepare_gate(FetchFlags(**flags), IMAGES, read=pytest.fail, notices=Notices(), emit=Emitter())
+    gate = prepare_gate(
+        FetchFlags(**flags), IMAGES, read=pytest.fail, notices=Notices(), emit=Emitter(), problems=Problems()
+    )
     gate.gate.state = state
     start = msgspec.structs.replace(prepared(api, tmp_path, [], node=node), gate=gate)
 

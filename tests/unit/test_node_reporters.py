@@ -7,7 +7,7 @@ from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.gate import prepare_gate
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.emitter import Emitter, Notices
-from nodeprefetch.errors import UsageError
+from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import Notice
 
 
@@ -15,7 +15,11 @@ def _reporters(node: str, instance: str, **flags: object) -> tuple[list[str], li
     notices, heard = Notices(), []
     environment = Environment(node_name=node, instance_name=instance)
     given = FetchFlags(**flags)
-    gate = prepare_gate(given, (), read=pytest.fail, notices=notices, emit=Emitter()) if given.has_gate else None
+    gate = (
+        prepare_gate(given, (), read=pytest.fail, notices=notices, emit=Emitter(), problems=Problems())
+        if given.has_gate
+        else None
+    )
     made = node_reporters(given, notices, Emitter(), environment, is_warm=False, gate=gate)
     notices.pass_to(heard.append)
     return [type(each).__name__ for each in made], [

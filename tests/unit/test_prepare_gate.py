@@ -13,7 +13,7 @@ from nodeprefetch.cli.gate import PreparedGate, prepare_gate
 from nodeprefetch.cli.inputs import read_images
 from nodeprefetch.cli.prepare import prepare
 from nodeprefetch.emitter import Emitter, Notices
-from nodeprefetch.errors import UsageError
+from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import Event, GateOpened, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.report.gate import GateState
 from nodeprefetch.settings import PullPolicy
@@ -24,7 +24,10 @@ TAINT = ("warm:NoSchedule",)
 
 
 def prepared(flags: FetchFlags, needs: bytes = b"", emit: Emitter | None = None) -> PreparedGate:
-    return prepare_gate(flags, IMAGES, read=lambda _: needs, notices=Notices(), emit=emit or Emitter())
+    found = Problems()
+    gate = prepare_gate(flags, IMAGES, read=lambda _: needs, notices=Notices(), emit=emit or Emitter(), problems=found)
+    found.raise_if_any()
+    return gate
 
 
 def problems(call: Callable[[], object]) -> list[str]:
