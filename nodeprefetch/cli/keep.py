@@ -17,7 +17,7 @@ from nodeprefetch.cli.flags import FetchFlags, Images, KeepFlags
 from nodeprefetch.cli.inputs import ImageListError, read_images, read_list_file, read_needed
 from nodeprefetch.cli.output import warn
 from nodeprefetch.errors import Problems
-from nodeprefetch.events import ListRejected
+from nodeprefetch.events import Event, ListRejected, NodeConditionSet, NodeLabelled
 from nodeprefetch.keep.lists import Snapshot, memory_file
 from nodeprefetch.keep.orders import (
     ALLOWED_FAILURES,
@@ -185,6 +185,13 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
         report_every=report_interval(flags),
         rejection=_rejection(order),
     )
+    unwritten: list[Event] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, NodeLabelled | NodeConditionSet) and event.error:
+            unwritten.append(event)
+
+    prepared.emit.add(hear)
     stops = (signal.SIGTERM, signal.SIGINT, SUPERSEDED)
     report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT), stops=stops)
     if report.signal is not None:
@@ -196,8 +203,8 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
     if not flags.debug:  # otherwise each check reports
         _expect(refs, prepared.settings).write(order.expected)
     if any(image.error for image in report.images):
-        return STALE_TAGS if report.is_reported else STALE_UNREPORTED
-    if not report.is_reported:
+        return STALE_UNREPORTED if unwritten else STALE_TAGS
+    if unwritten:
         return UNREPORTED
     return DONE if report.is_delivered else UNDELIVERED
 

@@ -116,7 +116,7 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
                 permit=permit,
                 signals=signals,
             )
-        return replace(report, is_reported=not progress.unfinished, is_delivered=not progress.undelivered)
+        return replace(report, is_delivered=not progress.undelivered)
 
     @asynccontextmanager
     async def _permit(self) -> AsyncGenerator["StartPermit | None"]:

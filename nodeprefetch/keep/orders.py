@@ -34,7 +34,7 @@ SOME_IMAGE_MISSING = 1
 """Exit code of any other run after which images are missing."""
 
 UNREPORTED, STALE_UNREPORTED = 69, 70
-"""The same as 0 and `STALE_TAGS`, but the node does not show it: the API server has not answered in time."""
+"""The same as 0 and `STALE_TAGS`, but the node does not show it: the API server did not answer, or refused."""
 
 UNDELIVERED = 71
 """The same as 0, but the aggregator has not heard everything in time. After any other code another whole run follows

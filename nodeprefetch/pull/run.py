@@ -65,9 +65,6 @@ class Report:
     signal: int | None = None
     """Number of the signal that stopped it."""
 
-    is_reported: bool = True
-    """Whether everything that it changes on the node was written or refused, before the time for that was over."""
-
     is_delivered: bool = True
     """Whether an aggregator has all events."""
 

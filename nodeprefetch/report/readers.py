@@ -45,12 +45,9 @@ LAST_WORD = 1.0
 class Reporting:
     """How far reporters have come."""
 
-    def __init__(self, speakers: Sequence[Reporter], reporters: Sequence[Deliverer]) -> None:
-        self.unfinished = set(speakers)
-        """Speakers that have not finished. After the block: those that ran out of time."""
-
+    def __init__(self, reporters: Sequence[Deliverer]) -> None:
         self.undelivered = set(reporters)
-        """The same of those that deliver events."""
+        """Those that have not delivered everything. After the block: those that ran out of time."""
 
 
 @asynccontextmanager
@@ -76,7 +73,7 @@ async def reporting(
             finish.
         warn: called if a reporter raised.
     """
-    progress = Reporting(speakers, reporters)
+    progress = Reporting(reporters)
 
     async def isolated(reporter: Reporter, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -96,7 +93,6 @@ async def reporting(
 
     async def step(reporter: Reporter, work: Callable[[], Awaitable[None]], is_done: trio.Event) -> None:
         await isolated(reporter, work)
-        progress.unfinished.discard(reporter)
         is_done.set()
 
     async def finish(reporter: Deliverer) -> None:

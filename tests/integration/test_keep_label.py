@@ -87,9 +87,12 @@ def test_a_run_that_an_edit_stops_does_not_write_failed(
     assert "cancelled: the image list has changed" == ended.result(stalled)["error"]
 
 
-def test_it_comes_when_the_api_server_is_back(node: ReportingNode, images: tuple[str, str], keep: Keep) -> None:
-    """Nobody hears of the first run. All images are there then: only the label is left to do."""
-    node.kube.fail(*[Failure(how=CLOSE)] * 1_000)
+@pytest.mark.parametrize("failure", [Failure(how=CLOSE), Failure(status=403)], ids=["closes", "refuses"])
+def test_it_comes_when_the_api_server_is_back(
+    node: ReportingNode, images: tuple[str, str], keep: Keep, failure: Failure
+) -> None:
+    """Nobody takes what the first run says. All images are there then: only the label is left to do."""
+    node.kube.fail(*[failure] * 1_000)
     running = keep(node.containerd, *images, how=node.how, report_grace="3s")
     running.wait_for("node not updated, retrying")
     assert node.label is None

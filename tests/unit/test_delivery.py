@@ -179,17 +179,6 @@ async def test_the_head_start_is_a_tenth_of_a_short_grace(autojump_clock):
     assert [0, 0.2] == [each.finishes_at for each in speakers]
 
 
-async def test_speakers_that_ran_out_of_time_are_known(autojump_clock):
-    """Results do not arrive either, which says nothing about speakers."""
-    one, quick, slow = Slow(0), Slow(1), Slow(100)
-    one.flushes_in = 100
-
-    async with reporting([one], grace=15, speakers=[quick, slow]) as progress:
-        pass
-
-    assert {slow} == progress.unfinished
-
-
 async def test_reporters_that_did_not_deliver_in_time_are_known(autojump_clock):
     quick, slow, broken = Slow(1), Slow(100), Broken(0)
 
