@@ -1,5 +1,7 @@
 """Nodes that promise reports and are gone when they fall silent, and nodes that reject their lists."""
 
+import sqlite3
+
 import pytest
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
@@ -127,6 +129,18 @@ async def test_what_gates_have_done_does_not_count_on_nodes_that_are_gone(store)
 
     assert {"main": 1} == (await overview(store, HOUR)).gave_up
     assert {} == (await overview(store, 4 * HOUR)).gave_up
+
+
+async def test_nodes_that_cannot_be_dropped_are_dropped_later(store):
+    """As on a full disk."""
+    report(store)
+    report(store, "node-2")
+    store.database.execute("CREATE TRIGGER full BEFORE DELETE ON state BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(sqlite3.IntegrityError):
+        await forget(store, SETTINGS, 4 * HOUR)
+    store.database.execute("DROP TRIGGER full")
+
+    assert {"main": 2} == (await overview(store, 4 * HOUR + 1)).gone
 
 
 async def test_a_restart_forgets_no_news_but_waits_for_a_report_first(tmp_path):

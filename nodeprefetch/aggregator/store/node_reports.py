@@ -88,8 +88,7 @@ class NodeReports:
             ends = max(heard + max(retention, MISSED_REPORTS * every), started + FIRST_REPORT * every)
             if ends <= now:
                 missing.append((node, instance))
-            else:
-                self._look_at = min(self._look_at, ends)
+            self._look_at = min(self._look_at, ends)  # again at once if they cannot be dropped now
         return missing
 
     def drop(self, node: int, instance: int) -> int:
