@@ -1,5 +1,6 @@
 """Decides what the node's condition says. Pure functions, but for what has been taken of the run's events."""
 
+import math
 from typing import NamedTuple
 
 from nodeprefetch.events import Event, GateOpened, ListRejected
@@ -116,7 +117,7 @@ class Findings:
         return result.state_text if result.finished else "the run ended before it pulled images"
 
 
-def merged(known: Condition | None, kind: str, state: State, now: float, *, has_heartbeat: bool) -> Condition | None:
+def merged(known: Condition | None, kind: str, state: State, now: float, *, heartbeat: float) -> Condition | None:
     """Return the condition to write; None: it says so already.
 
     Args:
@@ -124,14 +125,14 @@ def merged(known: Condition | None, kind: str, state: State, now: float, *, has_
         kind: its type.
         state: what it is to say.
         now: Unix seconds.
-        has_heartbeat: write an equal one too, once its heartbeat is old.
+        heartbeat: seconds after which an equal one is written too; infinite: never.
     """
     at = timestamp(now)
     if known is None or known.status != state.status:
         since = at
     else:
         since = known.last_transition_time or at
-        is_recent = not has_heartbeat or known.last_heartbeat_time > timestamp(now - HEARTBEAT)
+        is_recent = heartbeat == math.inf or known.last_heartbeat_time > timestamp(now - heartbeat)
         if (known.reason, known.message) == (state.reason, state.message) and is_recent:
             return None
     return Condition(

@@ -1,5 +1,6 @@
 """Sets a condition of the node: whether it has all images."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,7 @@ import trio
 from nodeprefetch.emitter import Reader
 from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, NodeConditionSet
 from nodeprefetch.kube import Condition, ConflictError, KubeError, Node
-from nodeprefetch.report.condition_state import FALSE, LIST_INVALID, Findings, State, merged
+from nodeprefetch.report.condition_state import FALSE, HEARTBEAT, LIST_INVALID, Findings, State, merged
 from nodeprefetch.report.gate import Gate
 from nodeprefetch.report.label_key import label_key
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
@@ -58,6 +59,9 @@ class NodeCondition:
         self._moved = trio.Event()
         """Set when there may be something else to say while pulls run."""
 
+        self._is_in_doubt = False
+        """Whether a request has been made while pulls run that may still be carried out."""
+
     def emit(self, event: Event) -> None:
         """Take an event of the run."""
         self._findings.take(event)
@@ -68,7 +72,7 @@ class NodeCondition:
         """While pulls run: say that the node lacks images once one turns out to be missing, unless it says so already.
 
         A gate that opens meanwhile is said too. Each request is valid only for the version of the node that was read.
-        So if this is cancelled while one is under way, that request cannot replace what `finish` writes.
+        So one that is carried out late cannot replace what `finish` writes, which then writes in any case.
         """
         said: tuple[str, str] | None = None
         with suppress(KubeError):  # already explained
@@ -111,11 +115,14 @@ class NodeCondition:
             condition = self._merged(node, state)
             if condition is None or self._findings.result.is_ending or self._is_known(node, state):
                 return
+            self._is_in_doubt = True
             try:
                 await self._patch(condition, only=node.resource_version)
             except ConflictError:  # the kubelet has changed the node, or `finish` has
+                self._is_in_doubt = False
                 await self._api.pause(BACKGROUND_RETRY.initial_delay)
             else:
+                self._is_in_doubt = False
                 self._tell(state)
                 return
 
@@ -134,7 +141,8 @@ class NodeCondition:
         await self._api.call("patch", patch, resource=RESOURCE, retry=retry, conflict_passes=only is None)
 
     def _merged(self, node: Node, state: State) -> Condition | None:
-        return merged(node.condition(self._type), self._type, state, self._clock(), has_heartbeat=self._has_heartbeat)
+        heartbeat = 0.0 if self._is_in_doubt else HEARTBEAT if self._has_heartbeat else math.inf
+        return merged(node.condition(self._type), self._type, state, self._clock(), heartbeat=heartbeat)
 
     def _tell(self, state: State, error: str = "") -> None:
         self._emit(NodeConditionSet(type=self._type, status=state.status, reason=state.reason, error=error))

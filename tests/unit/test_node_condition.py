@@ -502,3 +502,21 @@ async def test_what_has_been_said_of_one_image_is_not_looked_at_again_for_the_ne
         nursery.cancel_scope.cancel()
 
     assert (1, 1) == (len(reporting.nodes.times("get")), len(reporting.nodes.times("patch status")))
+
+
+async def test_the_end_is_written_though_it_is_there_while_an_earlier_request_may_still_be_carried_out(autojump_clock):
+    """`Pulling` hangs at an API server that is slow, and the node says what it is to say in the end."""
+    reporting = Reporting(PRESENT)
+    reporting.nodes.on_patch_status = [HANG]
+    reporting.start("a:1")
+    reporting.attempt()
+    node = await reporting.nodes.get_node("n1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reporting.condition.run)
+        await trio.sleep(1)
+        reporting.end_image("a:1", Outcome.SUCCEEDED)
+        await reporting.end()
+
+    with pytest.raises(ConflictError):
+        await reporting.nodes.patch_node_condition("n1", FAILED, resource_version=node.resource_version)
+    assert condition("True", "ImagesPresent", "1 image present", beat=AT) == reporting.now
