@@ -1,5 +1,6 @@
 """The node's condition and its events, by way of an API server over HTTPS: what runs of real programs make of them."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.keeping import Keep, remove
 from tests.integration.reported import ENVIRONMENT, INSTANCE, NODE, ReportingNode
+from tests.support.fake_kube import STALL, Failure
 from tests.support.patience import eventually
 
 pytestmark = pytest.mark.containerd
@@ -111,3 +113,20 @@ def test_under_keep_lists_that_are_rejected_show_and_are_forgotten(
     assert f"{lists}:2: " in said
     assert said.endswith("using the last valid lists: 1 image present")
     assert "succeeded" == node.label
+
+
+def test_events_that_cannot_be_created_make_no_run_say_everything_again(
+    node: ReportingNode, image: str, keep: Keep
+) -> None:
+    """Requests for events hang, all others do not."""
+    node.kube.fail(*[Failure(how=STALL, method="POST")] * 20)
+    options = {"check_every": "10m", "refresh_every": "1s", "report_grace": "15s", "kubeconfig": node.kubeconfig}
+    running = keep(node.containerd, image, how={"environment": ENVIRONMENT}, **options)
+
+    running.wait_until(lambda log: sum(line["msg"] == "run finished" for line in log) > 1, "the second run")
+    running.send(signal.SIGTERM)
+    log = running.end().log
+
+    assert ("succeeded", []) == (node.label, [line for line in log if line["msg"].startswith("node not")])
+    (about_events,) = [line["msg"] for line in log if "event" in line["msg"]]
+    assert about_events.startswith("cannot create node event: no time left: no answer ")
