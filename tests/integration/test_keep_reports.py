@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.testing.registry import FakeRegistry
+from tests.conftest import CONTAINERDS
 from tests.integration.keeping import Keep, remove, requests_for_images, serve
 from tests.integration.reported import ENVIRONMENT, INSTANCE, NODE, ReportingNode
 from tests.support.aggregator_program import AggregatorProgram
@@ -29,6 +30,7 @@ def rejection(aggregator: AggregatorProgram) -> dict[str, object] | None:
     return found
 
 
+@pytest.mark.parametrize("containerd", CONTAINERDS, indirect=True)
 def test_an_aggregator_that_has_lost_its_database_knows_the_node_again_and_nobody_else_is_asked(
     node: ReportingNode, fake_registry: FakeRegistry, aggregator: AggregatorProgram, keep: Keep
 ) -> None:
