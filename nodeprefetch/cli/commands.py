@@ -22,7 +22,7 @@ from nodeprefetch.settings import LogFormat, PullPolicy
 from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.printable import printable
 
-OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, STILL_TAINTED, SIGNAL_BASE = 0, 1, 2, 3, 4, 128
+OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, STILL_CLOSED, SIGNAL_BASE = 0, 1, 2, 3, 4, 128
 KEEP_HELP = (
     "Keep all listed images on this node until stopped: pull them again when they, their tags or the lists change."
 )
@@ -54,7 +54,7 @@ app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial d
 def run(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit code.
 
-    0 done, 1 image missing, 2 usage, 3 no runtime, 4 startup taints could not be removed, 128+n signal n.
+    0 done, 1 image missing, 2 usage, 3 no runtime, 4 the node could not be opened for pods, 128+n signal n.
     """
     if not arguments or arguments[0] not in {"fetch", "keep", "explain"}:
         _offer_completion()
@@ -87,7 +87,7 @@ def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B0
         return SIGNAL_BASE + report.signal
     if report.failed and not flags.allow_failures:
         return SOME_IMAGE_MISSING
-    return STILL_TAINTED if prepared.is_still_tainted else OK
+    return STILL_CLOSED if prepared.is_still_closed else OK
 
 
 @app.command

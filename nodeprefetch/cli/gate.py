@@ -93,7 +93,7 @@ def prepare_gate(
     )
     return PreparedGate(
         gate=gate,
-        keeper=Gatekeeper(gate, record, emit=emit, needs_confirmation=bool(taints)),
+        keeper=Gatekeeper(gate, record, emit=emit),
         taints=taints,
         gives_up_at=record.since + timeout if record.state is GateState.CLOSED else math.inf,
     )

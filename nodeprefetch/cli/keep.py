@@ -26,7 +26,7 @@ from nodeprefetch.keep.orders import (
     SOME_IMAGE_MISSING,
     STALE_TAGS,
     STALE_UNREPORTED,
-    STILL_TAINTED,
+    STILL_CLOSED,
     SUPERVISE,
     UNDELIVERED,
     UNREPORTED,
@@ -196,8 +196,8 @@ def _run(order: Order, flags: KeepFlags, images: Sequence[str], environment: Env
     report = run_prepared(prepared, LogFormat(flags.log_format or LogFormat.LOGFMT), stops=stops)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal
-    if prepared.is_still_tainted:
-        return STILL_TAINTED
+    if prepared.is_still_closed:
+        return STILL_CLOSED
     if report.failed:
         return ALLOWED_FAILURES if flags.allow_failures else SOME_IMAGE_MISSING
     if not flags.debug:  # otherwise each check reports

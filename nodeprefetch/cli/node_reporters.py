@@ -59,7 +59,7 @@ def node_reporters(
     if gate is not None and gate.taints:
         from nodeprefetch.report.startup_taints import StartupTaints  # noqa: PLC0415 - only with this flag
 
-        taints.append(StartupTaints(api, gate.taints, gate=gate.gate, emit=emit, report=gate.keeper.confirm))
+        taints.append(StartupTaints(api, gate.taints, gate=gate.gate, emit=emit, report=gate.keeper.confirmation()))
     if not (environment.node_name and instance):
         # Without NODE_NAME this is hardly a pod; somebody runs it by hand.
         tell, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
@@ -78,6 +78,7 @@ def node_reporters(
             is_report=is_report,
             has_heartbeat=isinstance(flags, KeepFlags),
             gate=gate.gate if gate is not None else None,
+            report=gate.keeper.confirmation() if gate is not None else None,
         )
         reporters.append(condition)
     reporters.append(NodeLabel(api, instance, prefix=prefix, emit=emit, is_warm=is_warm))

@@ -76,8 +76,8 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
     """Why this run does not use the newest lists; its first event."""
 
     @property
-    def is_still_tainted(self) -> bool:
-        """Whether startup taints could not be removed, after the run."""
+    def is_still_closed(self) -> bool:
+        """Whether the node may take pods, but startup taints or its condition do not say so, after the run."""
         return self.gate is not None and self.gate.keeper.is_stuck
 
     async def run(self, reader: Reader, signals: AsyncIterable[int]) -> Report:

@@ -24,8 +24,9 @@ BROKEN_LIST = 65
 STALE_TAGS = 66
 """Exit code of a run after which all images are present, but whose tags may have moved."""
 
-STILL_TAINTED = 67
-"""Exit code of a run that could not remove startup taints of the node, whether images are missing or not."""
+STILL_CLOSED = 67
+"""Exit code of a run that could not remove startup taints of the node or set its condition, whether images are missing
+or not."""
 
 ALLOWED_FAILURES = 68
 """Exit code of a run after which images are missing, which `--allow-failures` allows."""

@@ -31,8 +31,8 @@ ALLOWED = "allowed"
 BLIND = "blind"
 """Failed without having looked at the images: no container runtime, or killed. Retried like any failure."""
 
-STILL_TAINTED = "still-tainted"
-"""Startup taints of the node could not be removed, so it takes no pods."""
+STILL_CLOSED = "still-closed"
+"""Startup taints of the node could not be removed, or its condition not be set, so it takes no pods."""
 
 STOPPED = "stopped"
 """Interrupted, as the list changed."""
@@ -85,6 +85,7 @@ class Schedule:
         "_is_asked",
         "_is_report",
         "_jitter",
+        "_opening_failures",
         "_place",
         "_refresh_at",
         "_refresh_every",
@@ -94,7 +95,6 @@ class Schedule:
         "_retries_refresh",
         "_retry_at",
         "_stale_refreshes",
-        "_taint_failures",
         "_undelivered",
         "is_settled",
         "running",
@@ -125,7 +125,7 @@ class Schedule:
         self._retry_at = 0.0
         self._retries_refresh = False
         self._stale_refreshes = 0
-        self._taint_failures = 0
+        self._opening_failures = 0
         self._undelivered = 0
         self._gate_at = gate_at
         self.running = ""
@@ -204,8 +204,8 @@ class Schedule:
         self._failures += 1
         self._retries_refresh = kind == REFRESH and not is_present
         # The API server's trouble, not a registry's: it has pauses of its own.
-        self._taint_failures = self._taint_failures + 1 if verdict == STILL_TAINTED else 0
-        self._retry_at = now + self._pause(self._taint_failures or self._failures)
+        self._opening_failures = self._opening_failures + 1 if verdict == STILL_CLOSED else 0
+        self._retry_at = now + self._pause(self._opening_failures or self._failures)
         if now < self._gate_at:
             self._retry_at = min(self._retry_at, self._gate_at)
         if is_present:  # images that are removed meanwhile are noticed as ever

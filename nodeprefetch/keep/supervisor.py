@@ -17,7 +17,7 @@ from nodeprefetch.keep.orders import (
     SOME_IMAGE_MISSING,
     STALE_TAGS,
     STALE_UNREPORTED,
-    STILL_TAINTED,
+    STILL_CLOSED,
     UNDELIVERED,
     UNREPORTED,
     Order,
@@ -37,7 +37,7 @@ VERDICTS = {
     0: DONE,
     SOME_IMAGE_MISSING: FAILED,
     STALE_TAGS: STALE,
-    STILL_TAINTED: schedule.STILL_TAINTED,
+    STILL_CLOSED: schedule.STILL_CLOSED,
     ALLOWED_FAILURES: ALLOWED,
     UNREPORTED: DONE,
     STALE_UNREPORTED: STALE,
@@ -46,7 +46,7 @@ VERDICTS = {
 """Of a run's exit code; any other one: `BLIND`."""
 
 REASONS = {
-    STILL_TAINTED: "startup taints of the node could not be removed",
+    STILL_CLOSED: "startup taints of the node could not be removed, or its condition could not be set",
     ALLOWED_FAILURES: "images are missing, --allow-failures allows it",
 }
 """Why a run failed, where the code alone would not say it."""

@@ -1,5 +1,7 @@
 """Keeps a node's gate during a run: gives it time and events, says when it opens, and remembers that."""
 
+from collections.abc import Callable
+
 import trio
 
 from nodeprefetch.emitter import Reader
@@ -15,20 +17,17 @@ class Gatekeeper:
         gate: decides.
         record: knows the time, and remembers.
         emit: takes `GateOpened`.
-        needs_confirmation: whether somebody must report that the node takes pods, by `confirm`, before the record says
-            so.
     """
 
-    def __init__(self, gate: Gate, record: GateRecord, *, emit: Reader, needs_confirmation: bool = False) -> None:
+    def __init__(self, gate: Gate, record: GateRecord, *, emit: Reader) -> None:
         self._gate = gate
         self._record = record
         self._emit = emit
-        self._needs_confirmation = needs_confirmation
+        self._errors: list[str | None] = []
+        """Of those who open the node; empty: it is done, None: not yet."""
+
         self._moved = trio.Event()
         """Set when `wake_at` has changed."""
-
-        self.is_stuck = False
-        """Whether the node still takes no pods although the gate is open."""
 
     def emit(self, event: Event) -> None:
         """Take an event of the run."""
@@ -45,11 +44,26 @@ class Gatekeeper:
         if opened is not None:
             self._tell(opened)
 
-    def confirm(self, error: str) -> None:
-        """The node takes pods now; or not, because of an error."""
-        self.is_stuck = bool(error)
-        if not error and self._gate.is_satisfied:
-            self._record.save(GateState.OPEN)
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the node still takes no pods although the gate is open."""
+        return any(self._errors)
+
+    def confirmation(self) -> Callable[[str], None]:
+        """Register somebody who opens the node, before the run. The record says that it is open once all have done so.
+
+        Returns:
+            What is to be called with their error; empty: it is done.
+        """
+        place = len(self._errors)
+        self._errors.append(None)
+
+        def confirm(error: str) -> None:
+            self._errors[place] = error
+            if self._gate.is_satisfied and not any(each is None or each for each in self._errors):
+                self._record.save(GateState.OPEN)
+
+        return confirm
 
     async def run(self) -> None:
         """Give up in mid-run when the time is over. Runs until cancelled."""
@@ -67,6 +81,6 @@ class Gatekeeper:
         """Do nothing: everything was said when the run ended."""
 
     def _tell(self, opened: Event) -> None:
-        if self._gate.state is GateState.GAVE_UP or not self._needs_confirmation:
+        if self._gate.state is GateState.GAVE_UP or not self._errors:
             self._record.save(self._gate.state)
         self._emit(opened)

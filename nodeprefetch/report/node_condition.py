@@ -10,7 +10,7 @@ import trio
 from nodeprefetch.emitter import Reader
 from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, NodeConditionSet
 from nodeprefetch.kube import Condition, ConflictError, KubeError, Node
-from nodeprefetch.report.condition_state import FALSE, HEARTBEAT, LIST_INVALID, Findings, State, merged
+from nodeprefetch.report.condition_state import FALSE, HEARTBEAT, LIST_INVALID, TRUE, Findings, State, merged
 from nodeprefetch.report.gate import Gate
 from nodeprefetch.report.label_key import label_key
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
@@ -21,7 +21,7 @@ RESOURCE = "nodes/status"
 class NodeCondition:
     """A `Reporter` that sets a condition in the status of the node, of the type `prefix/instance`.
 
-    An error is reported by a `NodeConditionSet` event and explained to people once; it changes nothing else.
+    An error is reported by a `NodeConditionSet` event and explained to people once.
 
     Args:
         api: calls the Kubernetes API.
@@ -33,6 +33,7 @@ class NodeCondition:
         is_report: look at the node even if nothing has changed.
         has_heartbeat: write an equal condition too, if the last time was `HEARTBEAT` ago.
         gate: decides when the node takes pods, see `Findings`. Hears each event after this.
+        report: called after a run that lets the node take pods with the error; empty: the condition is True.
         clock: Unix seconds.
     """
 
@@ -47,6 +48,7 @@ class NodeCondition:
         is_report: bool = False,
         has_heartbeat: bool = False,
         gate: Gate | None = None,
+        report: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._api = api.caller("set node condition")
@@ -55,6 +57,7 @@ class NodeCondition:
         self._findings = Findings(is_warm=is_warm, gate=gate)
         self._is_report = is_report
         self._has_heartbeat = has_heartbeat
+        self._report = report
         self._clock = clock
         self._moved = trio.Event()
         """Set when there may be something else to say while pulls run."""
@@ -106,6 +109,8 @@ class NodeCondition:
         def report(error: str) -> None:
             if error or is_written:
                 self._tell(state, error)
+            if self._report is not None and state.status == TRUE:
+                self._report(error)
 
         await self._api.finish_work(write, report, aim=f"to {state.status}")
 

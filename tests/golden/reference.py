@@ -14,7 +14,7 @@ from cyclopts.argument import Argument
 
 from deploy_gen.arguments import new_parser
 from deploy_gen.images import DEFAULT_VERSION
-from nodeprefetch.cli.commands import NO_RUNTIME, OK, SOME_IMAGE_MISSING, STILL_TAINTED, USAGE, app
+from nodeprefetch.cli.commands import NO_RUNTIME, OK, SOME_IMAGE_MISSING, STILL_CLOSED, USAGE, app
 from nodeprefetch.cli.flag_variables import PREFIX
 from tests.golden.flags import value_of
 
@@ -72,7 +72,8 @@ EXIT_CODES: Mapping[str, Mapping[int | str, str]] = {
         SOME_IMAGE_MISSING: "`fetch`: some images could not be pulled. `aggregate`: the database is damaged",
         USAGE: "Invalid flags, lists or secrets; all problems were reported, nothing was pulled",
         NO_RUNTIME: "No container runtime responded within `--runtime-wait`",
-        STILL_TAINTED: "`fetch`: no image is missing, but taints of `--remove-taint` could not be removed",
+        STILL_CLOSED: "`fetch`: the node may take pods, but its startup taints could not be removed, or its condition"
+        " could not be set",
         "128+n": "Stopped by signal n (SIGTERM: 143, SIGINT: 130). `fetch` cancels its pulls in the runtime and writes"
         " the summary; a second signal exits at once",
     },

@@ -39,7 +39,8 @@ ID = "sha256:" + "0" * 64
 class GatedNode:
     """A new node. Each run is a process of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, has_taints: bool = True) -> None:
+        self.has_taints = has_taints
         self.nodes = FakeNodes(taints=[OURS, OTHER])
         self.path = path
         self.told: list[tuple[float, Event]] = []
@@ -61,11 +62,11 @@ class GatedNode:
         )
         record = GateRecord(str(self.path), warn=pytest.fail, clock=trio.current_time, boot=lambda: "b1")
         gate = Gate(age=record.age, timeout=TIMEOUT, state=record.state, needed=needed)
-        keeper = Gatekeeper(gate, record, emit=emit, needs_confirmation=True)
+        keeper = Gatekeeper(gate, record, emit=emit)
         speakers = [
-            NodeCondition(api, "web", prefix="nodeprefetch.io", emit=emit, gate=gate),
+            NodeCondition(api, "web", prefix="nodeprefetch.io", emit=emit, gate=gate, report=keeper.confirmation()),
             NodeLabel(api, "web", prefix="nodeprefetch.io", emit=emit),
-            StartupTaints(api, [parse_taint("warm")], gate=gate, emit=emit, report=keeper.confirm),
+            *(self.taints(api, gate, emit, keeper) if self.has_taints else []),
             NodeEvents(api, "web"),
             keeper,
         ]
@@ -86,6 +87,9 @@ class GatedNode:
             )
         self.is_stuck = keeper.is_stuck
         return report
+
+    def taints(self, api: NodeApi, gate: Gate, emit: Emitter, keeper: Gatekeeper) -> list[StartupTaints]:
+        return [StartupTaints(api, [parse_taint("warm")], gate=gate, emit=emit, report=keeper.confirmation())]
 
     @property
     def condition(self) -> tuple[str, str, str]:
@@ -219,6 +223,27 @@ async def test_an_api_server_that_is_down_at_the_end_leaves_the_taint_to_the_nex
     assert ((["warm", "other"], True), (["other"], False)) == (left, (node.keys, node.is_stuck))
     assert {KEY: "succeeded"} == node.nodes.labels
     assert [False, False] == [gave_up for _, gave_up in node.opened()]
+
+
+async def test_an_api_server_that_is_down_at_the_end_leaves_the_condition_to_the_next_run(autojump_clock, tmp_path):
+    """A controller may wait for it: without another run the node would take no pods for ever."""
+    node = GatedNode(tmp_path / "first-run", has_taints=False)
+    node.nodes.on_get = 200 * [UnreachableError("no route")]
+    await node.run(service(a=ID), "a:1")
+    left = KEY in node.nodes.conditions, node.is_stuck
+    node.nodes.on_get = []
+    await node.run(service(a=ID), "a:1")
+
+    assert ((False, True), False) == (left, node.is_stuck)
+    assert ("True", "ImagesPresent") == node.condition[:2]
+
+
+async def test_a_condition_that_says_that_images_are_missing_need_not_be_said_for_the_node(autojump_clock, node):
+    node.has_taints = False
+    node.nodes.on_get = 200 * [UnreachableError("no route")]
+    await node.run(service(a=Hang(5000)), "a:1", until=60)
+
+    assert not node.is_stuck
 
 
 async def test_an_image_that_is_removed_later_does_not_close_it(autojump_clock, node):

@@ -28,12 +28,13 @@ TIMEOUT = 900
 class Run:
     """A process that starts now."""
 
-    def __init__(self, path: Path | str, *, needs_confirmation: bool = False) -> None:
+    def __init__(self, path: Path | str, *, openers: int = 0) -> None:
         self.told: list[tuple[float, bool, tuple[str, ...]]] = []
         self.emit = Emitter(self.hear)
         self.record = GateRecord(str(path), warn=pytest.fail, clock=trio.current_time, boot=lambda: "b1")
         gate = Gate(age=self.record.age, timeout=TIMEOUT, state=self.record.state)
-        self.keeper = Gatekeeper(gate, self.record, emit=self.emit, needs_confirmation=needs_confirmation)
+        self.keeper = Gatekeeper(gate, self.record, emit=self.emit)
+        self.confirm = [self.keeper.confirmation() for _ in range(openers)]
         self.emit.add(self.keeper.emit)
 
     def hear(self, event: Event) -> None:
@@ -143,24 +144,27 @@ async def test_a_gate_that_gave_up_opens_for_its_images_in_a_later_run_and_then_
 
 
 async def test_the_record_says_open_only_when_the_node_takes_pods(autojump_clock, path):
+    """All who open it must have done so."""
     found = []
-    for error in ("no answer", "no answer", ""):
-        run = Run(path, needs_confirmation=True)
+    for errors in (("no answer", ""), ("", "no answer"), ("",), ("", "")):
+        run = Run(path, openers=2)
         run.start()
         run.image("a:1")
         run.image("b:1")
         run.end()
-        run.keeper.confirm(error)
+        for confirm, error in zip(run.confirm, errors, strict=False):
+            confirm(error)
         found.append((Run(path).record.state, run.keeper.is_stuck, len(run.told)))
 
-    assert [(GateState.CLOSED, True, 1), (GateState.CLOSED, True, 1), (GateState.OPEN, False, 1)] == found
+    closed = [(GateState.CLOSED, is_stuck, 1) for is_stuck in (True, True, False)]
+    assert [*closed, (GateState.OPEN, False, 1)] == found
 
 
 async def test_taints_that_are_gone_after_it_gave_up_are_no_sign_of_images(autojump_clock, path):
-    run = Run(path, needs_confirmation=True)
+    run = Run(path, openers=1)
     await trio.sleep(TIMEOUT)
     run.start()
     run.attempt("a:1")
-    run.keeper.confirm("")
+    run.confirm[0]("")
 
     assert (GateState.GAVE_UP, False) == (Run(path).record.state, run.keeper.is_stuck)

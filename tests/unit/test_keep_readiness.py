@@ -3,7 +3,7 @@
 import pytest
 
 from nodeprefetch.keep.readiness import Readiness
-from nodeprefetch.keep.schedule import ALLOWED, BLIND, BROKEN, DONE, FAILED, STALE, STILL_TAINTED, STOPPED
+from nodeprefetch.keep.schedule import ALLOWED, BLIND, BROKEN, DONE, FAILED, STALE, STILL_CLOSED, STOPPED
 
 
 def after(*verdicts: str) -> bool:
@@ -31,7 +31,7 @@ def test_one_run_that_could_not_look_changes_nothing_and_a_second_one_does() -> 
     assert not after(FAILED, BLIND)
 
 
-@pytest.mark.parametrize("verdict", [STOPPED, BROKEN, STILL_TAINTED])
+@pytest.mark.parametrize("verdict", [STOPPED, BROKEN, STILL_CLOSED])
 def test_a_run_that_says_nothing_about_images_changes_nothing(verdict: str) -> None:
     assert after(DONE, verdict)
     assert not after(FAILED, verdict)

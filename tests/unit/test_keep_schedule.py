@@ -18,7 +18,7 @@ from nodeprefetch.keep.schedule import (
     FAILED,
     REFRESH,
     STALE,
-    STILL_TAINTED,
+    STILL_CLOSED,
     STOPPED,
     Schedule,
     next_at,
@@ -515,7 +515,7 @@ def test_a_gate_is_no_reason_for_a_run_once_the_images_are_there() -> None:
 
 
 def test_taints_that_could_not_be_removed_are_tried_again_soon_whatever_failed_before() -> None:
-    days = Days(*4 * [FAILED], *3 * [STILL_TAINTED], start=0.0, takes=0.0, refresh_every=math.inf)
+    days = Days(*4 * [FAILED], *3 * [STILL_CLOSED], start=0.0, takes=0.0, refresh_every=math.inf)
 
     days.go_on(22 * MINUTE)
 
@@ -524,7 +524,7 @@ def test_taints_that_could_not_be_removed_are_tried_again_soon_whatever_failed_b
 
 
 def test_a_node_whose_taints_could_not_be_removed_is_not_settled() -> None:
-    days = Days(STILL_TAINTED, start=0.0, takes=0.0)
+    days = Days(STILL_CLOSED, start=0.0, takes=0.0)
 
     days.go_on(1)
 

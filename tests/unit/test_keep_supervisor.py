@@ -356,7 +356,7 @@ def test_sighup_starts_a_run_now(start: Start) -> None:
     [
         ("fail\n", "exit code 1"),
         ("crash\n", "killed by signal 9"),
-        ("tainted\n", "startup taints of the node could not be removed"),
+        ("tainted\n", "startup taints of the node could not be removed, or its condition could not be set"),
     ],
 )
 def test_a_failed_run_is_one_failed_run(start: Start, content: str, error: str) -> None:
