@@ -181,6 +181,11 @@ class Container:
         self._wait_for_pid()
         run(*self._runc, "kill", self._name, str(int(number)))
 
+    def execute(self, *command: str) -> None:
+        """Run another process in it, to its end."""
+        self._wait_for_pid()
+        run(*self._runc, "exec", self._name, *command)
+
     def end(self) -> Ended:
         """Wait for its end."""
         code = self._process.wait(PATIENCE)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.runtime.pin_labels import PINNED
+from nodeprefetch.testing.images import Image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.conftest import CONTAINERDS
 from tests.integration.keeping import Keep, children, finished, remove, requests_for_images, serve, wait_for_images
@@ -169,6 +170,34 @@ def test_a_pin_that_is_lost_comes_back(containerd: Containerd, fake_registry: Fa
     containerd.ctr("images", "label", image.id, f"{PINNED}=")
 
     running.wait_until(lambda log: sum(line["msg"] == "--pin: 1 pinned" for line in log) == 2, "a second pin")
+
+
+@BOTH
+def test_an_image_that_leaves_the_list_is_unpinned_by_the_next_run(
+    containerd: Containerd, fake_registry: FakeRegistry, keep: Keep, tmp_path: Path
+) -> None:
+    """The image stays. Where the runtime reports no pins, none are left."""
+    leaves, left = serve(fake_registry, containerd, "pins/leaves:1")
+    stays, kept = serve(fake_registry, containerd, "pins/stays:1")
+    file = tmp_path / "images.txt"
+    file.write_text(f"{leaves}\n{stays}\n")
+    running = keep(containerd, pin=True, image_list_file=file, how={"environment": {"INSTANCE_NAME": "keep"}})
+    running.wait_until(finished(1), "the first run")
+    both = pinned(containerd, left, kept)
+
+    file.write_text(f"{stays}\n")
+    running.wait_until(finished(2), "a run of the new list")
+
+    has_pins = not containerd.version.startswith("1.6")
+    assert both == ({left.id, kept.id} if has_pins else set())
+    assert pinned(containerd, left, kept) == ({kept.id} if has_pins else set())
+    wait_for_images(containerd, {leaves: left, stays: kept})
+
+
+def pinned(containerd: Containerd, *images: Image) -> set[str]:
+    """IDs of those whose record says so."""
+    lines = containerd.ctr("images", "ls").splitlines()
+    return {line.split()[0] for line in lines if f"{PINNED}=pinned" in line} & {image.id for image in images}
 
 
 def test_checks_are_silent_where_the_runtime_cannot_pin(
