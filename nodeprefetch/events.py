@@ -84,6 +84,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """Seconds between runs of this node that report all images, also if nothing has changed; once up to half of that
     more. 0: there may be none."""
 
+    is_warm: bool = False
+    """The last run found all images, and has reported it. They count as present until this run finds otherwise."""
+
 
 class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):
     """The newest image lists are invalid or cannot be read, so `keep` uses the last valid ones in this run.

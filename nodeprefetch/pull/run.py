@@ -203,6 +203,7 @@ class _Run:
                 socket=runtime.socket,
                 images=tuple(image.text for image in self.images),
                 report_every=self.settings.report_every,
+                is_warm=self.settings.keeps_present,
             )
         )
 

@@ -7,8 +7,8 @@ from nodeprefetch.events import AttemptStarted, Outcome
 from tests.support.batches import attempt, ended
 
 
-def started(at):
-    return AttemptStarted(at=at, attempt_id="x", image="a:1", attempt=2, limit=30.0)
+def started(at, *, is_present=False):
+    return AttemptStarted(at=at, attempt_id="x", image="a:1", attempt=2, limit=30.0, is_present=is_present)
 
 
 def state(**fields):
@@ -94,3 +94,26 @@ def test_states_are_final_as_outcomes_are():
     assert {str(outcome): outcome.is_final for outcome in Outcome} == {
         str(outcome): msgspec.structs.replace(state(), state=str(outcome)).is_final for outcome in Outcome
     }
+
+
+def test_in_a_run_on_a_warm_node_an_image_stays_present_while_its_tag_is_refreshed():
+    known = state(state="succeeded", duration=7.0, digest="sha256:0")
+
+    assert waiting(known, 6, 200.0, is_warm=True) is None
+    assert changed(known, 6, started(200.0, is_present=True)) is None
+    refreshed = changed(known, 6, attempt())
+    assert ("succeeded", 5, 1.5) == (refreshed.state, refreshed.run, refreshed.duration)
+    after = changed(refreshed, 6, ended())
+    assert (6, "succeeded", 1.5, "sha256:1") == (after.run, after.state, after.duration, after.digest)
+
+
+def test_in_a_run_on_a_warm_node_an_image_that_is_gone_is_pulled():
+    pulling = changed(state(state="present"), 6, started(1.0))
+
+    assert (6, "pulling") == (pulling.run, pulling.state)
+    assert "waiting" == changed(pulling, 6, attempt(error="no such image")).state
+
+
+def test_in_a_run_on_a_warm_node_what_was_not_present_waits():
+    assert "waiting" == waiting(state(state="failed"), 6, 200.0, is_warm=True).state
+    assert "waiting" == waiting(None, 6, 200.0, is_warm=True).state

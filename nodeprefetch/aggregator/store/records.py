@@ -240,7 +240,7 @@ class Records:
         images = [self.images.number(image, to.now) for image in event.images]
         to.states.drop_others(set(images), to.run)
         for image in images:
-            to.states.put(image, waiting(to.states.get(image), to.run, event.at))
+            to.states.put(image, waiting(to.states.get(image), to.run, event.at, is_warm=event.is_warm))
         return True
 
     def _take_progress(self, images: Iterable[str], event: Progress | PullsPaused | PullsResumed, to: _Target) -> None:

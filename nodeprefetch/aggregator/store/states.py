@@ -11,6 +11,7 @@ import msgspec
 from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, TagMoved
 
 _FINAL = frozenset(str(outcome) for outcome in Outcome if outcome.is_final)
+_ON_NODE = (Outcome.SUCCEEDED, Outcome.PRESENT)
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +62,22 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Whether it no longer changes in this run."""
         return self.state in _FINAL
 
+    @property
+    def is_on_node(self) -> bool:
+        """Whether the runtime had the image when it got this state."""
+        return self.state in _ON_NODE
 
-def waiting(known: ImageState | None, run: int, at: float) -> ImageState | None:
-    """Return the state after the start of a run with this image; None: no change."""
-    if known is not None and known.run >= run:
+
+def waiting(known: ImageState | None, run: int, at: float, *, is_warm: bool = False) -> ImageState | None:
+    """Return the state after the start of a run with this image; None: no change.
+
+    Args:
+        known: its state.
+        run: number of the run.
+        at: Unix seconds.
+        is_warm: images that were on the node count as present until the run finds otherwise.
+    """
+    if known is not None and (known.run >= run or (is_warm and known.is_on_node)):
         return None
     return ImageState(run=run, state=Outcome.WAITING, since=at)
 
@@ -79,6 +92,20 @@ def changed(
     if same_run is not None and (same_run.is_final or _is_late(same_run, event)):
         return None
     before = same_run or ImageState(run=run, state=Outcome.WAITING, since=event.at)
+    if same_run is None and known is not None and known.is_on_node:
+        # A warm run has not found otherwise so far.
+        if isinstance(event, AttemptStarted) and event.is_present:
+            return None
+        if isinstance(event, AttemptFinished):
+            return msgspec.structs.replace(
+                known,
+                attempt=event.attempt,
+                duration=event.duration,
+                size=event.size or known.size,
+                digest=event.digest or known.digest,
+            )
+        if isinstance(event, ImageFinished) and event.attempts:
+            before = known
     if isinstance(event, AttemptStarted):
         return msgspec.structs.replace(before, state=Outcome.PULLING, since=event.at, attempt=event.attempt)
     if isinstance(event, AttemptFinished):
