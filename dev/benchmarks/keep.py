@@ -1,4 +1,4 @@
-"""Measure what `keep` costs while nothing happens, and how soon it notices an edited list."""
+"""Measure what `keep` costs while nothing happens, whom it asks then, and how soon it notices an edited list."""
 
 import os
 import signal
@@ -13,12 +13,18 @@ from benchmarks.figures import Figure, mebibytes
 from benchmarks.processes import PATIENCE, RunError
 from benchmarks.startup import WITHOUT_RE, names_held
 from benchmarks.surroundings import Surroundings
+from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.registry import FakeRegistry
+from tests.support.fake_kube import FakeKube
 
 _IDLE = 600.0
 """Seconds: two checks at the default interval."""
 
 _PROBE_EVERY = 5.0
 """Seconds, as in the manifests."""
+
+_KEPT, _MOVING = 40, 10
+"""Images, and how many of them have the pull policy Always."""
 
 _EDITS = 5
 _PULLED = "registry.example.com/app-{}:1"
@@ -49,12 +55,45 @@ def keep(around: Surroundings) -> Iterator[Figure]:
             share = 100 * (used + in_runs) / _IDLE
             yield Figure(name="  CPU over ten minutes", unit="%", values=(share,), goal=0.1)
             yield Figure(name="  of this, the supervisor itself", unit="%", values=(100 * used / _IDLE,))
+    yield from _requests(around)
     yield Figure(name="edit of the list to PullImage", unit="s", values=tuple(_edits(around)), goal=10.5)
 
 
 def _ready_address(count: int) -> tuple[str, int]:
     """Where a process that keeps so many images accepts connections once it is ready."""
     return f"127.28.{count // 256}.{count % 256}", 28460
+
+
+def _requests(around: Surroundings) -> Iterator[Figure]:
+    """Count requests in an idle hour. All intervals are sixtieths of the defaults, and so is the hour."""
+    node = around.node("requests in an idle hour")
+    if node is None:
+        return
+    with FakeRegistry() as registry, FakeKube() as kube:
+        kube.add_node("node-1")
+        tags = ["latest"] * _MOVING + ["1"] * (_KEPT - _MOVING)
+        names = [registry.add(f"app-{number}:{tag}", make_image(seed=str(number))) for number, tag in enumerate(tags)]
+        file = around.directory / "idle.txt"
+        file.write_text("\n".join(names))
+        kubeconfig = kube.write_kubeconfig(around.directory / "kube")
+        flags = ["--kubeconfig", str(kubeconfig), "--check-every", "5s", "--refresh-every", "60s"]
+        with _running([*_command(around, node.socket, file), *flags], NODE_NAME="node-1") as pid:
+            _wait_for_first_run(pid)
+            if not kube.requests:
+                raise RunError("the first run did not label the node")
+            asked, called = len(registry.requests), len(kube.requests)
+            time.sleep(60)
+            requests = [each for each in registry.requests.all()[asked:] if each.repository]
+            called = len(kube.requests) - called
+    node.empty()
+    about = f"{_KEPT} images, {_MOVING} of them with Always"
+    yield Figure(
+        name=f"requests to the registry in an idle hour, {about}", unit="", values=(len(requests),), goal=_MOVING
+    )
+    yield Figure(
+        name="  of these, other than HEAD", unit="", values=(sum(each.method != "HEAD" for each in requests),), goal=0
+    )
+    yield Figure(name="  requests to the API server", unit="", values=(called,), goal=0)
 
 
 def _edits(around: Surroundings) -> Iterator[float]:
@@ -93,9 +132,10 @@ def _command(around: Surroundings, socket: Path, file: Path) -> list[str]:
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[int]:
+def _running(command: list[str], **variables: str) -> Iterator[int]:
+    environment = {**_ENVIRONMENT, **variables}
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_ENVIRONMENT, cwd="/"
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd="/"
     ) as process:
         try:
             yield process.pid
