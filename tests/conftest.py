@@ -26,8 +26,14 @@ CONTAINERDS = ("containerd1", "containerd2")
 """Names of the fixtures."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under `--dist loadgroup`, keep together what shares daemons: the tests of a file, and all of the clusters."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what nobody asked for.
+
+    Under `--dist loadgroup`, keep together what shares daemons: the tests of a file, and all of the clusters.
+    """
+    if "long" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     for item in items:
         item.add_marker(pytest.mark.xdist_group("e2e" if "e2e" in item.path.parts else item.path.name))
 

@@ -86,6 +86,7 @@ write_kubelet_settings() { # write_kubelet_settings NODE
         [ "$key" = "${key#*=}" ] || taints+=", value: \"${key#*=}\""
         taints+=}
     done < <(cat "$dir/nodes/node-$1/taints" 2>/dev/null)
+    mkdir -p "$conf/kubelet-$1.d" # tests put further settings there
     cat >"$conf/kubelet-$1.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -150,7 +151,8 @@ start_node() {
     make_kubelet_groups "$i"
     start_runtime "$i"
     on "$i" ctr --namespace k8s.io images import "$programs/pause.tar" >/dev/null 2>>"$logs/import.log"
-    daemon "daemons-$i" "$i" "kubelet-$i" kubelet --config="$conf/kubelet-$i.yaml" --kubeconfig="$conf/node-$i.kubeconfig" \
+    daemon "daemons-$i" "$i" "kubelet-$i" kubelet --config="$conf/kubelet-$i.yaml" --config-dir="$conf/kubelet-$i.d" \
+        --kubeconfig="$conf/node-$i.kubeconfig" \
         --hostname-override="node-$i" --node-ip="$node_net.$i" --v="${KUBELET_VERBOSITY:-2}" \
         --node-labels="$(cat "$dir/nodes/node-$i/labels" 2>/dev/null)"
     daemon "daemons-$i" "$i" "kube-proxy-$i" kube-proxy --config="$conf/kube-proxy.yaml" --hostname-override="node-$i"

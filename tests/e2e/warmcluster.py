@@ -236,9 +236,9 @@ class WarmCluster:
         running = [pod for pod in self.pods() if _is_running(pod)]
         return sum(f"msg=pulling image={image}" in self.log(pod["metadata"]["name"]) for pod in running)
 
-    def wait_until(self, is_so: Callable[[], bool], what: str) -> None:
+    def wait_until(self, is_so: Callable[[], bool], what: str, *, patience: float = _PATIENCE) -> None:
         """Block until it is so."""
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + patience
         while not is_so():
             if time.monotonic() > until:
                 seen = self.kubectl.run("get", "pods", "--all-namespaces", "--request-timeout=5s")

@@ -1,5 +1,6 @@
 """A real Kubernetes cluster on this machine, by `dev/cluster` of a checkout: used, disturbed, always taken down."""
 
+import json
 import os
 import signal
 import subprocess
@@ -125,6 +126,17 @@ class Cluster:
     def start_node(self, number: int) -> None:
         """Start its daemons again."""
         self._script("start-node", str(number))
+
+    def configure_kubelet(self, number: int, **settings: object) -> None:
+        """Change settings of a node's kubelet, from its next start on; without any, they are as before.
+
+        Args:
+            number: of the node.
+            settings: fields of KubeletConfiguration.
+        """
+        kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+        drop_in = self._directory / "conf" / f"kubelet-{number}.d" / "changed.conf"
+        drop_in.write_text(json.dumps({**kind, **settings}))
 
     def restart_runtime(self, number: int) -> None:
         """Kill containerd on a node, and start it again; containers and kubelet go on."""
