@@ -83,7 +83,8 @@ def test_keep_tries_again_when_the_api_server_is_back(gated: ReportingNode, imag
     gated.kube.fail(*500 * [Failure(how=CLOSE)])
     running = keep(gated.containerd, image, how={"environment": ENVIRONMENT}, **options)
 
-    running.wait_for("run failed, retrying", error="startup taints of the node could not be removed")
+    line = running.wait_for("run failed, retrying")
+    assert line["error"].startswith("startup taints of the node could not be removed")
     assert [OTHER, OURS] == taints(gated)
     gated.kube.failures.clear()
 
