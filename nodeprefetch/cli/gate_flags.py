@@ -36,7 +36,7 @@ class GateFlags:
     gate_needs: Annotated[
         str | None,
         flag(
-            "Image list: those of the images that must be present, the others may come later. Default: all.",
+            "Image list with the images that must be present; the others may come later. Default: all.",
             "FILE",
             group=NEW_NODES,
         ),

@@ -22,6 +22,9 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _LONGEST = 200  # bytes of the file that are read
 _LINE = re.compile(r"gate (?P<boot>\S+) (?P<since>[0-9]+\.[0-9]+) (?P<state>[a-z-]+) *\n")
+_ROUNDING = 1.0
+"""Seconds by which a first run may seem to lie ahead. Further ahead it was on another clock."""
+
 _WIDTH = max(map(len, GateState))
 
 Result = TypeVar("Result")
@@ -90,7 +93,7 @@ class GateRecord:
         if line is None or line["state"] not in list(GateState):
             self._give_up_file("read", ValueError("not written by nodeprefetch"))
             return True
-        if line["boot"] != self._boot:
+        if line["boot"] != self._boot or float(line["since"]) > self._clock() + _ROUNDING:
             return False
         self.since, self.state = float(line["since"]), GateState(line["state"])
         return True

@@ -67,6 +67,15 @@ def test_after_a_reboot_it_counts_again(node: Node) -> None:
     assert (30, 30, GateState.CLOSED) == (first.age, second.age, second.state)
 
 
+def test_a_first_run_that_lies_ahead_was_on_another_clock(node: Node) -> None:
+    node.record().save(GateState.GAVE_UP)
+    node.now -= 500
+    first = node.record()
+    node.now += 30
+
+    assert (30, 30, GateState.CLOSED) == (first.age, node.record().age, node.record().state)
+
+
 def test_without_a_file_it_counts_from_the_process() -> None:
     node = Node("")
     first = node.record()

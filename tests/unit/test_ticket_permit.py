@@ -64,6 +64,20 @@ def states(desk: TicketDesk) -> list[tuple[float, str]]:
     return [(at, str(request.state)) for at, request in desk.asked]
 
 
+@pytest.mark.parametrize("is_gated", [True, False])
+async def test_requests_say_whether_the_node_takes_no_pods_yet(autojump_clock, is_gated):
+    desk = TicketDesk(limit=lambda: 1)
+    service = FakeImageService(pulls={"a:1": [Hang(25, then=IMAGE)]})
+    run = FakeRun(service=service, permit=ticket_permit(desk, is_gated=is_gated))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.run)
+        await run.fetch("a:1")
+        nursery.cancel_scope.cancel()
+
+    assert {is_gated} == {request.is_gated for _, request in desk.asked}
+
+
 async def test_a_run_waits_for_its_ticket_renews_it_and_gives_it_back(autojump_clock):
     """The office opens after 12 s, the pull takes 25 s."""
     desk = TicketDesk(limit=lambda: 1)
