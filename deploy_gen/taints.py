@@ -4,6 +4,9 @@ from deploy_gen import checks
 from deploy_gen.options import Taint, Toleration
 from deploy_gen.problems import InputError
 
+_MANAGED = ("node.kubernetes.io", "node.cloudprovider.kubernetes.io")
+"""Prefixes of taints that `fetch` does not remove, such as `node.kubernetes.io/not-ready`."""
+
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -16,8 +19,10 @@ def label(text: str) -> tuple[str, str]:
 
 
 def taint(text: str) -> Taint:
-    """Read KEY[=VALUE][:EFFECT]."""
+    """Read KEY[=VALUE][:EFFECT], as `fetch --remove-taint` does."""
     key, value, effect = _parts(text)
+    if key.partition("/")[0] in _MANAGED and "/" in key:
+        raise InputError(f"invalid taint {text!r}: Kubernetes itself sets and removes it")
     return Taint(key=checks.label_key(key), value=value, effect=effect)
 
 

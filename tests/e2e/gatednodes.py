@@ -41,29 +41,31 @@ class GatedNodes:
             + f"echo {MISSING} > lost.txt\n"
         )
         common = f"--namespace {NAMESPACE} --secret registry-login --no-tolerate-all --restrict-node-access"
-        gate = f"--node-condition --remove-startup-taint {TAINTS[WEB]} --fetch-arg=--report-grace=3s"
-        lost = f"--node-condition --remove-startup-taint {TAINTS[LOST]} --gate-timeout 5s --collect-metrics"
-        # Both run on one node that is closed for both.
-        gate, lost = f"{gate} --toleration {TAINTS[LOST]}", f"{lost} --toleration {TAINTS[WEB]}"
+        hasty, brief = "--fetch-arg=--report-grace=3s", "--gate-timeout 5s --collect-metrics"
+        # Several run on one node that is closed for one of them, so they tolerate its taint.
         for name, flags in (
-            (WEB, f"--images images.txt {gate}"),
-            (LOST, f"--images lost.txt {lost}"),
-            (RULED, "--images images.txt --node-readiness-rule"),
+            (WEB, f"--node-condition --remove-startup-taint {TAINTS[WEB]} --toleration {TAINTS[LOST]} {hasty}"),
+            (LOST, f"--node-condition --remove-startup-taint {TAINTS[LOST]} --toleration {TAINTS[WEB]} {brief}"),
+            (RULED, f"--node-readiness-rule --toleration {TAINTS[WEB]} {hasty}"),
         ):
+            images = "lost.txt" if name == LOST else "images.txt"
             self.site.type(
-                f"nodeprefetch-deploy {name} {common} --node-selector {name}=yes {flags} | kubectl apply -f -"
+                f"nodeprefetch-deploy {name} {common} --images {images} --node-selector {name}=yes {flags}"
+                " | kubectl apply -f -"
             )
 
-    def join(self, *names: str) -> int:
-        """A node joins, closed for these installations; its number."""
-        taints, labels = [TAINTS[name] for name in names], [f"{name}=yes" for name in names]
+    def join(self, *names: str, beside: str = "") -> int:
+        """A node joins, closed for these installations, with the pods of another one; its number."""
+        taints, labels = [TAINTS[name] for name in names], [f"{name}=yes" for name in (*names, beside) if name]
         return int(self.site.cluster.add_node(taints=taints, labels=labels).partition("-")[2])
 
     def close(self, number: int, *images: str) -> None:
-        """Make the node as new for `web`: without these images, with the taint, and with another pod."""
+        """Make the node as new: without these images, with the taint of `web`, and with other pods."""
         self.site.cluster.run("ctr", "--namespace=k8s.io", "images", "rm", "--sync", *images, node=number)
         self.kubectl.run("taint", "node", f"node-{number}", TAINTS[WEB])
-        self.replace_pod(WEB, number)
+        for name in (WEB, RULED):
+            self.replace_pod(name, number)
+            self.wait_for_condition(name, number, "False")
 
     def replace_pod(self, name: str, number: int) -> None:
         """Delete the fetch pod on the node; returns when it is gone."""
@@ -91,25 +93,34 @@ class GatedNodes:
         labels: dict[str, str] = self.kubectl.get("node", f"node-{number}")["metadata"]["labels"]
         return labels.get(f"nodeprefetch.io/{name}", "")
 
-    def events(self, reason: str, number: int) -> list[dict[str, Any]]:
-        """Events on the node."""
-        found = self.kubectl.items("events", namespace="default")
-        return [
-            each for each in found if (each["reason"], each["involvedObject"]["name"]) == (reason, f"node-{number}")
-        ]
+    def events(self, name: str, reason: str, number: int) -> int:
+        """How many events of an installation about the node there are."""
+        wanted = f"--field-selector=reason={reason},involvedObject.name=node-{number}"
+        found = self.kubectl.run(
+            "get", "events", "--namespace=default", wanted, "--output=jsonpath={.items[*].message}"
+        )
+        return found.count(f"{name}: ")
 
     def log(self, name: str, number: int) -> str:
         """All that the fetch pods of the node have logged in their runs, from the files that the kubelet keeps."""
-        return self.site.cluster.run("sh", "-c", f"cat /var/log/pods/{NAMESPACE}_{name}-*/prefetch/*.log", node=number)
+        return self.site.cluster.run(
+            "sh", "-c", f"cat /var/log/pods/{NAMESPACE}_{name}-*/prefetch/*.log || true", node=number
+        )
+
+    def has_said(self, name: str, number: int, text: str) -> bool:
+        """Whether that is in the log of a fetch pod on the node."""
+        return text in self.log(name, number)
 
     def wait_for_condition(self, name: str, number: int, status: str) -> None:
         """Block until `kubectl wait` sees it."""
         wanted = f"--for=condition=nodeprefetch.io/{name}={status}"
         self.kubectl.run("wait", wanted, f"node/node-{number}", "--timeout=120s")
 
-    def wait_until_open(self, number: int) -> None:
-        """Block until none of our taints is left."""
+    def wait_until_open(self, number: int, *names: str) -> None:
+        """Block until none of our taints is left, and these installations say that the node is warm."""
         self.site.wait_until(lambda: not self.taints(number) & _KEYS, f"node-{number} without our taints")
+        for name in names:
+            self.wait_for_condition(name, number, "True")
 
     def run_pod(self, name: str, number: int) -> None:
         """Create a pod without tolerations, of an image of the list."""

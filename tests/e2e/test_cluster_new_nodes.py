@@ -2,13 +2,14 @@
 
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
 from tests.e2e.conftest import MEMORY, need
-from tests.e2e.gatednodes import LOST, RULED, WEB, GatedNodes
+from tests.e2e.gatednodes import LOST, MISSING, RULED, WEB, GatedNodes
 from tests.e2e.warmcluster import IMAGES, WarmCluster
 from tests.support.cluster import Cluster
 from tests.support.cluster_programs import why_no_cluster
@@ -33,15 +34,15 @@ def gated(our_image: Path) -> Iterator[GatedNodes]:
 
 @pytest.fixture(scope="module")
 def node(gated: GatedNodes) -> int:
-    """A node that was closed for `web`, and is open; tests close it again."""
+    """A node that was closed for `web`, and is open; tests close it again. `ruled` reports its condition beside."""
     with gated.site.stalled_registry():
-        number = gated.join(WEB)
+        number = gated.join(WEB, beside=RULED)
         gated.run_pod("first", number)
         gated.wait_for_condition(WEB, number, "False")
         gated.site.wait_until(lambda: gated.is_kept_away("first"), "the scheduler keeps the pod away")
         assert {"example.com/web"} == gated.taints(number)
         assert "Pulling" == gated.condition(WEB, number)["reason"]
-    gated.wait_until_open(number)
+    gated.wait_until_open(number, WEB, RULED)
     return number
 
 
@@ -61,29 +62,25 @@ def test_a_pod_waits_for_the_images_of_a_new_node(gated: GatedNodes, node: int) 
     assert condition["lastTransitionTime"] <= pod["status"]["startTime"]
     assert "succeeded" == gated.label(WEB, node)
     assert set(IMAGES) <= gated.site.images(node)
-    assert 1 == len(gated.events("ImagesPrefetched", node))
+    assert 1 == gated.events(WEB, "ImagesPrefetched", node)
 
 
 def test_a_pod_that_is_deleted_while_the_node_is_closed_has_a_successor(gated: GatedNodes, node: int) -> None:
     with gated.site.stalled_registry():
         gated.close(node, IMAGES[1])
-        gated.wait_for_condition(WEB, node, "False")
         gated.replace_pod(WEB, node)
         assert {"example.com/web"} == gated.taints(node)
 
-    gated.wait_until_open(node)
-    gated.wait_for_condition(WEB, node, "True")
+    gated.wait_until_open(node, WEB, RULED)
 
 
 def test_a_node_that_restarts_opens_and_stays_open(gated: GatedNodes, node: int) -> None:
     """Closed, it goes on where it was; open, the taint of its registration does not come back."""
     with gated.site.stalled_registry():
         gated.close(node, IMAGES[1])
-        gated.wait_for_condition(WEB, node, "False")
         gated.site.cluster.stop_node(node)
     gated.site.cluster.start_node(node)
-    gated.wait_until_open(node)
-    gated.wait_for_condition(WEB, node, "True")
+    gated.wait_until_open(node, WEB, RULED)
 
     gated.site.cluster.stop_node(node)
     gated.site.cluster.start_node(node)
@@ -95,22 +92,19 @@ def test_a_node_that_restarts_opens_and_stays_open(gated: GatedNodes, node: int)
 
 
 def test_a_node_opens_when_the_api_server_is_back(gated: GatedNodes, node: int) -> None:
-    """It is gone from before the images are there until after the run could not report any longer."""
+    """It is gone from before the images are there until runs have given up reporting: others do it."""
     with gated.site.stalled_registry():
         gated.close(node, IMAGES[1])
-        gated.wait_for_condition(WEB, node, "False")
         gated.site.cluster.signal("kube-apiserver", SIGKILL)
     try:
         gated.site.wait_until(lambda: IMAGES[1] in gated.site.images(node), "the image on the node")
-        gated.site.wait_until(
-            lambda: "run finished" in gated.log(WEB, node).rpartition("run started")[2], "the run's end"
-        )
+        for name in (WEB, RULED):
+            gated.site.wait_until(partial(gated.has_said, name, node, "no time left"), f"the end of a run of {name}")
     finally:
         gated.site.cluster.start_api_server()
 
-    gated.wait_until_open(node)
-    gated.wait_for_condition(WEB, node, "True")
-    assert "succeeded" == gated.label(WEB, node)
+    gated.wait_until_open(node, WEB, RULED)
+    assert ["succeeded", "succeeded"] == [gated.label(name, node) for name in (WEB, RULED)]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +123,17 @@ def test_a_node_opens_with_its_last_taint(gated: GatedNodes, given_up: int) -> N
     gated.kubectl.run("wait", "--for=condition=Ready", "pod/both", "--namespace=default", "--timeout=60s")
 
     assert f"node-{given_up}" == gated.kubectl.get("pod", "both", "default")["spec"]["nodeName"]
+
+
+def test_a_node_that_opened_without_its_images_says_so_everywhere(gated: GatedNodes, given_up: int) -> None:
+    gated.wait_for_condition(LOST, given_up, "True")
+
+    condition = gated.condition(LOST, given_up)
+    assert "GaveUp" == condition["reason"]
+    assert MISSING in condition["message"]
+    assert "failed" == gated.label(LOST, given_up)
+    assert gated.has_said(LOST, given_up, "gate opened without all images")
+    assert 1 == gated.events(LOST, "ImagePrefetchGaveUp", given_up)
 
 
 def test_the_readiness_controller_opens_a_node_by_the_rule(gated: GatedNodes) -> None:

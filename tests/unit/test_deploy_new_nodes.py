@@ -15,6 +15,7 @@ from deploy_gen.problems import InputError
 from nodeprefetch.errors import UsageError
 from nodeprefetch.report.label_key import label_key
 from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.taint import parse_taint
 
 RULE_TAINT = {"key": "readiness.k8s.io/nodeprefetch-web", "effect": "NoSchedule"}
 
@@ -233,6 +234,29 @@ def test_without_events_there_is_no_permission_for_them():
 
 def test_zero_waits_for_ever():
     assert "--gate-timeout=0" in pod("web", "--node-condition", "--gate-timeout=0")["initContainers"][0]["args"]
+
+
+@given(
+    st.from_regex(
+        r"((a\.b|A|node\.kubernetes\.io|node\.cloudprovider\.kubernetes\.io|)/)?[a._-]{0,3}(=[a._-]{0,2})?(:(NoSchedule|NoExecute|Never|))?",
+        fullmatch=True,
+    )
+)
+def test_taints_are_the_same_as_for_fetch(text):
+    try:
+        theirs = str(parse_taint(text))
+    except UsageError:
+        theirs = None
+    try:
+        (ours,) = [
+            each.removeprefix("--remove-taint=")
+            for each in pod("web", f"--remove-startup-taint={text}")["initContainers"][0]["args"]
+            if each.startswith("--remove-taint=")
+        ]
+    except (InputError, ValueError):
+        ours = None
+
+    assert theirs == ours
 
 
 NAMES = st.from_regex(
