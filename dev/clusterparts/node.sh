@@ -84,7 +84,7 @@ write_kubelet_settings() { # write_kubelet_settings NODE
         key=${taint%:*}
         taints+="${taints:+, }{key: \"${key%%=*}\", effect: ${taint##*:}"
         [ "$key" = "${key#*=}" ] || taints+=", value: \"${key#*=}\""
-        taints+=}
+        taints+='}'
     done < <(cat "$dir/nodes/node-$1/taints" 2>/dev/null)
     mkdir -p "$conf/kubelet-$1.d" # tests put further settings there
     cat >"$conf/kubelet-$1.yaml" <<Y
