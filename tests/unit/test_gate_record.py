@@ -57,9 +57,10 @@ def test_nothing_is_written_when_nothing_changes(node: Node) -> None:
     assert Path(node.path).exists()
 
 
-def test_after_a_reboot_it_counts_again(node: Node) -> None:
+@pytest.mark.parametrize("now", [12.0, 5000.0])
+def test_after_a_reboot_it_counts_again(node: Node, now: float) -> None:
     node.record().save(GateState.GAVE_UP)
-    node.boot, node.now = "b2", 12.0
+    node.boot, node.now = "b2", now
     first = node.record()
     node.now += 30
     second = node.record()

@@ -76,6 +76,19 @@ async def test_it_gives_up_in_mid_run_at_that_very_moment(autojump_clock, path):
     assert [(began + TIMEOUT, True, ("a:1",))] == run.told
 
 
+async def test_a_clock_that_lags_by_the_last_bit_is_not_waited_for(autojump_clock, path):
+    run, began = Run(path), trio.current_time()
+    run.record._clock = lambda: min(trio.current_time(), began + TIMEOUT - 1e-10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run.keeper.run)
+        run.start()
+        run.attempt("a:1")
+        await trio.sleep(TIMEOUT + 1)
+        nursery.cancel_scope.cancel()
+
+    assert [True] == [gave_up for _, gave_up, _ in run.told]
+
+
 async def test_a_restarted_container_goes_on_counting(autojump_clock, path):
     """Second process, same file."""
     first, began = Run(path), trio.current_time()
