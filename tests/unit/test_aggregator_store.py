@@ -35,6 +35,11 @@ def rows(database, select):
     return database.execute(select).fetchall()
 
 
+def test_temporary_data_are_in_memory(database):
+    """The file system of the aggregator's container is read-only: statements that need temporary files would fail."""
+    assert [(2,)] == rows(database, "PRAGMA temp_store")
+
+
 def test_events_are_accepted_once(database):
     store = Store(database, Bounds())
     finished = RunFinished(run_id="run-1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=2.0)
