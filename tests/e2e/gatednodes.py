@@ -101,6 +101,11 @@ class GatedNodes:
         )
         return found.count(f"{name}: ")
 
+    def metrics(self, name: str) -> str:
+        """What Prometheus gets from the aggregator of an installation."""
+        address = self.kubectl.get("service", f"{name}-metrics", NAMESPACE)["spec"]["clusterIP"]
+        return self.site.cluster.run("curl", "-fsS", "--header", "Accept: text/plain", f"http://{address}:8080/metrics")
+
     def log(self, name: str, number: int) -> str:
         """All that the fetch pods of the node have logged in their runs, from the files that the kubelet keeps."""
         return self.site.cluster.run(
@@ -110,6 +115,13 @@ class GatedNodes:
     def has_said(self, name: str, number: int, text: str) -> bool:
         """Whether that is in the log of a fetch pod on the node."""
         return text in self.log(name, number)
+
+    def wait_until_said(self, name: str, number: int, text: str) -> None:
+        """Block until that is in the log."""
+        try:
+            self.site.wait_until(lambda: self.has_said(name, number, text), f"{name} says: {text}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log(name, number)}") from error
 
     def wait_for_condition(self, name: str, number: int, status: str) -> None:
         """Block until `kubectl wait` sees it."""

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 
@@ -99,7 +98,7 @@ def test_a_node_opens_when_the_api_server_is_back(gated: GatedNodes, node: int) 
     try:
         gated.site.wait_until(lambda: IMAGES[1] in gated.site.images(node), "the image on the node")
         for name in (WEB, RULED):
-            gated.site.wait_until(partial(gated.has_said, name, node, "no time left"), f"the end of a run of {name}")
+            gated.wait_until_said(name, node, "no time left")
     finally:
         gated.site.cluster.start_api_server()
 
@@ -134,6 +133,8 @@ def test_a_node_that_opened_without_its_images_says_so_everywhere(gated: GatedNo
     assert "failed" == gated.label(LOST, given_up)
     assert gated.has_said(LOST, given_up, "gate opened without all images")
     assert 1 == gated.events(LOST, "ImagePrefetchGaveUp", given_up)
+    gave_up = f'nodeprefetch_nodes_gave_up{{instance="{LOST}"}} 1'
+    gated.site.wait_until(lambda: gave_up in gated.metrics(LOST), "the metric")
 
 
 def test_the_readiness_controller_opens_a_node_by_the_rule(gated: GatedNodes) -> None:

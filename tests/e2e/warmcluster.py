@@ -16,6 +16,7 @@ from tests.e2e.installation import ROOT
 from tests.e2e.readme import commands, section, steps
 from tests.support.cluster import OPEN_REGISTRY, Cluster
 from tests.support.cluster_programs import programs_directory
+from tests.support.kubectl import KubectlError
 from tests.support.publish import write_oci_layout
 
 INSTANCE, NAMESPACE = "my-images", "prefetch"
@@ -241,7 +242,10 @@ class WarmCluster:
         until = time.monotonic() + patience
         while not is_so():
             if time.monotonic() > until:
-                seen = self.kubectl.run("get", "pods", "--all-namespaces", "--request-timeout=5s")
+                try:
+                    seen = self.kubectl.run("get", "pods", "--all-namespaces", "--request-timeout=5s")
+                except KubectlError as error:  # the API server may be what is away
+                    seen = str(error)
                 raise AssertionError(f"did not come: {what}\n{seen}")
             time.sleep(0.3)  # no event tells of it
 
