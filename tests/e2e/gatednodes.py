@@ -66,6 +66,7 @@ class GatedNodes:
         for name in (WEB, RULED):
             self.replace_pod(name, number)
             self.wait_for_condition(name, number, "False")
+            self.wait_until_said(name, number, f"pulling image={images[0]}")  # the condition may be of an earlier run
 
     def replace_pod(self, name: str, number: int) -> None:
         """Delete the fetch pod on the node; returns when it is gone."""
