@@ -20,6 +20,8 @@ from tests.support.apiserver import ApiServer
 pytestmark = pytest.mark.apiserver
 
 ROUNDS = 1000
+"""On the newest API server; the oldest does the same with patches, so a tenth will do."""
+
 OURS = {"key": "readiness.k8s.io/web", "value": "no", "effect": "NoSchedule"}
 NAMED = ("readiness.k8s.io/web=no:NoSchedule", "absent")
 LIKE_OURS = [
@@ -144,11 +146,12 @@ async def test_a_thousand_times_ours_goes_and_no_other_is_lost(api_server: ApiSe
             assert sorted(map(json.dumps, written)) == sorted(map(json.dumps, found))
             looks += 1
 
+    rounds = ROUNDS // 10 if api_server.version else ROUNDS
     async with new_node(api_server) as node:
         await node.register(*LIKE_OURS)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write_others, node)
-            for _ in range(ROUNDS):
+            for _ in range(rounds):
                 await node.change([OURS], [])
                 await node.open_gate()
                 left = await node.taints()
@@ -156,5 +159,5 @@ async def test_a_thousand_times_ours_goes_and_no_other_is_lost(api_server: ApiSe
                 assert all(taint in left for taint in LIKE_OURS)
             nursery.cancel_scope.cancel()
 
-    assert ([((NAMED[0],), "")] * ROUNDS, []) == (node.said(), node.complaints)
-    assert looks > ROUNDS / 10
+    assert ([((NAMED[0],), "")] * rounds, []) == (node.said(), node.complaints)
+    assert looks > rounds / 10
