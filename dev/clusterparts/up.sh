@@ -64,13 +64,16 @@ add_node() {
     echo "cluster: added node-$nodes"
 }
 
-# Kubelets change sysctls of the machine: the first cluster saves the values, the last one restores them.
+# Kubelets change sysctls of the machine: the first cluster saves the values, the last one restores them. Each kubelet takes
+# a dozen inotify instances, of which a user has only 128 by default.
 keep_sysctls() {
+    local instances=fs.inotify.max_user_instances
     mkdir -p "$all_clusters"
     (
         flock 9
         [ -n "$(ls "$all_clusters")" ] || sysctl vm.overcommit_memory vm.panic_on_oom kernel.panic kernel.panic_on_oops \
-            >"$all_clusters/.sysctls"
+            $instances >"$all_clusters/.sysctls"
+        [ "$(sysctl -n $instances)" -ge 1024 ] || sysctl -qw $instances=1024 || echo "cluster: cannot raise $instances" >&2
         echo "$dir" >"$all_clusters/$name"
     ) 9>"$all_clusters/.lock"
 }
