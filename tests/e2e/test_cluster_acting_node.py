@@ -25,7 +25,7 @@ def test_pods_report_as_their_nodes_and_kubelets_go_on_under_the_policy(site: Wa
             )
             labels = {node["metadata"]["labels"].get("nodeprefetch.io/acting") for node in site.kubectl.items("nodes")}
             site.wait_until(lambda: _refuses_acting_nodes(site), "the policy")
-            site.cluster.run("ctr", "--namespace=k8s.io", "images", "tag", IMAGE, WITNESS, node=1)
+            site.cluster.run("ctr", "--namespace=k8s.io", "images", "tag", "--local", IMAGE, WITNESS, node=1)
             site.wait_until(lambda: WITNESS in _reported(site, "node-1"), "what the kubelet has seen since")
         finally:
             site.type("kubectl delete -f acting.yaml")

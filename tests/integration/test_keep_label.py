@@ -77,7 +77,7 @@ def test_a_run_that_an_edit_stops_does_not_write_failed(
     assert eventually(lambda: node.label is None)
 
     file.write_text(images[1])
-    assert eventually(lambda: node.label == "succeeded")
+    running.wait_for("node labeled", value="succeeded")
 
     running.send(signal.SIGTERM)
     ended = running.end()
