@@ -17,9 +17,10 @@ from tests.support.cluster_programs import why_no_api_server, why_no_cluster
 from tests.support.spawn import DaemonError
 
 BRING_UP = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tests.support.cluster import Cluster
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 with Cluster(Path(sys.argv[1])) as cluster:
     print(cluster.run("cat", "/proc/1/comm") and "up", flush=True)
     time.sleep(600)
