@@ -6,8 +6,8 @@ from typing import NamedTuple
 from nodeprefetch.events import Event, GateOpened, ListRejected
 from nodeprefetch.kube import Condition
 from nodeprefetch.report.gate import Gate, GateState
-from nodeprefetch.report.label_key import timestamp
 from nodeprefetch.report.run_result import SUCCEEDED, TEXT_LIMIT, RunResult, bounded, images_text
+from nodeprefetch.values.timestamp import format_timestamp
 
 TRUE, FALSE = "True", "False"
 IMAGES_PRESENT, GAVE_UP = "ImagesPresent", "GaveUp"
@@ -127,12 +127,12 @@ def merged(known: Condition | None, kind: str, state: State, now: float, *, hear
         now: Unix seconds.
         heartbeat: seconds after which an equal one is written too; infinite: never.
     """
-    at = timestamp(now)
+    at = format_timestamp(now)
     if known is None or known.status != state.status:
         since = at
     else:
         since = known.last_transition_time or at
-        is_recent = heartbeat == math.inf or known.last_heartbeat_time > timestamp(now - heartbeat)
+        is_recent = heartbeat == math.inf or known.last_heartbeat_time > format_timestamp(now - heartbeat)
         if (known.reason, known.message) == (state.reason, state.message) and is_recent:
             return None
     return Condition(

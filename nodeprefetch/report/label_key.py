@@ -7,12 +7,12 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax
 
 import hashlib
 import re
-from datetime import UTC, datetime
 
 import msgspec
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.report.run_result import FirstFailure, RunResult
+from nodeprefetch.values.timestamp import format_timestamp
 
 DEFAULT_PREFIX = "nodeprefetch.io"
 
@@ -112,18 +112,9 @@ def summary_text(result: RunResult, *, at: float, version: str) -> str:
         succeeded=result.succeeded,
         present=result.present,
         failed=result.failed,
-        time=timestamp(at),
+        time=format_timestamp(at),
         version=version,
         first_failure=result.first_failure,
         gave_up=result.gave_up,
     )
     return msgspec.json.encode(summary).decode()
-
-
-def timestamp(at: float) -> str:
-    """A time as the Kubernetes API writes it: RFC 3339, UTC, whole seconds.
-
-    Args:
-        at: Unix seconds.
-    """
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import assert_never
 
 from nodeprefetch.emitter import Reader
@@ -38,6 +37,7 @@ from nodeprefetch.settings import LogFormat
 from nodeprefetch.text.outlet import Importance, lines_dropped
 from nodeprefetch.text.printable import json_text
 from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.timestamp import format_timestamp
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 
@@ -85,7 +85,11 @@ def log_line(event: Event) -> Line:
             known = {"count": len(event.images), "images": event.images, "error": event.error}
         case ListRejected():
             level, message = WARNING, "image lists rejected, using the last valid ones"
-            known = {"error": event.problems[0], "problems": len(event.problems), "since": _time(event.since)}
+            known = {
+                "error": event.problems[0],
+                "problems": len(event.problems),
+                "since": format_timestamp(event.since, precision="milliseconds"),
+            }
         case Notice():
             level, message, known = (WARNING if event.is_warning else INFO), event.message, {}
         case NodeLabelled() | NodeConditionSet() | GateOpened() | TaintsRemoved():
@@ -246,7 +250,11 @@ def _delay_line(event: StartDelayed) -> Line:
 def to_logfmt(at: float, line: Line) -> str:
     """Format a line as `time=… level=… msg=… key=value …`, with durations as in Go and comma-separated lists."""
     level, message, known = line
-    pairs: list[tuple[str, str]] = [("time", _time(at)), ("level", level), ("msg", message)]
+    pairs: list[tuple[str, str]] = [
+        ("time", format_timestamp(at, precision="milliseconds")),
+        ("level", level),
+        ("msg", message),
+    ]
     for key, value in known.items():
         match value:
             case float():
@@ -262,7 +270,7 @@ def to_logfmt(at: float, line: Line) -> str:
 def to_json(at: float, line: Line) -> str:
     """Format a line as a JSON object, with durations in seconds."""
     level, message, known = line
-    return json_text({"time": _time(at), "level": level, "msg": message, **known})
+    return json_text({"time": format_timestamp(at, precision="milliseconds"), "level": level, "msg": message, **known})
 
 
 def log_to(
@@ -311,10 +319,6 @@ def importance(event: Event) -> Importance:
             return Importance.STEP
         case _:
             return Importance.RESULT
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _quote(text: str) -> str:

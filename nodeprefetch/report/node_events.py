@@ -11,12 +11,12 @@ import trio
 
 from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, Outcome, RunEnd
 from nodeprefetch.kube import ConflictError, KubeError, NodeEvent
-from nodeprefetch.report.label_key import timestamp
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
 from nodeprefetch.report.run_result import SUCCEEDED, RunResult, bounded, images_text
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import format_size
+from nodeprefetch.values.timestamp import format_timestamp
 
 NORMAL, WARNING = "Normal", "Warning"
 PREFETCHED, FAILED, GAVE_UP = "ImagesPrefetched", "ImagePrefetchFailed", "ImagePrefetchGaveUp"
@@ -115,7 +115,7 @@ class NodeEvents:
             type=message.type,
             reason=message.reason,
             message=bounded(f"{self._instance}: {message.text}", MESSAGE_LIMIT),
-            time=timestamp(self._clock()),
+            time=format_timestamp(self._clock()),
             reporter=self._instance,
         )
 

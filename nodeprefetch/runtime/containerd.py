@@ -3,7 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -13,6 +13,7 @@ from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, mapped_errors
+from nodeprefetch.values.timestamp import format_timestamp
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 """Metadata of every call: the namespace of CRI."""
@@ -208,8 +209,7 @@ def _lease(lease: "rpc.leases.Lease") -> Lease:
 
 def _rfc3339(seconds: float) -> str:
     """Format a time in UTC, rounded up to milliseconds."""
-    whole = math.ceil(seconds * 1000) / 1000
-    return datetime.fromtimestamp(whole, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_timestamp(math.ceil(seconds * 1000) / 1000, precision="milliseconds")
 
 
 def _unix_seconds(text: str) -> float | None:
