@@ -1,6 +1,7 @@
 """Prepares the gate of a node that takes no pods until its images are there."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,9 +19,14 @@ from nodeprefetch.report.gate_record import GateRecord
 from nodeprefetch.report.gatekeeper import Gatekeeper
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.startup_taints import is_named
+from nodeprefetch.settings import LogFormat
+from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.taint import NamedTaint, parse_taint
+
+REPORT_GRACE = 15.0
+"""Seconds for reports where `--report-grace` may be invalid."""
 
 
 class PreparedGate(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,23 +106,35 @@ def prepare_gate(
 
 
 def open_nevertheless(
-    gate: PreparedGate, problem: str, *, reporters: Sequence[Deliverer], speakers: Sequence[Reporter], grace: float
+    gate: PreparedGate,
+    problem: str,
+    *,
+    log_format: LogFormat,
+    notices: Notices,
+    emit: Emitter,
+    reporters: Sequence[Deliverer],
+    speakers: Sequence[Reporter],
 ) -> None:
-    """Let the node take pods if its time is over, although the run cannot begin: nobody may mend the flags or lists.
+    """Let the node take pods as its time is over, although the run cannot begin: nobody may mend the flags or lists.
 
     Args:
         gate: of the node.
         problem: what is wrong.
+        log_format: of what is logged.
+        notices: kept so far; logged.
+        emit: of the run.
         reporters: hear what the speakers emit, and deliver it.
         speakers: write on the node, with the keeper of the gate.
-        grace: seconds for that.
     """
+    from nodeprefetch.report.log import log_to  # noqa: PLC0415 - only here without a run
 
     async def main() -> None:
-        async with reporting(reporters, grace=grace, speakers=speakers):
+        async with reporting(reporters, grace=REPORT_GRACE, speakers=speakers):
             gate.keeper.fail(scrub(problem))
 
-    if gate.is_over:
+    with open_outlet(sys.stderr) as outlet:
+        emit.add_first(log_to(outlet.put, log_format))
+        notices.pass_to(emit)
         trio.run(main)
 
 

@@ -1,14 +1,13 @@
 """Prepares the reporters that write on the node, which share one client of the Kubernetes API."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags, KeepFlags
+from nodeprefetch.cli.node_access import connect_for
 from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.errors import UsageError
-from nodeprefetch.kube import connect
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.node_events import NodeEvents
@@ -49,9 +48,7 @@ def node_reporters(
         raise UsageError(["--remove-taint requires NODE_NAME, the name of the node"])
     api = NodeApi(
         environment.node_name,
-        connect=partial(
-            connect, flags.kubeconfig, as_node=flags.node_access == "impersonate", environment=environment.variables
-        ),
+        connect=connect_for(flags, environment),
         warn=notices.add,
         inform=notices.info,
     )

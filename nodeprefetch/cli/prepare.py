@@ -1,11 +1,9 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
 import math
-import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,31 +12,25 @@ from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_list_file
-from nodeprefetch.cli.node_access import check_node_access
+from nodeprefetch.cli.node_access import check_node_access, connect_for
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import ListRejected
-from nodeprefetch.kube import connect
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
 from nodeprefetch.settings import FetchSettings, LogFormat
 from nodeprefetch.text.known_secrets import knowing_secrets
-from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
     from nodeprefetch.cli.gate import PreparedGate
     from nodeprefetch.cli.start import PreparedStart
     from nodeprefetch.pull.start import StartPermit
-
-
-REPORT_GRACE = 15.0
-"""Seconds for reports where `--report-grace` may be invalid."""
 
 
 class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,8 +181,18 @@ def prepare(
     if gate is not None:
         speakers.append(gate.keeper)
         emit.add(gate.keeper.emit)  # last: what it says comes after what it has heard
-        if problems.first:
-            _open_nevertheless(gate, problems.first, flags, notices, emit, reporters=reporters, speakers=speakers)
+        if problems.first and gate.is_over:
+            from nodeprefetch.cli.gate import open_nevertheless  # noqa: PLC0415 - only with a gate
+
+            open_nevertheless(
+                gate,
+                problems.first,
+                log_format=LogFormat(flags.log_format or LogFormat.LOGFMT),
+                notices=notices,
+                emit=emit,
+                reporters=reporters,
+                speakers=speakers,
+            )
     problems.raise_if_any()
     emit.add(UnrecognizedErrors(emit).hear)
     return PreparedFetch(
@@ -229,29 +231,6 @@ def _gate(
     return prepare_gate(flags, images, read=read, notices=notices, emit=emit, problems=problems)
 
 
-def _open_nevertheless(
-    gate: "PreparedGate",
-    problem: str,
-    flags: FetchFlags,
-    notices: Notices,
-    emit: Emitter,
-    *,
-    reporters: Sequence[Deliverer],
-    speakers: Sequence[Reporter],
-) -> None:
-    """Let the node take pods if its time is over, although there is a problem with what the user gave."""
-    if not gate.is_over:
-        return
-    from nodeprefetch.cli.gate import open_nevertheless  # noqa: PLC0415 - only with a gate
-    from nodeprefetch.report.log import log_to  # noqa: PLC0415
-
-    style = LogFormat(flags.log_format or LogFormat.LOGFMT)
-    with open_outlet(sys.stderr) as outlet:
-        emit.add_first(log_to(outlet.put, style))
-        notices.pass_to(emit)
-        open_nevertheless(gate, problem, reporters=reporters, speakers=speakers, grace=REPORT_GRACE)
-
-
 def _start(
     flags: FetchFlags,
     images: tuple[ImageRef, ...],
@@ -270,9 +249,7 @@ def _start(
         flags,
         environment,
         images,
-        connect=partial(
-            connect, flags.kubeconfig, as_node=flags.node_access == "impersonate", environment=environment.variables
-        ),
+        connect=connect_for(flags, environment),
         notices=notices,
         emit=emit,
         gate=gate,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.cli import prepare as module
+from nodeprefetch.cli import gate as module
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import read_images
