@@ -16,7 +16,7 @@ _GATE_VOLUME = "gate"
 
 
 def rule_name(name: str) -> str:
-    """Name the rule of an installation, and its taint behind the prefix."""
+    """Name the rule of an installation, and its taint after the prefix."""
     return f"nodeprefetch-{name}"
 
 
@@ -31,18 +31,13 @@ def readiness_rule(options: Options) -> Object:
     return {
         **new_object(READINESS, "NodeReadinessRule", rule_name(options.name), options, FETCH, is_of_cluster=True),
         "spec": {
-            "conditions": [{"type": condition_type(options), "requiredStatus": "True"}],
+            "conditions": [{"type": options.node_key, "requiredStatus": "True"}],
             "taint": {"key": taint.key, "effect": taint.effect},
             "enforcementMode": "bootstrap-only",
             "nodeSelector": {"matchLabels": node_labels(options)},
             "dryRun": False,
         },
     }
-
-
-def condition_type(options: Options) -> str:
-    """Type of the node's condition, which `fetch` builds in the same way."""
-    return f"{options.node_label_prefix}/{options.name}"
 
 
 def node_labels(options: Options) -> dict[str, str]:
@@ -65,7 +60,7 @@ def gate_arguments(options: Options, list_mount: str) -> list[str]:
         return []
     return [
         *(["--node-condition"] if options.node_condition else []),
-        *(f"--remove-taint={_text(taint)}" for taint in options.startup_taints),
+        *(f"--remove-taint={taint}" for taint in options.startup_taints),
         f"--gate-file={GATE_MOUNT}/first-run",
         *([f"--gate-timeout={options.gate_timeout}"] if options.gate_timeout else []),
         *([f"--gate-needs={list_mount}/{NEEDS_KEY}"] if options.gate_needs is not None else []),
@@ -85,12 +80,3 @@ def gate_volumes(options: Options) -> list[Object]:
 def list_data(options: Options, images: str) -> dict[str, str]:
     """Build the content of the list's ConfigMap."""
     return {LIST_KEY: images, **({NEEDS_KEY: options.gate_needs} if options.gate_needs is not None else {})}
-
-
-def _text(taint: Taint) -> str:
-    """Write a taint as `kubectl taint` does."""
-    return (
-        taint.key
-        + (f"={taint.value}" if taint.value is not None else "")
-        + (f":{taint.effect}" if taint.effect else "")
-    )

@@ -36,12 +36,12 @@ def node_restriction(options: Options) -> list[Object]:
 class _Keys:
     """The keys that fetch pods may change.
 
-    Policies cannot tell apart who acts as a node. So these pods may change the keys of all installations with their
+    Policies do not learn who acts as a node. So these pods may change the keys of all installations with their
     prefix; otherwise two installations would refuse each other's.
     """
 
     def __init__(self, options: Options) -> None:
-        self._prefix, self._key = f"{options.node_label_prefix}/", f"{options.node_label_prefix}/{options.name}"
+        self._prefix, self._key = f"{options.node_label_prefix}/", options.node_key
         self._is_shared = options.node_access == IMPERSONATE
         self.who = "a pod that acts as its node" if self._is_shared else "this service account"
         self.name = f"{self._prefix}…" if self._is_shared else self._key
@@ -155,7 +155,7 @@ def _metadata(keys: _Keys) -> list[Object]:
 
 
 def _spec(taints: Iterable[Taint], keys: _Keys) -> list[Object]:
-    named = [_taint_text(taint) for taint in taints]
+    named = [str(taint) for taint in taints]
     if not named:
         return [
             {
@@ -231,13 +231,3 @@ def _is_taint(taint: Taint) -> str:
     if taint.effect:
         parts.append(f"taint.effect == '{taint.effect}'")
     return f"({' && '.join(parts)})"
-
-
-def _taint_text(taint: Taint) -> str:
-    return "".join(
-        (
-            taint.key,
-            f"={taint.value}" if taint.value is not None else "",
-            f":{taint.effect}" if taint.effect else "",
-        )
-    )

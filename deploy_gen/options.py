@@ -29,6 +29,11 @@ class Taint:
     effect: str = ""
     """Empty: any."""
 
+    def __str__(self) -> str:
+        """Write it as `kubectl taint` does."""
+        value = f"={self.value}" if self.value is not None else ""
+        return f"{self.key}{value}{f':{self.effect}' if self.effect else ''}"
+
 
 NODE_ACCESS = DIRECT, IMPERSONATE = "direct", "impersonate"
 """Ways of fetch pods to nodes: with their account's own rights, or as their node (KEP-5284, Kubernetes 1.36)."""
@@ -126,6 +131,11 @@ class Options:
     service_monitor: bool
     network_policy: bool
     output: str
+
+    @property
+    def node_key(self) -> str:
+        """Key of the node's label, and type of its condition."""
+        return f"{self.node_label_prefix}/{self.name}"
 
     @property
     def has_gate(self) -> bool:

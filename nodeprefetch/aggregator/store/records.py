@@ -165,8 +165,6 @@ class Records:
         self.tag_moves.add(to.moved)
         throttles = [event for event in batch.events if isinstance(event, RegistryThrottled)]
         known.update(id(event) for event in throttles if not self.throttles.add(run, event))
-        opened = [event for event in batch.events if isinstance(event, GateOpened)]
-        known.update(id(event) for event in opened if not self.gates.put(node, instance, run, event))
         known |= self._write_attempts(to)
         news = [event for event in batch.events if id(event) not in known] if known else batch.events
         if news:
@@ -221,6 +219,8 @@ class Records:
                 return self._start(event, to)
             case ListRejected():
                 return self.node_reports.reject(to.node, to.instance, run, event)
+            case GateOpened():
+                return self.gates.put(to.node, to.instance, run, event)
             case RunFinished():
                 return self.runs.finished(run, event)
             case _:  # only for the live stream, or stored by `write`
