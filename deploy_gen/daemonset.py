@@ -136,7 +136,7 @@ def _pod(options: Options) -> Object:
 
 
 def _containers(options: Options) -> Object:
-    """Build the containers. `keep` needs no `fetch` before it, which would not notice an edited list."""
+    """Build the containers. `keep` needs no `fetch` before it, which would ignore an edited list."""
     if options.keep:
         probe = {"readinessProbe": readiness_probe(options)}
         return {"containers": [{**_puller(options, "keep", _keep_command(options)), **probe}]}

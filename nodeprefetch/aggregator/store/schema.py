@@ -194,7 +194,7 @@ def _make_room(path: Path, log: Callable[[str], None]) -> None:
 def _closing(path: Path | str) -> Iterator[sqlite3.Connection]:
     database = sqlite3.connect(path, isolation_level=None, cached_statements=128)
     try:
-        database.execute("PRAGMA temp_store = MEMORY")  # in a pod, there is no directory for temporary files
+        database.execute("PRAGMA temp_store = MEMORY")  # pods have no directory for temporary files
         yield database
     finally:
         database.close()
