@@ -1,0 +1,1 @@
+"""What people and scripts ask about an installation from outside: is it warm, and if not, why."""
