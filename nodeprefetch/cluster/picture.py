@@ -40,7 +40,10 @@ class NodePicture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Images of its list; 0 if unknown."""
 
     missing: tuple[str, ...] | None = None
-    """Images that are not on the node; None: unknown."""
+    """Images of the list of now that are not on the node; None: unknown, as when it has reported another list."""
+
+    final_images: tuple[str, ...] = ()
+    """Of `missing`: those because of which `is_final` is true, if it is known which ones these are."""
 
     done_bytes: int = 0
     total_bytes: int = 0
@@ -99,6 +102,9 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     list_digest: str | None = None
     """Of the image list of now; None: it cannot be read, so any list counts."""
+
+    list_images: tuple[str, ...] | None = None
+    """The images of the list of now, as written there; None: it cannot be read."""
 
     list_problems: tuple[str, ...] = ()
     """Why the list of now is invalid: nothing can become warm."""
