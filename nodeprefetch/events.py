@@ -87,6 +87,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     is_warm: bool = False
     """The last run found all images, and has reported it. They count as present until this run finds otherwise."""
 
+    list_digest: str = ""
+    """Identifies the image list (`values.image_list.list_digest`); empty if unknown."""
+
 
 class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):
     """The newest image lists are invalid or cannot be read, so `keep` uses the last valid ones in this run.

@@ -96,7 +96,7 @@ def _fill(directory: Path) -> None:
         database.execute("INSERT INTO instance VALUES (1, '', ?)", (now,))
         for table, name, count in (("node", "node-{}", _NODES), ("image", "image-{}:1", _NAMES)):
             database.executemany(
-                f"INSERT INTO {table} VALUES (?, ?, ?)",
+                f"INSERT INTO {table} (id, name, heard) VALUES (?, ?, ?)",
                 ((number, name.format(number), now) for number in range(1, count + 1)),
             )
         database.executemany(

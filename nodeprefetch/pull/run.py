@@ -38,6 +38,7 @@ from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.settings import FetchSettings, pull_policy
 from nodeprefetch.values.duration import format_duration
+from nodeprefetch.values.image_list import list_digest
 from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ class _Run:
                 images=tuple(image.text for image in self.images),
                 report_every=self.settings.report_every,
                 is_warm=self.settings.keeps_present,
+                list_digest=list_digest(self.images),
             )
         )
 

@@ -244,7 +244,7 @@ def test_images_beyond_two_hundred_share_a_histogram(aggregator):
 
 
 def test_the_status_shows_instances_nodes_and_images(aggregator):
-    submit(aggregator, begun("b:1", "a:1"), attempt("a:1", attempt_id="x"), ended("a:1"))
+    submit(aggregator, begun("b:1", "a:1", list_digest="0123"), attempt("a:1", attempt_id="x"), ended("a:1"))
     finished = RunFinished(at=120.0, run_id="run-1", end=RunEnd.FINISHED, succeeded=1, present=0, failed=0, elapsed=30)
     submit(aggregator, AttemptStarted(at=95.0, attempt_id="y", image="b:1", attempt=1, limit=30.0), finished)
 
@@ -261,6 +261,7 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
                             "run_id": "run-1",
                             "version": "1.0",
                             "runtime": "containerd 2.0.0",
+                            "list_digest": "0123",
                             "started_at": 90.0,
                             "ended_at": 120.0,
                             "end": "finished",

@@ -51,7 +51,12 @@ def ended(
 
 
 def begun(
-    *images: str, at: float = 90.0, run_id: str = "run-1", node: str = "node-1", report_every: float = 0
+    *images: str,
+    at: float = 90.0,
+    run_id: str = "run-1",
+    node: str = "node-1",
+    report_every: float = 0,
+    list_digest: str = "",
 ) -> RunStarted:
     """The beginning of a run."""
     return RunStarted(
@@ -63,4 +68,5 @@ def begun(
         socket="/run/c.sock",
         images=images,
         report_every=report_every,
+        list_digest=list_digest,
     )

@@ -17,7 +17,7 @@ from nodeprefetch.errors import UsageError
 from nodeprefetch.events import GateOpened, Notice, Outcome, RegistryThrottled, RunEnd, RunFinished, TagMoved
 from tests.support.batches import attempt, batch_of, begun, ended
 
-EARLIER = Path(__file__).parents[1] / "data" / "results-3.sql"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.fixture
@@ -170,20 +170,29 @@ def test_space_of_a_new_file_can_be_given_back(tmp_path):
         assert [(2,)] == rows(database, "PRAGMA auto_vacuum")  # incremental
 
 
-_BACK_TO = {
-    3: "",
-    2: "DROP TABLE throttled; PRAGMA user_version = 2",
-    1: (
-        "CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;"
-        "DROP TABLE throttled; PRAGMA user_version = 1"
-    ),
+_TO_2 = "DROP TABLE throttled; PRAGMA user_version = 2;"
+_TO_1 = """
+CREATE TABLE one AS SELECT * FROM attempt; DROP TABLE attempt; ALTER TABLE one RENAME TO attempt;
+PRAGMA user_version = 1;
+"""
+_EARLIER = {
+    4: ("results-4.sql", ""),
+    3: ("results-3.sql", ""),
+    2: ("results-3.sql", _TO_2),
+    1: ("results-3.sql", _TO_2 + _TO_1),
 }
+"""Databases of earlier versions: a recorded one, and what makes it still older."""
 
 
-@pytest.mark.parametrize("version", _BACK_TO)
+def _record(directory, version):
+    name, changes = _EARLIER[version]
+    with closing(sqlite3.connect(directory / FILE)) as earlier:
+        earlier.executescript((DATA / name).read_text() + changes)
+
+
+@pytest.mark.parametrize("version", _EARLIER)
 def test_a_file_of_an_earlier_version_is_taken_over(tmp_path, version):
-    with closing(sqlite3.connect(tmp_path / FILE)) as earlier:
-        earlier.executescript(EARLIER.read_text() + _BACK_TO[version])
+    _record(tmp_path, version)
     moved = TagMoved(image="a:latest", before="sha256:1", after="sha256:2")
 
     with open_database(tmp_path) as database, open_database(None) as new:
@@ -199,9 +208,21 @@ def test_a_file_of_an_earlier_version_is_taken_over(tmp_path, version):
         )
 
 
+@pytest.mark.parametrize("version", _EARLIER)
+def test_a_file_of_an_earlier_version_takes_what_later_ones_store(tmp_path, version):
+    _record(tmp_path, version)
+
+    with open_database(tmp_path) as database:
+        one(Store(database, Bounds()), batch_of(begun("a:1", run_id="2", list_digest="0123"), attempt(), run_id="2"))
+
+        assert [(1, ""), (2, "0123")] == rows(database, "SELECT id, list_digest FROM run")
+        assert [("x", 0), ("y", 0), ("", 30)] == rows(
+            database, "SELECT iif(run = 1, attempt_id, ''), timeout FROM attempt ORDER BY seq"
+        )
+
+
 def test_a_file_of_an_earlier_version_takes_what_gates_say(tmp_path):
-    with closing(sqlite3.connect(tmp_path / FILE)) as earlier:
-        earlier.executescript(EARLIER.read_text())
+    _record(tmp_path, 3)
 
     with open_database(tmp_path) as database:
         store = Store(database, Bounds())

@@ -31,6 +31,8 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import FetchSettings, PullPolicy
 from nodeprefetch.testing import HANG, CallEnd, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
+from nodeprefetch.values.image_list import list_digest
+from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 
 PASSING = RuntimeFaultError("503", fault=Fault(kind=FaultClass.PASSING, reason="server_error"))
@@ -498,7 +500,8 @@ async def test_a_run_tells_its_beginning_every_outcome_and_its_end(autojump_cloc
 
     await run.fetch("a:1", "b:1")
 
-    assert ("a:1", "b:1") == run.told(RunStarted)[0].images
+    begun = run.told(RunStarted)[0]
+    assert (("a:1", "b:1"), list_digest(map(ImageRef.parse, ("b:1", "a:1")))) == (begun.images, begun.list_digest)
     assert {"a:1", "b:1"} == {event.image for event in run.told(ImageFinished)}
     assert run.events[-1] is run.told(RunFinished)[0]
     end = run.told(RunFinished)[0]

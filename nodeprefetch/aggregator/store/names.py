@@ -110,8 +110,8 @@ class Runs:
     def started(self, run: int, event: RunStarted) -> bool:
         """Record the start of a run. Returns whether it is new."""
         changed = self._database.execute(
-            "UPDATE run SET started_at = ?, runtime = ? WHERE id = ? AND started_at IS NULL",
-            (event.at, event.runtime, run),
+            "UPDATE run SET started_at = ?, runtime = ?, list_digest = ? WHERE id = ? AND started_at IS NULL",
+            (event.at, event.runtime, event.list_digest, run),
         )
         return changed.rowcount > 0
 

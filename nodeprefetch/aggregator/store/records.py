@@ -34,7 +34,7 @@ from nodeprefetch.events import (
     TagMoved,
 )
 
-_ATTEMPT = "INSERT OR {} INTO attempt VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ATTEMPT = "INSERT OR {} INTO attempt VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _IGNORE, _REPLACE = _ATTEMPT.format("IGNORE"), _ATTEMPT.format("REPLACE")
 
 
@@ -276,6 +276,7 @@ class Records:
                 event.size,
                 event.digest,
                 to.now,
+                event.limit,
             )
             for image, event in attempts
         ]

@@ -11,11 +11,18 @@ from nodeprefetch.aggregator.store.damage import damage_in, is_of_version, set_a
 from nodeprefetch.errors import UsageError
 
 FILE = "results.sqlite3"
-VERSION = 4
+VERSION = 5
 
 _SCHEMA = """
 CREATE TABLE instance (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
-CREATE TABLE node (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
+CREATE TABLE node (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    heard INTEGER NOT NULL,
+    zone TEXT NOT NULL DEFAULT '',         -- of the node object; '' if unknown
+    pool TEXT NOT NULL DEFAULT '',
+    created REAL NOT NULL DEFAULT 0        -- Unix seconds
+);
 CREATE TABLE image (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, heard INTEGER NOT NULL);
 
 CREATE TABLE run (
@@ -29,6 +36,7 @@ CREATE TABLE run (
     ended_at REAL,
     ended TEXT NOT NULL DEFAULT '',        -- '' while it runs
     heard INTEGER NOT NULL,                -- Unix seconds of the last batch, by our clock
+    list_digest TEXT NOT NULL DEFAULT '',  -- identifies the image list; '' if unknown
     UNIQUE (run_id, node, instance)
 );
 CREATE INDEX run_heard ON run (heard);
@@ -49,6 +57,7 @@ CREATE TABLE attempt (
     size INTEGER NOT NULL,                 -- bytes
     digest TEXT NOT NULL,
     received INTEGER NOT NULL,             -- Unix seconds by our clock
+    timeout REAL NOT NULL DEFAULT 0,       -- seconds; 0 if unknown
     UNIQUE (run, node, attempt_id)         -- by run first: rows that arrive together are stored together
 );
 
@@ -141,7 +150,20 @@ ALTER TABLE state ADD COLUMN moved_to TEXT NOT NULL DEFAULT '';
 """
 )
 
-_UPGRADES = {1: _FROM_1 + _FROM_2 + _FROM_3, 2: _FROM_2 + _FROM_3, 3: _FROM_3}
+_FROM_4 = """
+ALTER TABLE run ADD COLUMN list_digest TEXT NOT NULL DEFAULT '';
+ALTER TABLE attempt ADD COLUMN timeout REAL NOT NULL DEFAULT 0;
+ALTER TABLE node ADD COLUMN zone TEXT NOT NULL DEFAULT '';
+ALTER TABLE node ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+ALTER TABLE node ADD COLUMN created REAL NOT NULL DEFAULT 0;
+"""
+
+_UPGRADES = {
+    1: _FROM_4 + _FROM_1 + _FROM_2 + _FROM_3,  # _FROM_1 copies all columns, so they must be there
+    2: _FROM_2 + _FROM_3 + _FROM_4,
+    3: _FROM_3 + _FROM_4,
+    4: _FROM_4,
+}
 """What makes a database of an earlier version one of this version."""
 
 
@@ -182,12 +204,27 @@ def _make_room(path: Path, log: Callable[[str], None]) -> None:
     """Set aside the file if it is ours and damaged."""
     if not path.exists() or not is_of_version(path, (*_UPGRADES, VERSION)):
         return
-    if problem := damage_in(path, thorough=False):
+    if problem := damage_in(path, thorough=False) or _missing_in(path):
         try:
             aside = set_aside(path)
         except OSError as error:
             raise UsageError([f"database {path} is damaged: {problem}; cannot rename it: {error}"]) from error
         log(f"database {path} is damaged: {problem} (kept as {aside.name}; creating a new one)")
+
+
+def _missing_in(path: Path) -> str:
+    """Return which column a file of this version lacks: damage to its schema may be valid SQL. Empty if none."""
+    with _closing(path) as database, _closing(":memory:") as intact:
+        if database.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            return ""
+        intact.executescript(_SCHEMA)
+        missing = _columns(intact) - _columns(database)
+    return f"no column {min(missing)}" if missing else ""
+
+
+def _columns(database: sqlite3.Connection) -> set[str]:
+    columns = "SELECT t.name || '.' || c.name FROM sqlite_schema AS t, pragma_table_info(t.name) AS c"
+    return {name for (name,) in database.execute(columns)}
 
 
 @contextmanager

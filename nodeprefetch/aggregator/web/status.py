@@ -162,10 +162,10 @@ def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> 
     if rejected := rejection_of(database, node, instance):
         about["list_rejected"] = rejected
     found = database.execute(
-        "SELECT run_id, version, runtime, started_at, ended_at, ended FROM run WHERE id = ?", (run,)
+        "SELECT run_id, version, runtime, list_digest, started_at, ended_at, ended FROM run WHERE id = ?", (run,)
     ).fetchone()
     if found is not None:
-        names = ("run_id", "version", "runtime", "started_at", "ended_at", "end")
+        names = ("run_id", "version", "runtime", "list_digest", "started_at", "ended_at", "end")
         about["run"] = {name: value for name, value in zip(names, found, strict=True) if value}
     return about
 
