@@ -16,11 +16,12 @@ from nodeprefetch.aggregator.store.retention import forget
 from nodeprefetch.aggregator.store.schema import open_database
 from nodeprefetch.aggregator.store.slices import WITHIN
 from nodeprefetch.aggregator.store.store import Store
+from nodeprefetch.aggregator.web import exposition as exposition_module
 from nodeprefetch.aggregator.web import status
 from nodeprefetch.aggregator.web.exposition import exposition
 from nodeprefetch.aggregator.web.service import make_service
 from nodeprefetch.events import Outcome
-from tests.support.batches import batch_of, ended
+from tests.support.batches import batch_of, begun, ended
 
 
 @pytest.fixture
@@ -77,6 +78,41 @@ async def test_an_overview_is_the_same_however_it_is_cut(database, monkeypatch, 
     assert {("main", "succeeded"): 20, ("main", "failed"): 1} == found.images
     assert {("main", "succeeded"): 5, ("main", "failed"): 1} == found.nodes
     assert {"main": 1000} == found.last_runs
+
+
+async def missing_series(store):
+    service = make_service(AggregatorSettings(), store, Anyone(), lambda _: None)
+    text, _ = await exposition(service, "text/plain", "a")
+    return [line.split("nodes")[1] for line in text.decode().splitlines() if line.startswith("nodeprefetch_image_mi")]
+
+
+async def test_an_image_counts_as_missing_on_each_node_whose_list_has_it_and_that_lacks_it(database):
+    store = Store(database, Bounds())
+    say(store, begun("a:1", "b:1", "c:1"), ended("a:1"), ended("b:1", Outcome.FAILED), node="node-1", run_id="1")
+    say(store, begun("b:1", "c:1"), ended("c:1", Outcome.PRESENT), node="node-2", run_id="2")
+    say(store, begun("c:1"), node="node-3", run_id="3", instance="other")
+
+    assert [
+        '{image="b:1",instance="main"} 2.0',
+        '{image="c:1",instance="main"} 1.0',
+        '{image="c:1",instance="other"} 1.0',
+    ] == await missing_series(store)
+
+
+@pytest.mark.parametrize("module", [overview, exposition_module])
+async def test_beyond_a_number_of_missing_images_the_others_of_an_instance_share_a_series(
+    database, monkeypatch, module
+):
+    monkeypatch.setattr(module, "_MISSING_COUNTED" if module is overview else "_IMAGES_NAMED", 2)
+    store = Store(database, Bounds())
+    fill(store, 3, 2, outcome=Outcome.FAILED)
+    say(store, *(ended(f"{image}:1", Outcome.FAILED) for image in (2, 3)), node="node-0", run_id="0")
+
+    assert [
+        '{image="0:1",instance="main"} 3.0',
+        '{image="1:1",instance="main"} 3.0',
+        '{image="(others)",instance="main"} 2.0',
+    ] == await missing_series(store)
 
 
 async def test_others_go_on_while_an_overview_or_a_page_is_made(database):

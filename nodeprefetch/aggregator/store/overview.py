@@ -19,8 +19,12 @@ _DIGESTS_NAMED = 10
 _NODES_NAMED = 10
 """Nodes listed for a digest; all are counted."""
 
-_OTHERS = "(others)"
-_HELD = "digest <> '' AND state IN ('succeeded', 'present')"
+_MISSING_COUNTED = 10_000
+"""Missing images of instances that are counted apart; the others of an instance share one count."""
+
+_OTHERS, _NO_IMAGE = "(others)", 0
+_ON_NODE = "state IN ('succeeded', 'present')"
+_HELD = f"digest <> '' AND {_ON_NODE}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,9 @@ class Overview:
 
     nodes: dict[tuple[str, str], int] = field(default_factory=dict)
     """By instance and state."""
+
+    missing: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Nodes whose list has an image that is not on them, by instance and image; `(others)`: further images."""
 
     gave_up: dict[str, int] = field(default_factory=dict)
     """Nodes that take pods although images are missing, by instance."""
@@ -119,9 +126,11 @@ async def _overview(store: Store) -> Overview:
     database = store.database
     images: Counter[tuple[int, str]] = Counter()
     nodes: Counter[tuple[int, str]] = Counter()
+    missing: Counter[tuple[int, int]] = Counter()
     digests: dict[int, tuple[str, str]] = {}
     current, counts = (0, 0), Counter[str]()  # a slice may end in the middle of a node
     grouped = f"SELECT node, instance, state, count(*) FROM state WHERE {WITHIN} GROUP BY node, instance, state"  # noqa: S608
+    lacking = f"SELECT instance, image, count(*) FROM state WHERE {WITHIN} AND NOT {_ON_NODE} GROUP BY instance, image"  # noqa: S608
     differing = f"SELECT image, min(digest), max(digest) FROM state WHERE {WITHIN} AND {_HELD} GROUP BY image"  # noqa: S608
     async with aclosing(slices(database)) as parts:
         async for part in parts:
@@ -132,6 +141,9 @@ async def _overview(store: Store) -> Overview:
                     current, counts = (node, instance), Counter()
                 counts[state] += count
                 images[instance, state] += count
+            for instance, image, count in database.execute(lacking, part).fetchall():
+                is_counted = (instance, image) in missing or len(missing) < _MISSING_COUNTED
+                missing[instance, image if is_counted else _NO_IMAGE] += count
             for image, least, greatest in database.execute(differing, part).fetchall():
                 known = digests.get(image, (least, greatest))
                 digests[image] = min(known[0], least), max(known[1], greatest)
@@ -142,6 +154,9 @@ async def _overview(store: Store) -> Overview:
     return Overview(
         images={(instances[instance], state): count for (instance, state), count in images.items()},
         nodes={(instances[instance], state): count for (instance, state), count in nodes.items()},
+        missing={
+            (instances[instance], names.get(image, _OTHERS)): count for (instance, image), count in missing.items()
+        },
         gave_up={instances[instance]: count for instance, count in store.records.gates.gave_up().items()},
         gone={instances[instance]: gone.nodes for instance, gone in store.records.node_reports.gone().items()},
         rejecting={instances[instance]: count for instance, count in store.records.node_reports.rejecting().items()},

@@ -182,6 +182,7 @@ class _Collector(Collector):
             last.add_metric([instance], heard)
         yield images
         yield nodes
+        yield _missing(overview)
         yield gave_up
         yield gone
         yield rejecting
@@ -245,6 +246,24 @@ class _Collector(Collector):
             ("healthy", "Whether the database can be written and read (1) or not (0).", int(service.store.is_healthy)),
         ):
             yield GaugeMetricFamily(f"nodeprefetch_aggregator_{name}", text, value=value)
+
+
+def _missing(overview: Overview) -> Metric:
+    missing = GaugeMetricFamily(
+        "nodeprefetch_image_missing_nodes",
+        "Nodes whose list has the image and that do not have it; only images that some node lacks.",
+        labels=["instance", "image"],
+    )
+    most = sorted(overview.missing.items(), key=lambda item: (item[0][1] == _OTHERS, -item[1], item[0]))
+    others = Counter[str]()
+    for index, ((instance, image), nodes) in enumerate(most):
+        if index < _IMAGES_NAMED and image != _OTHERS:
+            missing.add_metric([instance, image], nodes)
+        else:
+            others[instance] += nodes
+    for instance, nodes in sorted(others.items()):
+        missing.add_metric([instance, _OTHERS], nodes)
+    return missing
 
 
 def _cumulated(counts: list[int]) -> list[tuple[str, float]]:
