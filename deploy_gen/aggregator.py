@@ -49,7 +49,9 @@ def _ingress_of_aggregator(options: Options) -> list[Object]:
     elif options.service_monitor:  # the namespace of Prometheus is not known
         reading = {"from": [{"namespaceSelector": {}}], **reading}
     else:
-        reading = {"from": [{"podSelector": {}}], **reading}
+        # The API server's proxy connects from its host or, with a tunnel to the nodes, from a pod of kube-system.
+        tunnel = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+        reading = {"from": [{"podSelector": {}}, *([tunnel] if options.reader_role else [])], **reading}
     return [submission, reading]
 
 

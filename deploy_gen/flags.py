@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     _add_pulls(parser.add_argument_group("Pulls and node label"))
     _add_new_nodes(parser.add_argument_group("New nodes"))
     _add_results(parser.add_argument_group("Results of all nodes"))
-    _add_restrictions(parser.add_argument_group("Restrictions"))
+    _add_access(parser.add_argument_group("Access"))
 
 
 def _add_installation(group: "argparse._ArgumentGroup") -> None:
@@ -199,7 +199,7 @@ def _add_results(group: "argparse._ArgumentGroup") -> None:
     _add_switch(group, "--service-monitor", "Create a ServiceMonitor for the Prometheus operator.")
 
 
-def _add_restrictions(group: "argparse._ArgumentGroup") -> None:
+def _add_access(group: "argparse._ArgumentGroup") -> None:
     _add_value(
         group,
         "--node-access",
@@ -215,6 +215,12 @@ def _add_restrictions(group: "argparse._ArgumentGroup") -> None:
         " flags above report or remove.",
     )
     _add_switch(group, "--network-policy", "Allow only the connections to the pods that are needed.")
+    _add_switch(
+        group,
+        "--reader-role",
+        "Create permissions for people and jobs that ask about the installation ('nodeprefetch status', 'wait', 'why'),"
+        " and the service account NAME-reader, which has them.",
+    )
 
 
 def _add_value(group: "argparse._ArgumentGroup", flag: str, metavar: str, text: str, *, default: str = "") -> None:

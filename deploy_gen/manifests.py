@@ -8,6 +8,7 @@ from deploy_gen.objects import Object
 from deploy_gen.options import IMPERSONATE, Options
 from deploy_gen.quota import needs_quota, resource_quota
 from deploy_gen.rbac import aggregator_access, fetch_access
+from deploy_gen.readers import reader_access
 
 APPLY_LIMIT = 256 << 10
 """Bytes for all annotations of an object; `kubectl apply` stores the whole object in one of them."""
@@ -32,6 +33,15 @@ def notices(options: Options) -> list[str]:
         )
     if options.network_policy and options.host_network:
         texts.append("network policies do not apply to fetch pods, as they use the node's network")
+    if options.reader_role and options.collect_metrics and options.network_policy and options.expose == "ClusterIP":
+        texts.append(
+            "network policies also apply to the API server, through which readers reach the aggregator: add its"
+            " addresses to the policy where it does not connect from pods in kube-system"
+        )
+    if options.reader_role and "--auth-read" in options.aggregate_args:
+        texts.append(
+            "with --auth-read, readers do not reach the aggregator through the API server, which passes on no token"
+        )
     if options.service_monitor and "--auth-read" in options.aggregate_args:
         texts.append("with --auth-read Prometheus needs a token, which this ServiceMonitor does not configure")
     if options.readiness_rule:
@@ -45,6 +55,8 @@ def notices(options: Options) -> list[str]:
 def build_manifests(options: Options) -> list[Object]:
     """Build the objects: restrictions before what they restrict, the aggregator before the pods that report to it."""
     objects = fetch_access(options)
+    if options.reader_role:
+        objects += reader_access(options)
     if needs_quota(options):
         objects.append(resource_quota(options))
     if options.restrict_node_access:

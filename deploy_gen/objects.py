@@ -12,7 +12,7 @@ Object = dict[str, Any]
 NONROOT = 65532
 """User and group of the nodeprefetch image."""
 
-FETCH, AGGREGATOR = "fetch", "aggregator"
+FETCH, AGGREGATOR, READER = "fetch", "aggregator", "reader"
 """Values of the label app.kubernetes.io/component."""
 
 SERVICE_ACCOUNT_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -25,6 +25,11 @@ TOKEN_SECONDS = 3600
 def metrics_name(options: Options) -> str:
     """Name all objects of the aggregator. `parse.py` rejects it as the NAME of an installation."""
     return f"{options.name}-metrics"
+
+
+def reader_name(options: Options) -> str:
+    """Name the account of readers. `parse.py` rejects it as the NAME of an installation."""
+    return f"{options.name}-reader"
 
 
 def cluster_name(options: Options, purpose: str) -> str:

@@ -129,6 +129,9 @@ class Options:
     """How that number grows."""
 
     service_monitor: bool
+    reader_role: bool
+    """Whether to print an account and permissions for readers."""
+
     network_policy: bool
     output: str
 

@@ -25,6 +25,9 @@ _RESERVED_NAMES = frozenset({"default", "kube-root-ca.crt"})
 
 _RESERVED_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca.crt"})
 
+_SUFFIXES = {"-metrics": "aggregator", "-reader": "readers' account"}
+"""Of names that objects of another installation have, in the same namespace."""
+
 _OPERATING_SYSTEM = ("kubernetes.io/os", "linux")
 """Node label that all pods select."""
 
@@ -106,6 +109,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         else None,
         growth=values.given("--growth", _one_of(GROWTHS), flags.growth, GROWTHS[0]),
         service_monitor=flags.service_monitor,
+        reader_role=flags.reader_role,
         network_policy=flags.network_policy,
         output=values.one("--output", _one_of(_OUTPUTS), flags.output, ""),
     )
@@ -134,9 +138,10 @@ def _name(text: str, *, reserved: Container[str], is_service: bool, has_rule: bo
         raise InputError(
             f"{text!r} must not exceed {RULE_NAME_LIMIT} characters with --node-readiness-rule, got {len(text)}"
         )
-    if text.endswith("-metrics"):
-        other = text.removesuffix("-metrics")
-        raise InputError(f"{text!r} must not end in -metrics, which is the name of the aggregator of {other!r}")
+    for suffix, purpose in _SUFFIXES.items():
+        if text.endswith(suffix):
+            other = text.removesuffix(suffix)
+            raise InputError(f"{text!r} must not end in {suffix}, which is the name of the {purpose} of {other!r}")
     if is_service and not checks.is_service_name(text):
         raise InputError(
             f"{text!r} must begin with a letter and must not contain '.', as --collect-metrics creates a Service"

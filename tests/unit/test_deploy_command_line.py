@@ -172,6 +172,8 @@ def test_a_full_disk_is_reported():
         (["--network-policy", "--host-network"], "do not apply"),
         (["--collect-metrics", "--service-monitor", "--aggregate-arg=--auth-read"], "needs a token"),
         (["--node-readiness-rule"], "closes existing nodes"),
+        (["--reader-role", "--collect-metrics", "--network-policy"], "add its addresses to the policy"),
+        (["--reader-role", "--collect-metrics", "--aggregate-arg=--auth-read"], "passes on no token"),
     ],
 )
 def test_what_is_valid_but_surprising_has_a_notice(arguments, note, capsys):

@@ -102,11 +102,15 @@ def test_pods_are_selected_by_their_own_labels(name):
 def test_service_accounts_in_use_exist(name):
     found = objects(name)
     namespace = found[0]["metadata"]["namespace"]
-    accounts = {each["metadata"]["name"] for each in found if each["kind"] == "ServiceAccount"}
+    accounts = {
+        each["metadata"]["name"]
+        for each in found
+        if each["kind"] == "ServiceAccount" and each["metadata"]["labels"]["app.kubernetes.io/component"] != "reader"
+    }
     subjects = [subject for each in found for subject in each.get("subjects", ())]
 
     assert accounts == {pod["serviceAccountName"] for pod in pods(found)}
-    assert accounts >= {subject["name"] for subject in subjects}
+    assert accounts >= {subject["name"] for subject in subjects} - {"web-reader"}
     assert {namespace} == {subject["namespace"] for subject in subjects}
 
 
@@ -121,6 +125,7 @@ def test_installations_share_nothing():
         "--network-policy",
         "--persist=1Gi",
         "--service-monitor",
+        "--reader-role",
     ]
     names = [
         ("a", "b-c"),
@@ -132,10 +137,27 @@ def test_installations_share_nothing():
         ("a-metrics", "b"),
         ("c", "b"),
     ]
-    dotted = [("a.b", "c"), ("b", "c"), ("a.b-c", "c"), ("a", "b-c"), ("a.node-labeler", "c"), ("a", "c")]
+    dotted = [
+        ("a.b", "c"),
+        ("b", "c"),
+        ("a.b-c", "c"),
+        ("a", "b-c"),
+        ("a.node-labeler", "c"),
+        ("a", "c"),
+        ("a.node", "c"),
+    ]
     found = [identities(made(name, f"--namespace={ns}", *everything)) for name, ns in names if name != "a-metrics"]
     found_dotted = [
-        identities(made(name, f"--namespace={ns}", "--restrict-node-access", "--network-policy", "--k8s-flavor=ocp"))
+        identities(
+            made(
+                name,
+                f"--namespace={ns}",
+                "--restrict-node-access",
+                "--network-policy",
+                "--k8s-flavor=ocp",
+                "--reader-role",
+            )
+        )
         for name, ns in dotted
     ]
 
@@ -147,7 +169,12 @@ def test_installations_share_nothing():
 def test_the_longest_names_fit(flavor):
     """Objects' names have 253 characters at most, Services' 63, values of labels 63."""
     found = made(
-        "a" * 55, f"--namespace={'b' * 63}", f"--k8s-flavor={flavor}", "--collect-metrics", "--restrict-node-access"
+        "a" * 55,
+        f"--namespace={'b' * 63}",
+        f"--k8s-flavor={flavor}",
+        "--collect-metrics",
+        "--restrict-node-access",
+        "--reader-role",
     )
 
     assert all(len(each["metadata"]["name"]) <= 253 for each in found)
@@ -368,6 +395,9 @@ def test_the_aggregator_is_probed_every_second_and_has_minutes_to_start():
     assert "initialDelaySeconds" not in aggregator["livenessProbe"]
 
 
+KUBE_SYSTEM = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+
+
 def sources(found):
     policy = one(found, "NetworkPolicy", "web-metrics")
     return {rule["ports"][0]["port"]: rule.get("from") for rule in policy["spec"]["ingress"]}
@@ -381,11 +411,13 @@ def test_the_aggregator_is_open_to_fetch_pods_and_readers_of_its_namespace():
 
 
 def test_queries_are_allowed_from_where_flags_expose_them():
-    prometheus = sources(made("web", "--collect-metrics", "--network-policy", "--service-monitor"))
-    outside = sources(made("web", "--collect-metrics", "--network-policy", "--expose=loadbalancer"))
+    restricted = ("--collect-metrics", "--network-policy")
+    prometheus = sources(made("web", *restricted, "--service-monitor"))
+    outside = sources(made("web", *restricted, "--expose=loadbalancer"))
 
     assert [{"namespaceSelector": {}}] == prometheus[8080]
     assert outside[8080] is None
+    assert [{"podSelector": {}}, KUBE_SYSTEM] == sources(made("web", *restricted, "--reader-role"))[8080]
     assert outside[8443] is not None
 
 
