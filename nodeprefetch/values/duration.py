@@ -77,6 +77,18 @@ def format_duration(seconds: float) -> str:
     return "".join(parts)
 
 
+def format_age(seconds: float) -> str:
+    """Format how long ago something was, for people, in one unit as `kubectl` does: `45s`, `12m`, `30h`, `9d`.
+
+    Less than nothing counts as nothing: clocks of nodes differ.
+    """
+    age = max(int(seconds), 0)
+    for unit, length, largest in (("s", 1, 120), ("m", 60, 120 * 60), ("h", 3600, 48 * 3600)):
+        if age < largest:
+            return f"{age // length}{unit}"
+    return f"{age // 86400}d"
+
+
 def _nanoseconds(part: re.Match[str] | None, text: str) -> int:
     if part is None:
         unitless = text.replace(".", "", 1).removeprefix("+").isdecimal()

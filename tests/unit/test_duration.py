@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.values.duration import DurationError, format_duration, parse_duration
+from nodeprefetch.values.duration import DurationError, format_age, format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,21 @@ def test_any_text_is_a_duration_or_our_error(text: str) -> None:
         seconds = 0.0
 
     assert 0 <= seconds < 2**63 / 10**9
+
+
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [
+        (-5.0, "0s"),
+        (0.9, "0s"),
+        (119.9, "119s"),
+        (120.0, "2m"),
+        (7199.0, "119m"),
+        (7200.0, "2h"),
+        (172799.0, "47h"),
+        (172800.0, "2d"),
+        (1e9, "11574d"),
+    ],
+)
+def test_an_age_is_shown_in_one_unit(seconds: float, age: str) -> None:
+    assert age == format_age(seconds)
