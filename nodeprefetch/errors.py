@@ -62,6 +62,20 @@ class RuntimeUnavailableError(NodeprefetchError):
     """No container runtime answered at the CRI socket in time."""
 
 
+class NoAccessError(NodeprefetchError):
+    """The cluster cannot be asked: there is no login, the API server does not answer, or a permission is missing.
+
+    Args:
+        text: what was tried, what came back.
+        check: a command that shows whether the permission is there; empty if it is not about one.
+    """
+
+    def __init__(self, text: str, *, check: str = "") -> None:
+        super().__init__(f"{text}\ncheck with: {check}" if check else text)
+        self.text = text
+        self.check = check
+
+
 class RpcError(NodeprefetchError):
     """A call failed without an answer: the connection, the stream or the protocol failed.
 

@@ -17,12 +17,15 @@ from nodeprefetch.cli.flag_variables import PREFIX, FlagVariables
 from nodeprefetch.cli.flags import ExplainFlags, FetchFlags, Images, PluginFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.cli.output import print_records, warn
-from nodeprefetch.errors import Problems, RuntimeUnavailableError, UsageError, leaves
+from nodeprefetch.errors import NoAccessError, Problems, RuntimeUnavailableError, UsageError, leaves
 from nodeprefetch.settings import LogFormat, PullPolicy
 from nodeprefetch.text.outlet import open_outlet
 from nodeprefetch.text.printable import printable
 
 OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, STILL_CLOSED, SIGNAL_BASE = 0, 1, 2, 3, 4, 128
+NO_ACCESS = 3
+"""In commands about a cluster."""
+
 KEEP_HELP = (
     "Keep all listed images on this node until stopped: pull them again when they, their tags or the lists change."
 )
@@ -54,7 +57,8 @@ app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial d
 def run(arguments: Sequence[str]) -> int:
     """Run a command. Returns the exit code.
 
-    0 done, 1 image missing, 2 usage, 3 no runtime, 4 the node could not be opened for pods, 128+n signal n.
+    0 done, 1 image missing, 2 usage, 3 no runtime or no access to the cluster, 4 the node could not be opened for pods,
+    128+n signal n.
     """
     if not arguments or arguments[0] not in {"fetch", "keep", "explain"}:
         _offer_completion()
@@ -68,6 +72,8 @@ def run(arguments: Sequence[str]) -> int:
         code = _fail(USAGE, group)
     except* RuntimeUnavailableError as group:
         code = _fail(NO_RUNTIME, group)
+    except* NoAccessError as group:
+        code = _fail(NO_ACCESS, group)
     except* KeyboardInterrupt:  # in commands that do not handle signals
         code = SIGNAL_BASE + signal.SIGINT
     except* BrokenPipeError:  # the reader of our output has exited

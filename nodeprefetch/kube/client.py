@@ -3,7 +3,7 @@
 Imports httpcore, which is slow, so import this module only when there is something to send.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore
@@ -94,6 +94,8 @@ class KubeClient:
         content_type: str = "application/json",
         secret: str = "",
         user: str = "",
+        accept: str = "application/json",
+        largest: int = LARGEST_ANSWER,
     ) -> bytes:
         """Send a request, and return the body of the answer.
 
@@ -105,6 +107,8 @@ class KubeClient:
             content_type: of the body.
             secret: masked in errors.
             user: name of the user to act as (impersonation); empty: as who logs in.
+            accept: media type of the answer.
+            largest: bytes of the answer. If it is more than the default, the answer may come compressed.
 
         Raises:
             KubeError: the status is not 2xx, or the API server did not answer; the class says which.
@@ -114,12 +118,14 @@ class KubeClient:
             with trio.fail_after(CALL_TIMEOUT):
                 authorization = await self._server.authorization()
                 secrets = (secret, authorization.rpartition(" ")[2])
-                headers = self._headers(authorization, user)
+                headers = self._headers(authorization, user, accept)
+                if largest > LARGEST_ANSWER:
+                    headers.append((b"Accept-Encoding", b"gzip"))
                 content = None
                 if body is not None:
                     content = msgspec.json.encode(body)
                     headers.append((b"Content-Type", content_type.encode()))
-                response, answer = await self._exchange(method, path, headers, content)
+                response, answer = await self._exchange(method, path, headers, content, largest)
         except trio.TooSlowError:
             raise UnreachableError(f"{what}: no answer in {CALL_TIMEOUT:g}s") from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
@@ -132,35 +138,54 @@ class KubeClient:
             return answer
         raise _refusal(what, response, answer, secrets)
 
-    def _headers(self, authorization: str, user: str) -> list[tuple[bytes, bytes]]:
+    def _headers(self, authorization: str, user: str, accept: str) -> list[tuple[bytes, bytes]]:
         for name, value in (("token", authorization), ("user name", user)):
             if not (value.isascii() and value.isprintable()):
                 raise KubeError(f"the {name} contains characters that an HTTP header cannot carry")
         headers = {
             "Host": self._host,
             "User-Agent": f"nodeprefetch/{__version__}",
-            "Accept": "application/json",
+            "Accept": accept,
             **({"Authorization": authorization} if authorization else {}),
             **({"Impersonate-User": user} if user else {}),
         }
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 
     async def _exchange(
-        self, method: str, path: str, headers: list[tuple[bytes, bytes]], content: bytes | None
+        self, method: str, path: str, headers: list[tuple[bytes, bytes]], content: bytes | None, largest: int
     ) -> tuple[httpcore.Response, bytes]:
-        """The answer with its body, which is taken as it comes: a compressed one is not unpacked."""
+        """The answer with its body, unpacked."""
         scheme, host, port = self._origin
         url = httpcore.URL(scheme=scheme, host=host, port=port, target=f"{self._path}{path}".encode())
         read = bytearray()
         async with self._pool.stream(method, url, headers=headers, content=content) as response:
+            unpacked = _unpacker(response.headers, largest)
             with trio.CancelScope() as reading:
                 async for part in response.aiter_stream():
-                    read += part
-                    if len(read) > LARGEST_ANSWER:
+                    read += unpacked(part)
+                    if len(read) > largest:
                         reading.cancel()  # ends httpcore's generators from inside, and so closes the connection
-        if len(read) > LARGEST_ANSWER:
-            raise KubeError(f"the answer is larger than {LARGEST_ANSWER} bytes")
+        if len(read) > largest:
+            raise KubeError(f"the answer is larger than {largest} bytes")
         return response, bytes(read)
+
+
+def _unpacker(headers: Iterable[tuple[bytes, bytes]], largest: int) -> Callable[[bytes], bytes]:
+    """What takes the parts of a body as they come, and returns them unpacked: hardly more than `largest` bytes."""
+    is_packed = any(name.lower() == b"content-encoding" and value.lower() == b"gzip" for name, value in headers)
+    if not is_packed or largest <= LARGEST_ANSWER:  # nobody asked for it
+        return bytes
+    import zlib  # noqa: PLC0415 - only for large answers
+
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+    def unpacked(part: bytes) -> bytes:
+        try:
+            return stream.decompress(part, largest + 1)
+        except zlib.error:
+            raise KubeError("the answer is not valid gzip") from None
+
+    return unpacked
 
 
 def _address(name: str, text: str) -> tuple[SplitResult, int]:

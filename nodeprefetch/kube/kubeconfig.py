@@ -3,6 +3,9 @@
 The only module that imports `kubernetes`: that takes 0.3 s and 54 MiB, so do it in a worker thread.
 """
 
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,26 +19,83 @@ from nodeprefetch.kube.server import LARGEST_FILE, ApiServer, TrustedTls
 from nodeprefetch.text.plain_file import read_plain_file
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KubeLogin:
+    """What a context of a kubeconfig says."""
+
+    server: ApiServer
+    namespace: str
+    """`default` if the context names none."""
+
+
+def find_kubeconfig(given: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Where the kubeconfig is, as `kubectl` finds it. Empty: there is none.
+
+    Args:
+        given: a file, which is not checked; None: `$KUBECONFIG`, of whose files some may be missing, otherwise
+            `~/.kube/config`.
+        environment: the variables.
+    """
+    if given is not None:
+        return (given,)
+    listed = [path for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
+    if listed:
+        return tuple(dict.fromkeys(path for path in listed if Path(path).exists())) or (listed[0],)
+    usual = Path(environment.get("HOME") or "~").expanduser() / ".kube" / "config"
+    return (str(usual),) if usual.exists() else ()
+
+
 def api_server_of_kubeconfig(path: str) -> ApiServer:
     """The API server of the current context of a kubeconfig file. Blocks; may run a login program.
 
     Raises:
         KubeConfigError: the file cannot be used.
     """
-    from kubernetes.client import Configuration  # type: ignore[import-untyped] # noqa: PLC0415
-    from kubernetes.config import ConfigException, load_kube_config  # type: ignore[import-untyped] # noqa: PLC0415
+    return read_kubeconfig((path,), None).server
 
+
+def read_kubeconfig(paths: Sequence[str], context: str | None) -> KubeLogin:
+    """Read kubeconfig files, of which the first one that says something wins. Blocks; may run a login program.
+
+    Args:
+        paths: of the files.
+        context: its name; None: the current one.
+
+    Raises:
+        KubeConfigError: there is no file, or one cannot be used.
+    """
+    from kubernetes.client import Configuration  # type: ignore[import-untyped] # noqa: PLC0415
+    from kubernetes.config import ConfigException  # type: ignore[import-untyped] # noqa: PLC0415
+    from kubernetes.config.kube_config import (  # type: ignore[import-untyped] # noqa: PLC0415
+        KubeConfigLoader,
+        KubeConfigMerger,
+    )
+
+    if not paths:
+        raise KubeConfigError("no kubeconfig found")
+    names = ", ".join(paths)
     configuration = Configuration()
     try:
-        read_plain_file(Path(path), LARGEST_FILE)
-        load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)
+        for path in paths:
+            names = path
+            read_plain_file(Path(path), LARGEST_FILE)
+        names = ", ".join(paths)
+        merged = KubeConfigMerger(os.pathsep.join(paths))
+        current = (merged.config_files[path].get("current-context") for path in merged.paths)
+        chosen = context or next(filter(None, current), None)
+        loader = KubeConfigLoader(config_dict=merged.config, config_base_path=None, active_context=chosen)
+        loader.load_and_set(configuration)
+        namespace = loader.current_context["context"].get("namespace")
         tls = _tls(configuration)
     except OSError as error:
-        raise KubeConfigError(f"cannot read the kubeconfig {path}: {error.strerror or type(error).__name__}") from error
+        raise KubeConfigError(
+            f"cannot read the kubeconfig {names}: {error.strerror or type(error).__name__}"
+        ) from error
     except Exception as error:  # noqa: BLE001 - what a foreign loader raises on an invalid file; it may quote secrets
         why = one_line(str(error), ()) if isinstance(error, ConfigException) else type(error).__name__
-        raise KubeConfigError(f"cannot use the kubeconfig {path}: {why}") from None
-    return ApiServer(url=configuration.host, tls=tls, authorization=partial(_authorization, configuration))
+        raise KubeConfigError(f"cannot use the kubeconfig {names}: {why}") from None
+    server = ApiServer(url=configuration.host, tls=tls, authorization=partial(_authorization, configuration))
+    return KubeLogin(server=server, namespace=str(namespace or "default"))
 
 
 def _tls(configuration: Any) -> TrustedTls | None:

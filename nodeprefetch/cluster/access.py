@@ -1,0 +1,83 @@
+"""How the commands for people reach a cluster: the API server, and the aggregator if they are told its address."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nodeprefetch.cluster.arguments import ArgumentParser
+from nodeprefetch.errors import NoAccessError
+from nodeprefetch.kube import KubeError, UnauthorizedError
+from nodeprefetch.kube.reads import KubeReads, connect_reads
+
+if TYPE_CHECKING:
+    from nodeprefetch.cluster.direct import DirectAggregator
+    from nodeprefetch.submit.destination import Destination
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterAccess:
+    """A cluster. Its connections are kept until the block of `open_access` ends."""
+
+    kube: KubeReads
+    namespace: str
+    """Of the context, or of this pod."""
+
+    parse: ArgumentParser = field(repr=False)
+    """Parses the command line of a DaemonSet's container."""
+
+    aggregator: "DirectAggregator | None" = None
+    """At the address that was given; None: through the API server."""
+
+
+@asynccontextmanager
+async def open_access(
+    *,
+    parse: ArgumentParser,
+    environment: Mapping[str, str],
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    destination: "Destination | None" = None,
+) -> AsyncGenerator[ClusterAccess]:
+    """Find the API server, and open connections when they are needed.
+
+    A `KubeError` that leaves the block becomes a `NoAccessError`.
+
+    Args:
+        parse: parses the command line of a DaemonSet's container.
+        environment: the variables.
+        kubeconfig: a file; None: as kubectl finds it, otherwise the pod's service account.
+        context: of the kubeconfig; None: the current one.
+        destination: an aggregator; None: through the API server.
+
+    Raises:
+        NoAccessError: there is no usable login; in the block: the API server does not answer, or refuses.
+    """
+    try:
+        kube = await connect_reads(kubeconfig, context=context, environment=environment)
+        try:
+            async with _direct(destination) as aggregator:
+                yield ClusterAccess(kube=kube, namespace=kube.namespace, parse=parse, aggregator=aggregator)
+        finally:
+            await kube.aclose()
+    except* UnauthorizedError as group:
+        raise NoAccessError(_text(group), check="kubectl auth whoami") from group
+    except* KubeError as group:
+        raise NoAccessError(_text(group)) from group
+
+
+@asynccontextmanager
+async def _direct(destination: "Destination | None") -> "AsyncGenerator[DirectAggregator | None]":
+    if destination is None:
+        yield None
+        return
+    from nodeprefetch.cluster.direct import open_direct  # noqa: PLC0415 - only with --aggregator
+
+    async with open_direct(destination) as aggregator:
+        yield aggregator
+
+
+def _text(group: BaseExceptionGroup[BaseException]) -> str:
+    from nodeprefetch.errors import leaves  # noqa: PLC0415
+
+    return "\n".join(dict.fromkeys(map(str, leaves(group))))
