@@ -285,7 +285,7 @@ def test_a_terminal_that_takes_nothing_holds_neither_the_run_nor_its_end_up():
                 emit(Notice(message=f"{number}"))
             emit(finished("a" * 200_000, Outcome.FAILED, error="not there"))
 
-        assert any(thread.name == "table" for thread in threading.enumerate())
+        assert any(thread.name == "screen" for thread in threading.enumerate())
 
 
 def test_a_drawing_does_not_change_with_what_happens_meanwhile():
