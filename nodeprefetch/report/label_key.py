@@ -96,6 +96,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gave_up: bool = False
     """The node takes pods although images are missing: `--gate-timeout` was over."""
 
+    list_digest: str = ""
+    """Identifies the image list (`values.image_list.list_digest`); empty if the run never began to pull."""
+
 
 def summary_text(result: RunResult, *, at: float, version: str) -> str:
     """The annotation: compact JSON of a `Summary`, at most a few kilobytes.
@@ -116,5 +119,6 @@ def summary_text(result: RunResult, *, at: float, version: str) -> str:
         version=version,
         first_failure=result.first_failure,
         gave_up=result.gave_up,
+        list_digest=result.list_digest,
     )
     return msgspec.json.encode(summary).decode()

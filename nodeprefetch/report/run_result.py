@@ -41,6 +41,9 @@ class RunResult:
         self.images = 0
         """Number of images in the list."""
 
+        self.list_digest = ""
+        """Identifies the list."""
+
         self.succeeded = 0
         self.present = 0
         self.failed = 0
@@ -65,6 +68,7 @@ class RunResult:
         match event:
             case RunStarted():
                 self.images = len(event.images)
+                self.list_digest = event.list_digest
             case AttemptStarted() if not event.is_present:
                 self.has_news = True
                 if not self.is_warm:

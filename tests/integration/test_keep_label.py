@@ -7,12 +7,18 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from nodeprefetch.values.image_list import list_digest
+from nodeprefetch.values.image_ref import ImageRef
 from tests.integration.keeping import Keep, remove
 from tests.integration.reported import ENVIRONMENT, ReportingNode
 from tests.support.fake_kube import CLOSE, Failure
 from tests.support.patience import eventually
 
 pytestmark = pytest.mark.containerd
+
+
+def digest_of(*images: str) -> str:
+    return list_digest(map(ImageRef.parse, images))
 
 
 @pytest.fixture
@@ -85,6 +91,21 @@ def test_a_run_that_an_edit_stops_does_not_write_failed(
         (line["msg"], line.get("value")) for line in ended.log if "label" in line["msg"]
     ]
     assert "cancelled: the image list has changed" == ended.result(stalled)["error"]
+
+
+def test_the_annotation_names_the_list_of_now_also_if_its_images_were_there(
+    node: ReportingNode, images: tuple[str, str], keep: Keep, tmp_path: Path
+) -> None:
+    file = tmp_path / "images.txt"
+    file.write_text("\n".join(images))
+    keep(node.containerd, image_list_file=file, how=node.how, check_every="200ms")
+    assert eventually(lambda: node.label == "succeeded")
+    assert digest_of(*images) == node.summary["list_digest"]
+
+    file.write_text(images[1])
+
+    assert eventually(lambda: node.summary["list_digest"] == digest_of(images[1]))
+    assert (1, "succeeded") == (node.summary["present"], node.label)
 
 
 @pytest.mark.parametrize("failure", [Failure(how=CLOSE), Failure(status=403)], ids=["closes", "refuses"])

@@ -240,6 +240,19 @@ def test_an_edit_starts_a_run_with_the_new_list(start: Start) -> None:
     assert ["refresh"] == [run[1] for run, given in zip(keep.runs, keep.given, strict=False) if given == "b:1"][:1]
 
 
+def test_the_first_run_after_an_edit_says_everything(start: Start) -> None:
+    """All images of the new list may be there, but nobody has said that of this list."""
+    keep = start(check_every=0.05)
+    keep.wait_for_run("began", 3)
+
+    keep.edit("b:1\n")
+    keep.wait_until(lambda: keep.given.count("b:1") > 1)
+
+    began = [run[2] for run in keep.orders if run[0] == "began"]
+    said = [how for how, given in zip(began, keep.given, strict=False) if given == "b:1"]
+    assert ("settled", "unsettled", "settled") == (began[2], *said[:2])
+
+
 def test_an_edit_during_a_run_ends_that_in_order_and_starts_the_next(start: Start) -> None:
     keep = start("slow\n", check_every=0.2)
     first = keep.wait_for_run("began")

@@ -67,9 +67,8 @@ class Labelling:
         return [(each.value, each.error) for each in self.told]
 
     def start(self, *images: str) -> None:
-        self.label.emit(
-            RunStarted(run_id="r", node="n1", version="1", runtime="containerd 2", socket="/s", images=images)
-        )
+        about = {"run_id": "r", "node": "n1", "version": "1", "runtime": "containerd 2", "socket": "/s"}
+        self.label.emit(RunStarted(**about, images=images, list_digest="0123"))
 
     def attempt(self, image: str = "a:1", *, is_present: bool = False) -> None:
         self.label.emit(AttemptStarted(attempt_id="x", image=image, attempt=1, limit=30, is_present=is_present))
@@ -120,6 +119,7 @@ async def test_label_and_summary_are_written_by_one_request(autojump_clock):
         "time": "2023-11-14T22:13:20Z",
         "version": __version__,
         "first_failure": {"image": "b:1", "error": "not found"},
+        "list_digest": "0123",
     } == json.loads(nodes.annotations[SUMMARY])
 
 
