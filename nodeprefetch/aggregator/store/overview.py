@@ -1,11 +1,14 @@
 """Totals over all nodes: states of images and nodes, last runs, digest skew."""
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import trio
 
+from nodeprefetch.aggregator.store.cold import ColdNodes, NodeKey, Seen
 from nodeprefetch.aggregator.store.slices import WITHIN, slices
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.events import Outcome
@@ -81,10 +84,13 @@ class Overviews:
 
     Args:
         store: where the states are.
+        clock: Unix seconds.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
+        self._clock = clock
+        self._cold = ColdNodes()
         self._lock = trio.Lock()
         self._version = self._skew_version = -1
         self._latest = Overview()
@@ -95,6 +101,14 @@ class Overviews:
         wanted = self._store.version
         async with self._lock:
             return await self._renewed(wanted)
+
+    def longest_cold(self) -> dict[str, float]:
+        """Return the seconds of the node that has lacked images for the longest time, by instance.
+
+        As of the latest overview; without instances that lack nothing.
+        """
+        instances = self._store.records.instances.by_number()
+        return {instances[number]: seconds for number, seconds in self._cold.longest(self._clock()).items()}
 
     async def skew(self) -> list[Skew]:
         """Return the images with digest skew, the first 100 by name."""
@@ -109,7 +123,8 @@ class Overviews:
     async def _renewed(self, wanted: int) -> Overview:
         if self._version < wanted:
             version = self._store.version
-            self._latest = await _overview(self._store)
+            self._latest, seen = await _overview(self._store)
+            self._cold.update(seen.items(), self._clock())
             self._version = version
         return self._latest
 
@@ -122,24 +137,46 @@ def node_state(counts: Counter[str]) -> str:
     return str(Outcome.PRESENT)
 
 
-async def _overview(store: Store) -> Overview:
+class _Nodes:
+    """Counts nodes by their states. Expects the states of a node one after the other."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[int, str]] = Counter()
+        """By instance and state."""
+
+        self.seen: dict[NodeKey, Seen] = {}
+        self._current = (0, 0)
+        self._images: Counter[str] = Counter()
+        self._received = 0
+
+    def add(self, key: NodeKey, state: str, images: int, received: int) -> None:
+        if key != self._current:
+            self.end()
+            self._current, self._images, self._received = key, Counter(), 0
+        self._images[state] += images
+        self._received = max(self._received, received)
+
+    def end(self) -> None:
+        if self._images:
+            state = node_state(self._images)
+            self.counts[self._current[1], state] += 1
+            self.seen[self._current] = Seen(state, self._received)
+
+
+async def _overview(store: Store) -> tuple[Overview, dict[NodeKey, Seen]]:
     database = store.database
     images: Counter[tuple[int, str]] = Counter()
-    nodes: Counter[tuple[int, str]] = Counter()
+    nodes = _Nodes()  # a slice may end in the middle of a node
     missing: Counter[tuple[int, int]] = Counter()
     digests: dict[int, tuple[str, str]] = {}
-    current, counts = (0, 0), Counter[str]()  # a slice may end in the middle of a node
-    grouped = f"SELECT node, instance, state, count(*) FROM state WHERE {WITHIN} GROUP BY node, instance, state"  # noqa: S608
+    each = "node, instance, state"
+    grouped = f"SELECT {each}, count(*), max(received) FROM state WHERE {WITHIN} GROUP BY {each}"  # noqa: S608
     lacking = f"SELECT instance, image, count(*) FROM state WHERE {WITHIN} AND NOT {_ON_NODE} GROUP BY instance, image"  # noqa: S608
     differing = f"SELECT image, min(digest), max(digest) FROM state WHERE {WITHIN} AND {_HELD} GROUP BY image"  # noqa: S608
     async with aclosing(slices(database)) as parts:
         async for part in parts:
-            for node, instance, state, count in database.execute(grouped, part).fetchall():
-                if (node, instance) != current:
-                    if counts:
-                        nodes[current[1], node_state(counts)] += 1
-                    current, counts = (node, instance), Counter()
-                counts[state] += count
+            for node, instance, state, count, received in database.execute(grouped, part).fetchall():
+                nodes.add((node, instance), state, count, received)
                 images[instance, state] += count
             for instance, image, count in database.execute(lacking, part).fetchall():
                 is_counted = (instance, image) in missing or len(missing) < _MISSING_COUNTED
@@ -147,13 +184,12 @@ async def _overview(store: Store) -> Overview:
             for image, least, greatest in database.execute(differing, part).fetchall():
                 known = digests.get(image, (least, greatest))
                 digests[image] = min(known[0], least), max(known[1], greatest)
-    if counts:
-        nodes[current[1], node_state(counts)] += 1
+    nodes.end()
     instances, names = store.records.instances.by_number(), store.records.images.by_number()
     skewed = {image: names[image] for image, (least, greatest) in digests.items() if least != greatest}
-    return Overview(
+    found = Overview(
         images={(instances[instance], state): count for (instance, state), count in images.items()},
-        nodes={(instances[instance], state): count for (instance, state), count in nodes.items()},
+        nodes={(instances[instance], state): count for (instance, state), count in nodes.counts.items()},
         missing={
             (instances[instance], names.get(image, _OTHERS)): count for (instance, image), count in missing.items()
         },
@@ -163,6 +199,7 @@ async def _overview(store: Store) -> Overview:
         last_runs={instances[instance]: last for instance, last in store.records.runs.heard.items()},
         skewed={image: name for image, name in skewed.items() if "@" not in name},
     )
+    return found, nodes.seen
 
 
 class _Holders:

@@ -168,7 +168,14 @@ class _Collector(Collector):
             "Nodes that use the last valid image lists, as the newest are invalid or cannot be read.",
             labels=["instance"],
         )
+        cold = GaugeMetricFamily(
+            "nodeprefetch_longest_cold_seconds",
+            "Time of the node that has lacked images for longest, since it began to pull (0: none).",
+            labels=["instance"],
+        )
+        longest = self._service.overviews.longest_cold()
         for instance in instances:
+            cold.add_metric([instance], longest.get(instance, 0))
             gone.add_metric([instance], overview.gone.get(instance, 0))
             rejecting.add_metric([instance], overview.rejecting.get(instance, 0))
             gave_up.add_metric([instance], overview.gave_up.get(instance, 0))
@@ -183,6 +190,7 @@ class _Collector(Collector):
         yield images
         yield nodes
         yield _missing(overview)
+        yield cold
         yield gave_up
         yield gone
         yield rejecting
