@@ -15,6 +15,7 @@ from nodeprefetch.aggregator.server.middleware import App, address_of, drained, 
 from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.live import live
 from nodeprefetch.aggregator.web.metrics import metrics
+from nodeprefetch.aggregator.web.page import page
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.aggregator.web.status import status
 from nodeprefetch.aggregator.web.submit import submit
@@ -57,6 +58,8 @@ def make_app(service: Service, *, with_queries: bool) -> App:
             route("/v1/events", live, ["GET"], is_query=True),
             route("/v1/status", status, ["GET"], is_query=True),
             route("/metrics", metrics, _ANY, is_query=True),
+            route("/", page, ["GET"]),
+            route("/page/{name}", page, ["GET"]),
         ]
 
     async def on_refusal(_: Request, error: Exception) -> Response:

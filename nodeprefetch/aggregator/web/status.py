@@ -19,6 +19,7 @@ from nodeprefetch.aggregator.store.node_reports import rejection_of
 from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
 from nodeprefetch.aggregator.store.store import Store
+from nodeprefetch.aggregator.web.etag import is_known
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
@@ -57,7 +58,7 @@ async def _page(service: Service, request: Request) -> Response:
     digest = hashlib.blake2b(asked, digest_size=6).hexdigest()
     tag = f'"{service.store.tag}-{digest}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
-    if _matches(tag, request.headers.get("if-none-match", "")):
+    if is_known(tag, request.headers.get("if-none-match", "")):
         return Response(status_code=304, headers=headers)
     filters = {name: query[name] for name in ("instance", "node", "image", "state") if name in query}
     page, has_more = await _rows(service.store, filters, after, limit)
@@ -190,8 +191,3 @@ def _cursor(text: str | None) -> StateKey | None:
 
 def _encode_cursor(key: tuple[Any, ...]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).decode()
-
-
-def _matches(tag: str, header: str) -> bool:
-    """Whether If-None-Match names the tag, by weak comparison (RFC 9110, section 13.1.2)."""
-    return header.strip() == "*" or tag in [each.strip().removeprefix("W/") for each in header.split(",")]

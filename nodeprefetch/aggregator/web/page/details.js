@@ -1,0 +1,180 @@
+// The details of a node, or of an image on it: what it is, its run, and all attempts that are kept.
+
+/**
+ * @typedef {import("./board.js").Board} Board
+ * @typedef {import("./board.js").BoardNode} BoardNode
+ * @typedef {import("./client.js").Client} Client
+ * @typedef {{
+ *   node: string, image: string, attempt: number, started_at: number, duration: number, limit?: number, run_id?: string,
+ *   size?: number, digest?: string, credential?: string, error?: string, error_class?: string, reason?: string,
+ * }} Attempt as in nodeprefetch/board.py
+ */
+
+import { stateOfNode } from "./board.js";
+import { cellText, marksOf } from "./celltext.js";
+import { byId, element, foreign, setText } from "./elements.js";
+import { duration, plural, roughly, size, time } from "./words.js";
+
+const LIMIT = 200; // attempts
+const PAUSE = 5000; // milliseconds between two times of asking
+const HEADINGS = ["Started", "Image", "Attempt", "Took", "Limit", "Size", "Result", "Digest", "Credential", "Run"];
+
+export class Details {
+  #node = "";
+  #image = "";
+  #instance = "";
+  #heard = -1;
+  #asking = /** @type {AbortController | null} */ (null);
+  #timer = 0;
+  #run = /** @type {any} */ ({});
+
+  /** @param {Client} client */
+  constructor(client) {
+    this.client = client;
+    this.section = byId("details");
+    this.title = byId("details-title");
+    this.facts = byId("facts");
+    this.attempts = byId("attempts");
+    this.note = byId("details-note");
+  }
+
+  get isOpen() {
+    return !this.section.hidden;
+  }
+
+  /**
+   * @param {string} instance
+   * @param {string} node empty: close
+   * @param {string} image empty: all
+   */
+  open(instance, node, image) {
+    if (node === this.#node && image === this.#image && instance === this.#instance) return;
+    [this.#instance, this.#node, this.#image] = [instance, node, image];
+    this.#heard = -1;
+    this.#run = {};
+    this.#asking?.abort();
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.section.hidden = node === "";
+    if (!node) return;
+    this.title.replaceChildren(foreign(node), ...(image ? [": ", foreign(image)] : []));
+    this.attempts.replaceChildren();
+    setText(this.note, "Loading attempts …");
+    this.title.focus({ preventScroll: false });
+  }
+
+  /** @param {Board} board */
+  show(board) {
+    if (!this.#node) return;
+    const node = board.nodes.get(this.#node);
+    this.#showFacts(board, node);
+    if (node?.heard !== this.#heard || this.#heard === -1) this.#askSoon(node?.heard ?? 0);
+  }
+
+  /**
+   * @param {Board} board
+   * @param {BoardNode | undefined} node
+   */
+  #showFacts(board, node) {
+    const facts = node ? this.#factsOf(board, node) : [["State", "the aggregator knows nothing of this node"]];
+    const texts = JSON.stringify(facts);
+    if (this.facts.dataset.texts === texts) return;
+    this.facts.dataset.texts = texts;
+    const shown = facts.filter(([, text]) => text);
+    this.facts.replaceChildren(
+      ...shown.map(([name, text]) => element("div", {}, [element("dt", {}, [name]), element("dd", {}, [foreign(text)])])),
+    );
+  }
+
+  /**
+   * @param {Board} board
+   * @param {BoardNode} node
+   * @returns {string[][]}
+   */
+  #factsOf(board, node) {
+    const column = board.images.findIndex(({ image }) => image === this.#image);
+    const bytes = node.total_bytes ? `${size(node.done_bytes) || "0 B"} of ${size(node.total_bytes)}` : size(node.done_bytes);
+    return [
+      ["Image", column >= 0 ? cellText(node, column) : ""],
+      ["State", [stateOfNode(node.state), ...marksOf(node)].join(", ")],
+      ["List rejected", node.list_rejected ?? ""],
+      ["Pulled", [bytes, node.rate ? `${size(node.rate)}/s` : ""].filter(Boolean).join(", ")],
+      ["Last news", time(node.heard)],
+      ["Run started", time(node.run_started)],
+      ["Run ended", node.run_started ? node.run_end || "not yet" : ""],
+      ["Run", this.#run.run_id ?? ""],
+      ["Version", this.#run.version ?? ""],
+      ["Runtime", this.#run.runtime ?? ""],
+      ["Digest of the list", node.list_digest ?? ""],
+      ["Zone", node.zone ?? ""],
+      ["Pool", node.pool ?? ""],
+      ["Age", node.created ? roughly(Math.max(0, board.at - node.created)) : ""],
+    ];
+  }
+
+  /** @param {number} heard */
+  #askSoon(heard) {
+    this.#heard = heard;
+    if (this.#timer) return; // then it asks for that too
+    this.#ask();
+  }
+
+  async #ask() {
+    const heard = this.#heard;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      if (this.#heard !== heard) this.#ask();
+    }, PAUSE);
+    this.#asking?.abort();
+    this.#asking = new AbortController();
+    const { signal } = this.#asking;
+    const where = { instance: this.#instance, node: this.#node, image: this.#image };
+    try {
+      const [attempts, status] = await Promise.all([
+        this.client.ask("v1/attempts", { ...where, limit: String(LIMIT) }, signal),
+        this.client.ask("v1/status", { ...where, limit: "1" }, signal),
+      ]);
+      if (signal.aborted) return;
+      this.#run = status.instances?.[0]?.nodes?.[0]?.run ?? {};
+      this.#showAttempts(Array.isArray(attempts) ? attempts : attempts.attempts);
+    } catch (error) {
+      if (!signal.aborted) setText(this.note, `Attempts cannot be read: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  /** @param {Attempt[]} attempts */
+  #showAttempts(attempts) {
+    if (!attempts.length) {
+      this.attempts.replaceChildren();
+      setText(this.note, "No attempts are known: the images were there, nothing was tried yet, or it was long ago.");
+      return;
+    }
+    const more = attempts.length === LIMIT ? ", older ones are left out" : "";
+    setText(this.note, `${plural(attempts.length, "attempt")}, the newest first${more}.`);
+    const head = element("tr", {}, HEADINGS.map((text) => element("th", { scope: "col" }, [text])));
+    const rows = attempts.map((attempt) => element("tr", {}, cellsOf(attempt)));
+    const table = element("table", {}, [element("thead", {}, [head]), element("tbody", {}, rows)]);
+    table.setAttribute("aria-labelledby", "details-title");
+    this.attempts.replaceChildren(table);
+  }
+}
+
+/** @param {Attempt} attempt */
+function cellsOf(attempt) {
+  const result = attempt.error
+    ? [element("strong", { class: "bad" }, [foreign([attempt.error_class, attempt.reason].filter(Boolean).join(", ") || "failed")]), " ", foreign(attempt.error)]
+    : ["succeeded"];
+  const cells = [
+    [time(attempt.started_at)],
+    [foreign(attempt.image)],
+    [String(attempt.attempt)],
+    [duration(attempt.duration)],
+    [attempt.limit ? duration(attempt.limit) : ""],
+    [size(attempt.size)],
+    result,
+    [foreign(attempt.digest ?? "")],
+    [attempt.credential ? foreign(attempt.credential) : "none"],
+    [foreign(attempt.run_id ?? "")],
+  ];
+  return cells.map((children) => element("td", {}, children));
+}
