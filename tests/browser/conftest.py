@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.browser.chromium import Window, running_chromium, why_no_chromium
 from tests.conftest import _need
 from tests.support.aggregator import RunningAggregator, on_any_port, running_aggregator
-from tests.support.browser import Window, running_chromium, why_no_chromium
 from tests.support.scripted_board import ScriptedBoard
 
 expect.set_options(timeout=60_000)  # milliseconds: the machine may be busy

@@ -48,7 +48,7 @@ export class Causes {
     return element("li", {}, [
       element("div", { class: "cause" }, [filter, " ", state]),
       element("p", { class: "error" }, [foreign(cause.error)]),
-      element("p", {}, [text, " ", element("span", { class: "quiet" }, [`More in ${guide}.`])]),
+      element("p", {}, [text, " ", element("span", { class: "quiet" }, [`More: ${guide}`])]),
       this.#examples(cause, name),
     ]);
   }

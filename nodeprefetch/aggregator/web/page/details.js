@@ -17,7 +17,6 @@ import { duration, plural, roughly, size, time } from "./words.js";
 
 const LIMIT = 200; // attempts
 const PAUSE = 5000; // milliseconds between two times of asking
-const HEADINGS = ["Started", "Image", "Attempt", "Took", "Limit", "Size", "Result", "Digest", "Credential", "Run"];
 
 export class Details {
   #node = "";
@@ -80,10 +79,7 @@ export class Details {
     const texts = JSON.stringify(facts);
     if (this.facts.dataset.texts === texts) return;
     this.facts.dataset.texts = texts;
-    const shown = facts.filter(([, text]) => text);
-    this.facts.replaceChildren(
-      ...shown.map(([name, text]) => element("div", {}, [element("dt", {}, [name]), element("dd", {}, [foreign(text)])])),
-    );
+    this.facts.replaceChildren(...definitions(facts));
   }
 
   /**
@@ -151,30 +147,36 @@ export class Details {
     }
     const more = attempts.length === LIMIT ? ", older ones are left out" : "";
     setText(this.note, `${plural(attempts.length, "attempt")}, the newest first${more}.`);
-    const head = element("tr", {}, HEADINGS.map((text) => element("th", { scope: "col" }, [text])));
-    const rows = attempts.map((attempt) => element("tr", {}, cellsOf(attempt)));
-    const table = element("table", {}, [element("thead", {}, [head]), element("tbody", {}, rows)]);
-    table.setAttribute("aria-labelledby", "details-title");
-    this.attempts.replaceChildren(table);
+    this.attempts.replaceChildren(...attempts.map((attempt) => element("li", {}, partsOf(attempt, this.#image === ""))));
   }
 }
 
-/** @param {Attempt} attempt */
-function cellsOf(attempt) {
-  const result = attempt.error
-    ? [element("strong", { class: "bad" }, [foreign([attempt.error_class, attempt.reason].filter(Boolean).join(", ") || "failed")]), " ", foreign(attempt.error)]
-    : ["succeeded"];
-  const cells = [
-    [time(attempt.started_at)],
-    [foreign(attempt.image)],
-    [String(attempt.attempt)],
-    [duration(attempt.duration)],
-    [attempt.limit ? duration(attempt.limit) : ""],
-    [size(attempt.size)],
-    result,
-    [foreign(attempt.digest ?? "")],
-    [attempt.credential ? foreign(attempt.credential) : "none"],
-    [foreign(attempt.run_id ?? "")],
+/**
+ * @param {Attempt} attempt
+ * @param {boolean} isNamed whether to say which image
+ */
+function partsOf(attempt, isNamed) {
+  const { error, error_class, reason } = attempt;
+  const kind = [error_class, reason].filter(Boolean).join(", ") || "failed";
+  const result = error ? element("strong", { class: "bad" }, [foreign(kind)]) : element("strong", {}, ["succeeded"]);
+  const limit = attempt.limit ? ` of at most ${duration(attempt.limit)}` : "";
+  const facts = [
+    ["Took", `${duration(attempt.duration)}${limit}`],
+    ["Size", size(attempt.size)],
+    ["Credential", attempt.credential || "none"],
+    ["Digest", attempt.digest ?? ""],
+    ["Run", attempt.run_id ?? ""],
   ];
-  return cells.map((children) => element("td", {}, children));
+  return [
+    element("p", {}, [`${time(attempt.started_at)}, attempt ${attempt.attempt}: `, result]),
+    ...(isNamed ? [element("p", {}, [foreign(attempt.image)])] : []),
+    ...(error ? [element("p", { class: "error" }, [foreign(error)])] : []),
+    element("dl", { class: "facts" }, definitions(facts)),
+  ];
+}
+
+/** @param {string[][]} facts names and texts; those without a text are left out */
+function definitions(facts) {
+  const known = facts.filter(([, text]) => text);
+  return known.map(([name, text]) => element("div", {}, [element("dt", {}, [name]), element("dd", {}, [foreign(text)])]));
 }

@@ -8,7 +8,7 @@
 export const ROW = 20;
 const NARROW = 24; // of a column
 const WIDE = 140;
-const READABLE = 90; // columns of this width have names that are not turned
+const READABLE = 80; // columns of this width have names that are not turned
 const GAP = 2;
 
 export class Grid {
@@ -30,12 +30,15 @@ export class Grid {
     return this.header + this.rows.length * ROW;
   }
 
-  /** @param {number} width that there is */
-  fit(width) {
+  /**
+   * @param {number} width that there is
+   * @param {number} longest width of the images' names
+   */
+  fit(width, longest) {
     this.names = width < 600 ? 120 : 220;
     const each = Math.floor((width - this.names) / Math.max(1, this.columns.length));
     this.cell = Math.min(WIDE, Math.max(NARROW, each));
-    this.header = this.isUpright ? 160 : 44;
+    this.header = this.isUpright ? Math.min(160, Math.ceil(longest) + 30) : 44;
   }
 
   /**

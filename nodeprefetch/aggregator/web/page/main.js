@@ -126,7 +126,7 @@ function draw() {
 
 function showTitle() {
   const text = isKnown ? sentence(board) : lost;
-  document.title = [isKnown && lost ? `Connection lost: ${text}` : text, "nodeprefetch"].filter(Boolean).join(" – ");
+  document.title = [isKnown && lost ? `Connection lost: ${text}` : text, "nodeprefetch"].filter(Boolean).join(" - ");
 }
 
 /** Tell a screen reader, but not each second. */

@@ -24,6 +24,7 @@ export class NodeMap {
   #colors = /** @type {Colors} */ ({});
   #fitted = /** @type {Map<string, string>} */ (new Map());
   #frame = 0;
+  #longest = 0; // width of the images' names
 
   /** @param {HTMLElement} scroller has the spacer, which has the canvas */
   constructor(scroller) {
@@ -46,6 +47,7 @@ export class NodeMap {
     this.#board = board;
     this.grid.rows = rows;
     this.grid.columns = columns;
+    this.#longest = this.#measure(columns.map((column) => heading(board.images[column])));
     this.#resize();
   }
 
@@ -91,7 +93,7 @@ export class NodeMap {
   #resize() {
     const { grid, scroller } = this;
     const width = scroller.clientWidth;
-    grid.fit(width);
+    grid.fit(width, this.#longest);
     this.spacer.style.width = `${grid.width}px`;
     this.spacer.style.height = `${grid.height}px`;
     const scale = devicePixelRatio || 1;
@@ -191,22 +193,27 @@ export class NodeMap {
       const image = this.#board?.images[column];
       if (!image) continue;
       const left = grid.left(column, this.scroller.scrollLeft);
-      const name = `${(image.digests ?? 0) > 1 ? "≠ " : ""}${shortImage(image.image)}`;
       context.font = FONT;
       context.fillStyle = image.missing ? this.#colors.failed : this.#colors.ink;
       if (grid.isUpright) {
         context.save();
         context.translate(left + grid.cell / 2, grid.header - 20);
         context.rotate(-Math.PI / 2);
-        context.fillText(this.#fit(name, grid.header - 24), 0, 0);
+        context.fillText(this.#fit(heading(image), grid.header - 24), 0, 0);
         context.restore();
       } else {
-        context.fillText(this.#fit(name, grid.cell - 6), left + 2, 12);
+        context.fillText(this.#fit(heading(image), grid.cell - 6), left + 2, 12);
       }
       context.font = SMALL;
       context.fillStyle = this.#colors.quiet;
       context.fillText(this.#fit(shortSize(image.size), grid.cell, SMALL), left + 1, grid.header - 9);
     }
+  }
+
+  /** @param {string[]} texts */
+  #measure(texts) {
+    this.context.font = FONT;
+    return Math.max(0, ...texts.map((text) => this.context.measureText(text.slice(0, 50)).width));
   }
 
   #drawCursor() {
@@ -218,7 +225,7 @@ export class NodeMap {
     const top = grid.top(index, scrollTop);
     context.strokeStyle = this.#colors.focus;
     context.lineWidth = 2;
-    if (place.column < 0) context.strokeRect(1, top + 1, clientWidth - 2, ROW - 2);
+    if (place.column < 0 || place.row.kind === "group") context.strokeRect(1, top + 1, clientWidth - 2, ROW - 2);
     else context.strokeRect(grid.left(place.column, scrollLeft), top + 1, grid.cell - 1, ROW - 2);
   }
 
@@ -248,4 +255,9 @@ export class NodeMap {
     this.#fitted.set(key, short);
     return short;
   }
+}
+
+/** @param {import("./board.js").BoardImage} image */
+function heading(image) {
+  return `${(image.digests ?? 0) > 1 ? "≠ " : ""}${shortImage(image.image)}`;
 }
