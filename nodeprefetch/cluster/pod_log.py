@@ -11,7 +11,9 @@ from datetime import datetime
 import msgspec
 
 from nodeprefetch.board import AttemptRecord
+from nodeprefetch.cluster.image_facts import ImageFacts
 from nodeprefetch.errors import UsageError
+from nodeprefetch.events import Outcome, Phase
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import parse_duration
 
@@ -21,7 +23,8 @@ MAX_LINE = 8 << 10
 _PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*+"|[^ "=]*+)(?: |\Z)')
 _PROBLEMS = {"WARN", "ERROR"}
 _ATTEMPTS = {"pulled", "attempt failed"}
-_FINAL = {"image succeeded": "succeeded", "image present": "present", "image failed": "failed"}
+_FINAL = {f"image {outcome}": outcome for outcome in Outcome if outcome.is_final}
+_RUN, _NEXT_RUN = "run started", "run failed, retrying"
 
 
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,21 +47,6 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
         return self.level in _PROBLEMS or not self.message
 
 
-class LoggedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """The last that the log says about an image."""
-
-    state: str
-    """`pulling`, `waiting` (for its next attempt), `succeeded`, `present` or `failed`."""
-
-    at: float
-    next_attempt: float = 0
-    """Unix seconds, by the node's clock; 0 if unknown."""
-
-    error: str = ""
-    error_class: str = ""
-    reason: str = ""
-
-
 def read_log(text: str) -> tuple[LogLine, ...]:
     """Parse a log. Whatever is in it: lines that are not of this program become lines without a message."""
     return tuple(_read_line(line) for line in text.splitlines() if line.strip())
@@ -69,21 +57,27 @@ def logged_attempts(lines: Sequence[LogLine], *, node: str) -> tuple[AttemptReco
     found: list[AttemptRecord] = []
     run_id = ""
     for line in lines:
-        if line.message == "run started":
+        if line.message == _RUN:
             run_id = line.fields.get("run", "")
         if line.message in _ATTEMPTS and line.fields.get("image"):
             found.append(_attempt(line, node, run_id))
     return tuple(reversed(found))
 
 
-def logged_images(lines: Sequence[LogLine]) -> dict[str, LoggedImage]:
+def logged_images(lines: Sequence[LogLine]) -> dict[str, ImageFacts]:
     """Return the last that is known about each image that the log names."""
-    found: dict[str, LoggedImage] = {}
+    found: dict[str, ImageFacts] = {}
     for line in lines:
+        if line.message == _NEXT_RUN:
+            at = _after_delay(line)
+            found |= {name: msgspec.structs.replace(facts, next_attempt=at) for name, facts in _failed(found)}
+        elif line.message == _RUN:
+            again = {"state": Outcome.WAITING, "next_attempt": 0}
+            found |= {name: msgspec.structs.replace(facts, **again) for name, facts in _failed(found)}
         image = line.fields.get("image", "")
-        state = _state(line) if image else None
-        if state is not None:
-            found[image] = _keep_error(found.get(image), state)
+        facts = _facts(line) if image else None
+        if facts is not None:
+            found[image] = _with_earlier(found.get(image), facts)
     return found
 
 
@@ -147,38 +141,54 @@ def _json_pairs(line: str) -> Iterator[tuple[str, str]]:
             yield key, str(value)
 
 
-def _state(line: LogLine) -> LoggedImage | None:
-    if line.message in _FINAL:
-        return _logged(line, _FINAL[line.message])
+def _facts(line: LogLine) -> ImageFacts | None:
+    fields = line.fields
     match line.message:
-        case "pulling" | "resolving" | "downloading" | "unpacking":
-            return LoggedImage(state="pulling", at=line.at)
+        case "pulling":
+            return ImageFacts(state=Outcome.PULLING, attempt=_number(fields.get("attempt", "")))
+        case Phase.RESOLVING | Phase.DOWNLOADING | Phase.UNPACKING:
+            done, total = (_number(fields.get(name, "")) for name in ("done", "total"))
+            return ImageFacts(state=Outcome.PULLING, done_bytes=done, total_bytes=total)
         case "attempt failed":
-            return _logged(line, "waiting")
+            return _with_error(line, Outcome.WAITING)
         case "retrying after delay":
-            delay = _seconds(line.fields.get("delay", ""))
-            return LoggedImage(state="waiting", at=line.at, next_attempt=line.at + delay if line.at else 0)
+            return ImageFacts(state=Outcome.WAITING, next_attempt=_after_delay(line))
         case "pulled":
-            return LoggedImage(state="succeeded", at=line.at)
+            return ImageFacts(state=Outcome.SUCCEEDED)
+        case _ if line.message in _FINAL:
+            return _with_error(line, _FINAL[line.message])
         case _:
             return None
 
 
-def _logged(line: LogLine, state: str) -> LoggedImage:
-    return LoggedImage(
+def _with_error(line: LogLine, state: Outcome) -> ImageFacts:
+    return ImageFacts(
         state=state,
-        at=line.at,
         error=scrub(line.fields.get("error", "")),
         error_class=line.fields.get("class", ""),
         reason=line.fields.get("reason", ""),
     )
 
 
-def _keep_error(known: LoggedImage | None, state: LoggedImage) -> LoggedImage:
+def _with_earlier(known: ImageFacts | None, facts: ImageFacts) -> ImageFacts:
     """While an image is tried again, the error of its last attempt is still the one to show."""
-    if known is None or state.error or state.state not in {"pulling", "waiting"}:
-        return state
-    return msgspec.structs.replace(state, error=known.error, error_class=known.error_class, reason=known.reason)
+    if known is None or facts.error or facts.state not in {Outcome.PULLING, Outcome.WAITING}:
+        return facts
+    return msgspec.structs.replace(
+        facts,
+        attempt=facts.attempt or known.attempt,
+        error=known.error,
+        error_class=known.error_class,
+        reason=known.reason,
+    )
+
+
+def _failed(found: Mapping[str, ImageFacts]) -> list[tuple[str, ImageFacts]]:
+    return [(name, facts) for name, facts in found.items() if facts.state == Outcome.FAILED]
+
+
+def _after_delay(line: LogLine) -> float:
+    return line.at + _seconds(line.fields.get("delay", "")) if line.at else 0
 
 
 def _attempt(line: LogLine, node: str, run_id: str) -> AttemptRecord:

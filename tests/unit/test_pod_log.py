@@ -5,16 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeprefetch.board import AttemptRecord
-from nodeprefetch.cluster.pod_log import LoggedImage, logged_attempts, logged_images, read_log, shown_lines
+from nodeprefetch.cluster.image_facts import ImageFacts
+from nodeprefetch.cluster.pod_log import logged_attempts, logged_images, read_log, shown_lines
 from nodeprefetch.events import (
     AttemptFinished,
     AttemptStarted,
     Event,
     ImageFinished,
     Outcome,
+    Phase,
+    Progress,
     RetryPlanned,
     RunStarted,
 )
+from nodeprefetch.keep.log import line_of
 from nodeprefetch.report.log import text_of
 from nodeprefetch.settings import LogFormat, PullPolicy
 
@@ -114,9 +118,8 @@ def test_an_image_that_waits_for_its_next_attempt_keeps_the_error_of_the_last_on
     lines = read_log(log_of(failed(), RetryPlanned(at=1030, image=APP, delay=12.5), style=style))
 
     assert logged_images(lines) == {
-        APP: LoggedImage(
+        APP: ImageFacts(
             state="waiting",
-            at=1030,
             next_attempt=1042.5,
             error="timed out after 30s",
             error_class="passing",
@@ -130,11 +133,40 @@ def test_the_last_line_about_an_image_decides_its_state(style: LogFormat):
     lines = read_log(log_of(failed(), ended(), pulled(), ended(WEB, outcome=Outcome.SUCCEEDED), style=style))
 
     assert logged_images(lines) == {
-        APP: LoggedImage(
-            state="failed", at=1050, error="manifest unknown", error_class="permanent", reason="not_found"
-        ),
-        WEB: LoggedImage(state="succeeded", at=1050),
+        APP: ImageFacts(state="failed", error="manifest unknown", error_class="permanent", reason="not_found"),
+        WEB: ImageFacts(state="succeeded"),
     }
+
+
+@STYLES
+def test_while_an_image_is_pulled_its_bytes_and_its_last_error_are_known(style: LogFormat):
+    lines = read_log(
+        log_of(
+            failed(),
+            AttemptStarted(at=1031, attempt_id="z", image=APP, attempt=3, limit=60.0),
+            Progress(at=1032, attempt_id="z", image=APP, phase=Phase.DOWNLOADING, done_bytes=5, total_bytes=10),
+            style=style,
+        )
+    )
+
+    facts = logged_images(lines)[APP]
+    assert ("pulling", 3, 5, 10, "timeout") == (
+        facts.state, facts.attempt, facts.done_bytes, facts.total_bytes, facts.reason
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("style", ["logfmt", "json"])
+def test_what_failed_is_tried_again_in_the_next_run_of_keep(style: str):
+    between = line_of(style, 1060, "WARN", "run failed, retrying", {"error": "exit code 1", "delay": 90.0})
+    lines = read_log(log_of(ended(), ended(WEB, outcome=Outcome.SUCCEEDED), style=LogFormat(style)) + between)
+
+    assert (1150, 0) == (logged_images(lines)[APP].next_attempt, logged_images(lines)[WEB].next_attempt)
+
+
+def test_in_a_new_run_an_image_that_failed_waits_and_keeps_its_error():
+    (facts,) = logged_images(read_log(log_of(ended(), started(1100)))).values()
+
+    assert ("waiting", "manifest unknown") == (facts.state, facts.error)
 
 
 def test_lines_about_the_image_and_problems_are_preferred_to_newer_ones():
