@@ -1,5 +1,6 @@
 """Formats the answers of `why` for people."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from nodeprefetch.board import AttemptRecord
@@ -80,14 +81,25 @@ def _attempts(attempts: Sequence[AttemptRecord], now: float) -> Iterator[str]:
 
 def _row(attempt: AttemptRecord, now: float) -> tuple[str, ...]:
     return (
-        format_timestamp(attempt.started_at) if attempt.started_at else "unknown",
-        f"{format_age(now - attempt.started_at)} ago" if attempt.started_at else "",
-        format_duration(round(attempt.duration, 1)),
-        format_duration(round(attempt.limit, 1)) if attempt.limit else "-",
+        _time(attempt.started_at),
+        f"{format_age(now - attempt.started_at)} ago" if 0 < attempt.started_at < math.inf else "",
+        _duration(attempt.duration),
+        _duration(attempt.limit) if attempt.limit else "-",
         format_size(attempt.size) or "-",
         attempt.credential or "anonymous",
         "/".join(filter(None, (attempt.error_class, attempt.reason))) or ("failed" if attempt.error else "pulled"),
     )
+
+
+def _time(at: float) -> str:
+    try:
+        return format_timestamp(at) if at > 0 else "unknown"
+    except (ValueError, OverflowError, OSError):  # of a node whose clock is wrong, or of a program that is not ours
+        return "unknown"
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(round(seconds, 1)) if 0 <= seconds < math.inf else "unknown"
 
 
 def _others(diagnosis: Diagnosis) -> str:

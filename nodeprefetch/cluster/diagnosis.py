@@ -7,6 +7,7 @@ import msgspec
 from nodeprefetch.board import AttemptRecord
 from nodeprefetch.cluster.advice import advice
 from nodeprefetch.cluster.image_facts import ImageFacts
+from nodeprefetch.cluster.obstacles import Obstacle
 from nodeprefetch.cluster.picture import NodePicture, NodeState
 from nodeprefetch.cluster.pod_log import LogLine
 from nodeprefetch.events import Outcome
@@ -18,16 +19,6 @@ ATTEMPTS_SHOWN = 10
 """Attempts of an image, if no image was named."""
 
 _ON_NODE = {Outcome.SUCCEEDED, Outcome.PRESENT}
-
-
-class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
-    """Something other than an image that keeps the node from being warm, or from taking pods."""
-
-    text: str
-    """One line without secrets."""
-
-    advice: str = ""
-    """What to do, one line; may be empty."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

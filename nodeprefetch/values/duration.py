@@ -82,7 +82,7 @@ def format_age(seconds: float) -> str:
 
     Less than nothing counts as nothing: clocks of nodes differ.
     """
-    age = max(int(seconds), 0)
+    age = int(max(seconds, 0))
     for unit, length, largest in (("s", 1, 120), ("m", 60, 120 * 60), ("h", 3600, 48 * 3600)):
         if age < largest:
             return f"{age // length}{unit}"
