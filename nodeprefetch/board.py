@@ -113,7 +113,10 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     summary: BoardSummary
     images: tuple[BoardImage, ...]
-    """In the order of the newest list, then those of other lists."""
+    """In the order of the newest list, then those of other lists; at most 1,000."""
+
+    images_left_out: int = 0
+    """Images that are not shown. Nodes have the states that all their images give them."""
 
     nodes: tuple[BoardNode, ...]
     causes: tuple[BoardCause, ...]
@@ -132,7 +135,7 @@ class BoardChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Names of nodes."""
 
     images: tuple[BoardImage, ...] | None = None
-    """If their order or number changes, all nodes are sent too."""
+    """The same ones: if their order or number changes, a whole `Board` is sent instead, as it is if `instances` do."""
 
     causes: tuple[BoardCause, ...] | None = None
 

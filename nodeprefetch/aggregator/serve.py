@@ -75,6 +75,7 @@ async def serve(
             housekeeping.start_soon(service.writer.run)
             housekeeping.start_soon(keep_in_bounds, service.store, settings)
             housekeeping.start_soon(service.tickets.run)
+            housekeeping.start_soon(service.boards.run)
             housekeeping.start_soon(limits.follow, service.tickets.settle, log)
             if tls is not None:
                 housekeeping.start_soon(renew, tls, settings, log)

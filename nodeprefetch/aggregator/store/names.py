@@ -1,6 +1,7 @@
 """Numbers for the names of nodes, images and instances, and for runs; each is stored once, and bounded in number."""
 
 import sqlite3
+from collections.abc import Iterator
 
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
@@ -162,6 +163,11 @@ class Names:
     def by_number(self) -> dict[int, str]:
         """Return all names by number."""
         return {number: name for name, (number, _) in self._known.items()}
+
+    def heard(self) -> Iterator[tuple[str, int, int]]:
+        """Yield names, their numbers, and Unix seconds of their last events, which may be a minute old."""
+        for name, (number, heard) in self._known.items():
+            yield name, number, heard
 
     def reload(self) -> None:
         """Read everything again from the database, after a failed transaction."""

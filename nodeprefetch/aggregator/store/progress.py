@@ -1,6 +1,7 @@
 """The latest progress of the pulls that nodes have under way; in memory only."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nodeprefetch.aggregator.store.slices import StateKey
@@ -23,10 +24,12 @@ class LatestProgress:
 
     Args:
         most: maximum number of pulls.
+        on_drop: is told whose progress is dropped as there are more.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, on_drop: Callable[[StateKey], None] = lambda _key: None) -> None:
         self._most = most
+        self._on_drop = on_drop
         self._known: OrderedDict[StateKey, _Pull] = OrderedDict()
 
     def take(self, key: StateKey, run: int, event: Progress | PullsPaused | PullsResumed) -> None:
@@ -43,7 +46,8 @@ class LatestProgress:
                 known.paused -= {event.reason}
         self._known.move_to_end(key)
         if len(self._known) > self._most:
-            self._known.popitem(last=False)
+            dropped, _ = self._known.popitem(last=False)
+            self._on_drop(dropped)
 
     def end(self, key: StateKey, run: int, event: AttemptFinished | ImageFinished) -> None:
         """Drop the progress of a pull that has ended. Ignores a late end of an earlier attempt."""
@@ -52,6 +56,14 @@ class LatestProgress:
             return
         if isinstance(event, ImageFinished) or known.progress is None or event.attempt_id == known.progress.attempt_id:
             del self._known[key]
+
+    def amounts(self, key: StateKey, run: int) -> tuple[int, int, int]:
+        """Return bytes that are there, bytes of all layers, and bytes per second; zeros if nothing is known."""
+        known = self._known.get(key)
+        if known is None or known.run != run or known.progress is None:
+            return 0, 0, 0
+        progress = known.progress
+        return progress.done_bytes, progress.total_bytes, 0 if known.paused else progress.rate
 
     def shown(self, key: StateKey, run: int) -> dict[str, str | int]:
         """Return what /v1/status shows; empty if nothing is known."""

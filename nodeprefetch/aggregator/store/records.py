@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from nodeprefetch.aggregator.refusal import RefusedError
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.backlog import rows_of
+from nodeprefetch.aggregator.store.changes import Changes
 from nodeprefetch.aggregator.store.gates import Gates
+from nodeprefetch.aggregator.store.list_orders import ListOrders
 from nodeprefetch.aggregator.store.names import Names, Runs
 from nodeprefetch.aggregator.store.node_reports import NodeReports
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.progress import LatestProgress
+from nodeprefetch.aggregator.store.slices import StateKey
 from nodeprefetch.aggregator.store.states import NodeStates, changed, legacy_state, waiting
 from nodeprefetch.aggregator.store.tag_moves import TagMoves
 from nodeprefetch.aggregator.store.tallies import Tallies
@@ -35,6 +38,7 @@ from nodeprefetch.events import (
 )
 
 _ATTEMPT = "INSERT OR {} INTO attempt VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OF_PROGRESS = (Progress, PullsPaused, PullsResumed)
 _IGNORE, _REPLACE = _ATTEMPT.format("IGNORE"), _ATTEMPT.format("REPLACE")
 
 
@@ -96,7 +100,9 @@ class Records:
         self.tag_moves = TagMoves(database)
         self.gates = Gates(database)
         self.node_reports = NodeReports(database)
-        self.progress = LatestProgress()
+        self.changes = Changes()
+        self.orders = ListOrders()
+        self.progress = LatestProgress(on_drop=self._mark_progress)
         self.runs = Runs(database, bounds)
         self.attempts = self.states = self.live_bytes = 0
         """Number of attempts and of states, and bytes in the live stream's backlog."""
@@ -120,6 +126,8 @@ class Records:
             self.runs,
         ):
             kept.reload()
+        self.orders.forget()
+        self.changes.mark_all()
 
     def begin(self) -> None:
         """Begin a submission."""
@@ -148,6 +156,8 @@ class Records:
         batch = submission.batch
         node, instance = self.nodes.number(batch.node, now), self.instances.number(batch.instance, now)
         run = 0 if submission.legacy else self.runs.number(batch, instance, node, now)
+        is_progress = all(isinstance(event, _OF_PROGRESS) for event in batch.events)
+        self.changes.mark(node, instance, is_progress=is_progress)  # also if it is refused: progress stays
         if run:
             self.node_reports.begin(node, instance, run)
         states = NodeStates(self._database, instance, node)
@@ -171,6 +181,12 @@ class Records:
             self._publish(batch, news, now)
         self._added += len(news)
         return Receipt(accepted=len(news), duplicates=len(known))
+
+    def newest_instance(self) -> str | None:
+        """Return the name of the instance that was heard of last; None: there is none."""
+        heard = self.runs.heard  # to the second; without image-prefetcher
+        known = [(max(at, heard.get(number, 0)), number, name) for name, number, at in self.instances.heard()]
+        return max(known)[2] if known else None
 
     def keep_newest(self, attempts: int) -> None:
         """Delete the oldest attempts and backlog rows beyond their limits. Inside a transaction.
@@ -238,6 +254,7 @@ class Records:
             return False
         self.node_reports.promise(to.node, to.instance, to.run, event)
         images = [self.images.number(image, to.now) for image in event.images]
+        self.orders.take(to.instance, images)
         to.states.drop_others(set(images), to.run)
         for image in images:
             to.states.put(image, waiting(to.states.get(image), to.run, event.at, is_warm=event.is_warm))
@@ -295,6 +312,10 @@ class Records:
             if id(event) not in known:
                 add(image, event)
         return known
+
+    def _mark_progress(self, key: StateKey) -> None:
+        node, instance, _ = key
+        self.changes.mark(node, instance, is_progress=True)
 
     def _publish(self, batch: Batch, news: Sequence[Event], now: int) -> None:
         rows = rows_of(batch, news)

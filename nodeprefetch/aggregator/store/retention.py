@@ -30,12 +30,12 @@ _MUCH_LARGER = 1 << 20
 
 _OLD_STATES = (
     "DELETE FROM state WHERE (node, instance, image) IN"
-    " (SELECT node, instance, image FROM state WHERE received < ? LIMIT ?)"
+    " (SELECT node, instance, image FROM state WHERE received < ? LIMIT ?) RETURNING node, instance"
 )
-_OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIMIT ?)"
+_OLD_RUNS = "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE heard < ? LIMIT ?) RETURNING node, instance"
 _REPLACED_RUNS = (
     "DELETE FROM run WHERE id IN (SELECT run.id FROM run JOIN node_report USING (node, instance)"
-    " WHERE run.heard < ? AND run.id <> node_report.run LIMIT ?)"
+    " WHERE run.heard < ? AND run.id <> node_report.run LIMIT ?) RETURNING node, instance"
 )
 
 _REPLACED_KEPT = 6 * 3600
@@ -86,11 +86,11 @@ async def forget(store: Store, settings: AggregatorSettings, now: int, *, starte
         excess = records.attempts - settings.results_kept
         gone = {
             "attempt": _delete_attempts(database, before, excess),
-            "state": _delete_old(database, _OLD_STATES, before),
-            "run": _delete_old(database, _OLD_RUNS, before),
+            "state": _delete_old(store, _OLD_STATES, before),
+            "run": _delete_old(store, _OLD_RUNS, before),
         }
         if records.runs.count > settings.bounds.runs / 2 and now % 60 == 0:  # it may read all runs
-            gone["run"] += _delete_old(database, _REPLACED_RUNS, now - _REPLACED_KEPT)
+            gone["run"] += _delete_old(store, _REPLACED_RUNS, now - _REPLACED_KEPT)
         freed, gone["live"] = trim_backlog(
             database, records.live_bytes - settings.bounds.backlog, most=_STEP, before=before
         )
@@ -115,6 +115,7 @@ async def _drop_silent_nodes(store: Store, settings: AggregatorSettings, now: in
     reports = store.records.node_reports
     for node, instance in reports.missing(now, started=started, retention=settings.node_retention):
         dropped = reports.drop(node, instance)
+        store.records.changes.mark(node, instance)
         store.records.states -= dropped
         store.records.forgotten["state"] += dropped
         store.version += 1
@@ -139,8 +140,12 @@ def _delete_attempts(database: sqlite3.Connection, before: int, excess: int) -> 
     return database.execute(f"DELETE FROM attempt WHERE seq IN ({old})", (_STEP, before)).rowcount  # noqa: S608
 
 
-def _delete_old(database: sqlite3.Connection, statement: str, before: int) -> int:
-    return database.execute(statement, (before, _STEP)).rowcount
+def _delete_old(store: Store, statement: str, before: int) -> int:
+    """Delete rows of nodes, and mark those. Returns the number of rows."""
+    deleted = store.database.execute(statement, (before, _STEP)).fetchall()
+    for node, instance in set(deleted):
+        store.records.changes.mark(node, instance)
+    return len(deleted)
 
 
 def _forget_names(store: Store, before: int) -> None:
@@ -156,6 +161,11 @@ def _forget_names(store: Store, before: int) -> None:
         images = records.images.forget(before)
         records.tallies.forget(images)
         records.tag_moves.forget(images)
+        for (node,) in nodes:
+            records.changes.mark_everywhere(node)
+        if images or instances:  # their numbers may be given to others
+            records.orders.forget()
+            records.changes.mark_all()
         database.execute("COMMIT")
     except sqlite3.Error:
         if database.in_transaction:

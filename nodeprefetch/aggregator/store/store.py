@@ -140,6 +140,7 @@ class Store:
         """Read everything that is kept in memory again from the database."""
         self.records.reload()
         self.records.count()
+        self.version += 1
         self._is_behind = False
 
     def _write_request(self, request: Sequence[Submission], now: int) -> Receipt | RefusedError:

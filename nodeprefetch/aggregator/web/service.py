@@ -14,6 +14,7 @@ from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.store.writer import Writer
 from nodeprefetch.aggregator.tickets.desk import TicketDesk
 from nodeprefetch.aggregator.tickets.limits import PullingNodes
+from nodeprefetch.aggregator.web.boards import Boards, SharedTexts
 from nodeprefetch.aggregator.web.coalescer import Coalescer
 from nodeprefetch.aggregator.web.decode import Decoder
 from nodeprefetch.aggregator.web.decode_ticket import TicketDecoder
@@ -35,6 +36,10 @@ class Service:
     """Readers of the live stream."""
 
     rendered: RenderedRows
+    boards: Boards
+    texts: SharedTexts
+    """Messages of boards that readers are sending."""
+
     lock: FairLock
     """Held by queries, and while large bodies are decoded."""
 
@@ -63,7 +68,7 @@ def make_service(
     log: Callable[[str], None],
     limits: PullingNodes | None = None,
 ) -> Service:
-    """Return a service for an open store. The caller must run `writer.run` and `tickets.run`.
+    """Return a service for an open store. The caller must run `writer.run`, `tickets.run` and `boards.run`.
 
     Args:
         settings: how to serve.
@@ -86,6 +91,8 @@ def make_service(
         budget=budget,
         readers=FairShare(settings.bounds.readers),
         rendered=RenderedRows(store.database, budget),
+        boards=Boards(store, lock, settings.bounds.retry_after),
+        texts=SharedTexts(budget, settings.bounds.in_flight // 4),
         lock=lock,
         expositions=Coalescer(lock),
         tickets=TicketDesk(limits, settings.growth, settings.bounds),

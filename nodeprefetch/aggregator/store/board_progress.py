@@ -1,0 +1,82 @@
+"""The progress of the pulls that a board shows, and how long they will take."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from nodeprefetch.aggregator.store.board_columns import Columns
+from nodeprefetch.aggregator.store.board_counts import BoardCounts
+from nodeprefetch.aggregator.store.board_node import NodeStates
+from nodeprefetch.aggregator.store.progress import LatestProgress
+from nodeprefetch.board import WAITING, BoardNode
+
+
+def with_progress(progress: LatestProgress, states: NodeStates, instance: int, columns: Columns) -> BoardNode:
+    """Return what is shown of a node in the columns of a board, with the latest progress of its pulls.
+
+    Args:
+        progress: that of all nodes.
+        states: of the node; those without totals are set in them.
+        instance: the number of its instance.
+        columns: of the board.
+    """
+    shares: dict[str, int] = {}
+    done = total = rate = 0
+    unsized = list[int]()
+    for index, run in states.pulls:
+        image = states.images[index]
+        present, size, speed = progress.amounts((states.number, instance, image), run)
+        rate += speed
+        if not size:
+            unsized.append(image)
+            continue
+        present = min(present, size)
+        done, total = done + present, total + size
+        column = columns.index(image)
+        if column is not None:
+            shares[str(column)] = 100 * present // size
+    states.unsized, states.later = tuple(unsized), None
+    return msgspec.structs.replace(
+        states.view,
+        cells=columns.cells(states.images, states.cells),
+        shares=shares,
+        done_bytes=done,
+        total_bytes=total,
+        rate=rate,
+    )
+
+
+def seconds_left(counts: BoardCounts) -> int | None:
+    """Return the seconds until the last of the nodes that pull is done; None: of no node the rate is known.
+
+    What a node has left is the rest of its pulls, and the whole of the images that wait, or are pulled and have no
+    totals yet, by the sizes that other nodes report; an image that no node has counts nothing. Nodes whose pulls are
+    paused, or that wait for their turn, count nothing either.
+    """
+    if counts.sizes_changed:
+        counts.sizes_changed = False
+        for states in counts.pulling.values():
+            states.later = None
+    known = dict[int, int]()
+    longest: int | None = None
+    for states in counts.pulling.values():
+        view = states.view
+        if view.rate:
+            if states.later is None:
+                states.later = sum(_size(image, counts, known) for image in _later(states))
+            seconds = (view.total_bytes - view.done_bytes + states.later) // view.rate
+            longest = seconds if longest is None else max(longest, seconds)
+    return longest
+
+
+def _later(states: NodeStates) -> Iterator[int]:
+    yield from states.unsized
+    for image, cell in zip(states.images, states.cells, strict=True):
+        if cell == WAITING:
+            yield image
+
+
+def _size(image: int, counts: BoardCounts, known: dict[int, int]) -> int:
+    if image not in known:
+        known[image] = max(counts.sizes.of(image), default=0)
+    return known[image]
