@@ -54,6 +54,10 @@ class BoardNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shares: dict[str, int] = {}
     """Percent of the bytes that are on the node, by index of the image; only of those that are pulled."""
 
+    final: tuple[int, ...] = ()
+    """Indexes of the images that failed for good: its run has ended, and the class of their last error is `permanent`,
+    `refused` or `no-space`."""
+
     list_digest: str = ""
     """Of its list (`values.image_list.list_digest`); empty if unknown."""
 

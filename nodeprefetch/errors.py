@@ -75,6 +75,11 @@ class NoAccessError(NodeprefetchError):
         self.text = text
         self.check = check
 
+    @property
+    def on_one_line(self) -> str:
+        """The message as a part of another one."""
+        return f"{self.text} (check with: {self.check})" if self.check else self.text
+
 
 class RpcError(NodeprefetchError):
     """A call failed without an answer: the connection, the stream or the protocol failed.

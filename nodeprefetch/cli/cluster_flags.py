@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
-CLUSTER = Group.create_ordered("Cluster")
+from nodeprefetch.cli.flag_kinds import CLUSTER
 
 
 def _flag(text: str, metavar: str, *names: str) -> Parameter:
     return Parameter(name=names or None, help=text, metavar=metavar, negative="", group=CLUSTER)
 
 
-InstallationName = Annotated[
-    str, Parameter(metavar="NAME", help="Name of the installation: of its DaemonSet.", group=CLUSTER)
-]
+def argument(text: str, metavar: str) -> Parameter:
+    """An argument that is no flag, so that no variable stands for it."""
+    return Parameter(metavar=metavar, help=text, group=CLUSTER, show_env_var=False)
+
+
+InstallationName = Annotated[str, argument("Name of the installation, which is that of its DaemonSet.", "NAME")]
 
 
 @Parameter(name="*")

@@ -3,6 +3,7 @@
 from cyclopts import Group, Parameter
 
 # In this order in --help and in docs/reference.md; within a group in the order of the fields below.
+CLUSTER = Group.create_ordered("Cluster")
 INSTANCE = Group.create_ordered("Instance")
 IMAGES = Group.create_ordered("Images")
 SCHEDULE = Group.create_ordered("Schedule")

@@ -130,9 +130,7 @@ async def find_installation(access: ClusterAccess, namespace: str | None, name: 
     found = await find_installations(access, namespace, name)
     if len(found) > 1:
         namespaces = ", ".join(each.namespace for each in found)
-        raise UsageError(
-            [f"there are installations {name} in the namespaces {namespaces}; choose one with --namespace"]
-        )
+        raise UsageError([f"installation {name} is in several namespaces: {namespaces}; choose one with --namespace"])
     return found[0]
 
 

@@ -27,7 +27,7 @@ _EXIT_CODES = {
 }
 """Meanings of exit codes, and sections of the documentation."""
 
-_BETWEEN = {"", "ContainerCreating", "PodInitializing"}
+BETWEEN = {"", "ContainerCreating", "PodInitializing"}
 """Reasons for which containers wait that come before each start."""
 
 _REMEDIES = {
@@ -55,6 +55,9 @@ class PodTrouble(msgspec.Struct, frozen=True, kw_only=True):
 
     detail: str = ""
     """More, that is different for each pod: when, and how often."""
+
+    exit_code: int | None = None
+    """Of the container; None: it has not run."""
 
 
 def pod_troubles(pod: Pod, now: float) -> tuple[PodTrouble, ...]:
@@ -104,7 +107,7 @@ def _container_troubles(container: ContainerStatus, now: float) -> Iterator[PodT
         yield _ended(f"{name} has ended with", state.terminated, container, now)
     elif state.waiting is not None and state.waiting.reason == "CrashLoopBackOff" and last is not None:
         yield _ended(f"{name} waits to be restarted after", last, container, now)
-    elif state.waiting is not None and state.waiting.reason not in _BETWEEN:
+    elif state.waiting is not None and state.waiting.reason not in BETWEEN:
         reason = state.waiting.reason
         remedy = _REMEDIES.get(reason, "find out why the kubelet does not start it")
         yield PodTrouble(text=f"{name} does not start: {_said(reason, state.waiting.message)}", advice=_see(remedy))
@@ -128,7 +131,8 @@ def _ended(text: str, ended: Terminated, container: ContainerStatus, now: float)
     advice = "" if ended.exit_code in {1, 143} else f"see {PAGE}#{section}"
     if ended.reason == "OOMKilled":
         advice = _see("raise the memory limit of the container")
-    return PodTrouble(text=f"{text} {exit_text(ended)}", advice=advice, detail=", ".join(details))
+    shown = f"{text} {exit_text(ended)}"
+    return PodTrouble(text=shown, advice=advice, detail=", ".join(details), exit_code=ended.exit_code)
 
 
 def _said(reason: str | None, message: str | None) -> str:

@@ -35,7 +35,7 @@ class EnvVar(_Field, frozen=True):
 
     name: str
     value: str = ""
-    value_from: msgspec.Raw | None = None
+    value_from: dict[str, object] | None = None
     """Not None: the kubelet finds its value."""
 
 

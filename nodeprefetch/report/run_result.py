@@ -21,11 +21,14 @@ TEXT_LIMIT = 500
 """Characters of an image's name and of its error: all annotations of a node share 256 KiB."""
 
 
-class FirstFailure(msgspec.Struct, frozen=True, kw_only=True):
+class FirstFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The image that failed first."""
 
     image: str
     error: str
+    error_class: str = ""
+    reason: str = ""
+    """As in the log: what kind of error it was, and which one."""
 
 
 class RunResult:
@@ -123,7 +126,10 @@ class RunResult:
                 self.missing.set()
                 if self.first_failure is None:
                     self.first_failure = FirstFailure(
-                        image=bounded(image.image, TEXT_LIMIT), error=bounded(image.error, TEXT_LIMIT)
+                        image=bounded(image.image, TEXT_LIMIT),
+                        error=bounded(image.error, TEXT_LIMIT),
+                        error_class=image.error_class,
+                        reason=image.reason,
                     )
 
 

@@ -20,12 +20,13 @@ from tests.golden.flags import value_of
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
 
-COMMANDS = ("fetch", "keep", "explain", "aggregate", "leases", "unpin", "plugins", "sleep", "completion")
+COMMANDS = ("fetch", "keep", "explain", "aggregate", "status", "leases", "unpin", "plugins", "sleep", "completion")
 """In this order on the page."""
 
 GUIDES = {
     "keep": "Takes all flags of `fetch` (see there), and these. Guide: [Keep images on the node](keep.md).",
     "aggregate": "Also called `aggregate-metrics`. Guide: [Aggregator](aggregator.md).",
+    "status": "Guide: [Is it warm?](status.md).",
     "leases": "Guide: [Resuming pulls](resume.md).",
     "unpin": "Guide: [Pins and free disk](pins-and-disk.md).",
     "plugins": "Guide: [Credential plugins](plugins.md).",
@@ -34,7 +35,7 @@ GUIDES = {
 }
 """What follows the help of a command."""
 
-USAGES = {"fetch": "[IMAGE…]", "keep": "[IMAGE…]", "explain": "[IMAGE…]", "completion": "SHELL"}
+USAGES = {"fetch": "[IMAGE…]", "keep": "[IMAGE…]", "explain": "[IMAGE…]", "status": "[NAME]", "completion": "SHELL"}
 """Arguments that are not flags."""
 
 NOTES = {
@@ -61,6 +62,7 @@ VARIABLES = {
     " results.",
     "INSTANCE_NAME": "Name of the installation, in the node label, pins, leases and results.",
     "CONTAINER_RUNTIME_ENDPOINT": "Socket of the container runtime, if `--cri-socket` is not set.",
+    "KUBECONFIG": "Kubeconfig files of commands about a cluster, such as `status`.",
     "KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT": "Address of the Kubernetes API, set in every pod.",
     "HTTPS_PROXY`, `NO_PROXY": "Proxy for the Kubernetes API.",
 }
@@ -71,7 +73,8 @@ EXIT_CODES: Mapping[str, Mapping[int | str, str]] = {
         OK: "Done. `fetch`: every image is present (with `--allow-failures`: the run ended)",
         SOME_IMAGE_MISSING: "`fetch`: some images could not be pulled. `aggregate`: the database is damaged",
         USAGE: "Invalid flags, lists or secrets; all problems were reported, nothing was pulled",
-        NO_RUNTIME: "No container runtime responded within `--runtime-wait`",
+        NO_RUNTIME: "No container runtime responded within `--runtime-wait`. Commands about a cluster: the API server"
+        " did not answer, or a permission is missing",
         STILL_CLOSED: "`fetch`: the node may take pods, but its startup taints could not be removed, or its condition"
         " could not be set",
         "128+n": "Stopped by signal n (SIGTERM: 143, SIGINT: 130). `fetch` cancels its pulls in the runtime and writes"

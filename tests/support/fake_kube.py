@@ -286,7 +286,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._give_no_answer(failure)
             return
         status = answer.status if failure is None else failure.status
-        body = json.dumps(answer.body).encode() if failure is None or failure.body is None else failure.body
+        body = _encoded(answer.body) if failure is None or failure.body is None else failure.body
         self.send_response(status or answer.status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -311,6 +311,10 @@ class _Handler(BaseHTTPRequestHandler):
                         return
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _encoded(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
 
 
 def _common_name(connection: ssl.SSLSocket) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tests.support.kube_reads import ReadObjects
+
 _NODES = "/api/v1/nodes/"
 _STATUS = "/status"
 _EVENTS = "/api/v1/namespaces/default/events"
@@ -62,6 +64,9 @@ class KubeObjects:
     events: list[dict[str, Any]] = field(default_factory=list)
     """Those in the namespace `default`."""
 
+    reads: ReadObjects = field(default_factory=ReadObjects)
+    """What is only read."""
+
     _nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     _version: int = 1000
 
@@ -103,6 +108,8 @@ class KubeObjects:
 
     def answer(self, method: str, path: str, content_type: str, body: Any) -> Answer:
         """Do what a request wants."""
+        if method == "GET" and (read := self.reads.answer(path)) is not None:
+            return Answer(*read)
         if path == _REVIEWS and method == "POST":
             return self._review(body)
         daemon_set = _DAEMON_SET.fullmatch(path)

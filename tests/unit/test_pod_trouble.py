@@ -88,6 +88,7 @@ def container(
                 PodTrouble(
                     text="container prefetch waits to be restarted after exit code 1 (some images could not be pulled)",
                     detail="5m ago, 7 restarts",
+                    exit_code=1,
                 ),
             ),
         ),
@@ -97,6 +98,7 @@ def container(
                 PodTrouble(
                     text="container prefetch has ended with exit code 2 (flags, lists or secrets are invalid)",
                     advice="see docs/troubleshooting.md#nothing-is-pulled-exit-code-2",
+                    exit_code=2,
                 ),
             ),
         ),
@@ -113,6 +115,7 @@ def container(
                     " (OOMKilled: it used more memory than its limit)",
                     advice=f"raise the memory limit of the container {SEE}",
                     detail="1 restart",
+                    exit_code=137,
                 ),
             ),
         ),
@@ -123,6 +126,7 @@ def container(
                     text="container prefetch runs again after exit code 1 (some images could not be pulled)",
                     detail="5m ago, 2 restarts",
                     is_blocking=False,
+                    exit_code=1,
                 ),
             ),
         ),
