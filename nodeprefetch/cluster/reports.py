@@ -15,10 +15,7 @@ from nodeprefetch.board import UNLISTED, Board, BoardCause, BoardNode
 from nodeprefetch.kube.read_objects import Metadata
 from nodeprefetch.report.label_key import Summary, label_key, summary_key
 from nodeprefetch.report.run_result import SUCCEEDED, FirstFailure
-from nodeprefetch.runtime.faults import FaultClass
-
-FINAL = frozenset({FaultClass.PERMANENT.value, FaultClass.REFUSED.value, FaultClass.NO_SPACE.value})
-"""Classes of errors of which a node does not recover by itself."""
+from nodeprefetch.runtime.faults import FINAL, FaultClass
 
 _THERE = (CELL_SUCCEEDED, CELL_PRESENT)
 

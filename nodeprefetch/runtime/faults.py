@@ -24,6 +24,9 @@ class FaultClass(enum.Enum):
     """The runtime is unavailable or not ready yet. Says nothing about the image."""
 
 
+FINAL = frozenset({FaultClass.PERMANENT.value, FaultClass.REFUSED.value, FaultClass.NO_SPACE.value})
+"""Values of classes after which a node whose run has ended does not recover by itself."""
+
 _OF_NETWORK_OR_NODE = frozenset({
     # the way to the registry
     "connection", "dns", "tls", "clock", "timeout", "stalled", "stream_reset", "cancelled", "protocol",

@@ -90,6 +90,33 @@ async def test_an_image_that_is_not_in_the_list_of_a_node_has_a_dash(store):
     assert ["-ww", "ww-"] == [node.cells for node in board.nodes]
 
 
+async def test_a_node_says_which_list_it_has(store):
+    say(store, begun("a:1", list_digest="d1"))
+
+    assert ["d1"] == [node.list_digest for node in (await board_of(store)).nodes]
+
+
+@pytest.mark.parametrize("error_class", ["permanent", "refused", "no-space", "passing", "", "brand-new"])
+async def test_images_have_failed_for_good_once_the_run_has_ended(store, error_class):
+    """Only errors that do not pass count."""
+    failed = msgspec.structs.replace(ended("c:1", Outcome.FAILED), error_class=error_class)
+    say(store, begun("a:1", "b:1", "c:1"), ended("a:1"), failed, pulling("b:1"))
+    reader = Reader(store)
+
+    assert [()] == [node.final for node in (await reader.read()).nodes]
+
+    say(
+        store,
+        ended("b:1"),
+        RunFinished(run_id="run-1", end=RunEnd.FINISHED, succeeded=2, present=0, failed=1, elapsed=1, at=102.0),
+        now=1001,
+    )
+
+    expected = (2,) if error_class in {"permanent", "refused", "no-space"} else ()
+    assert [expected] == [node.final for node in (await reader.read()).nodes]
+    assert [expected] == [node.final for node in (await board_of(store)).nodes]
+
+
 # Changes
 
 

@@ -10,6 +10,7 @@ from nodeprefetch.aggregator.store.node_reports import rejection_of
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.board import FAILED, PRESENT, PULLING, SUCCEEDED, WAITING, BoardNode
 from nodeprefetch.events import Outcome
+from nodeprefetch.runtime.faults import FINAL
 
 CELLS = {
     Outcome.WAITING: WAITING,
@@ -30,7 +31,7 @@ SELECT image, run, state, error_class, reason, error, size, digest, received
 FROM state WHERE node = ? AND instance = ?
 """
 _RUN = """
-SELECT node_report.run, coalesce(heard, 0), coalesce(started_at, 0), coalesce(ended, '')
+SELECT node_report.run, coalesce(heard, 0), coalesce(started_at, 0), coalesce(ended, ''), coalesce(list_digest, '')
 FROM node_report LEFT JOIN run ON run.id = node_report.run WHERE node_report.node = ? AND node_report.instance = ?
 """
 
@@ -43,6 +44,9 @@ class Failure(NamedTuple):
     """Hash of image, error class and reason: of very many different ones, the texts would take too much memory."""
 
     is_final: bool
+    is_for_good: bool
+    """Repeating what was done cannot help."""
+
     error: int
     """Hash of the error, so that a change is seen."""
 
@@ -94,7 +98,7 @@ def read_node(store: Store, node: int, instance: int, name: str) -> NodeStates |
     images, runs, states, classes, reasons, errors, sizes, digests, received = zip(*rows, strict=True)
     cells = "".join([CELLS[state] for state in states])
     held = [hash(each) if each and at in ON_NODE else 0 for each, at in zip(digests, cells, strict=True)]
-    run, heard, started, end = _run_of(store, node, instance)
+    run, heard, started, end, list_digest = _run_of(store, node, instance)
     return NodeStates(
         number=node,
         images=images,
@@ -111,6 +115,7 @@ def read_node(store: Store, node: int, instance: int, name: str) -> NodeStates |
             node=name,
             state=_worst(cells),
             cells=cells,
+            list_digest=list_digest,
             heard=max(heard, *received),
             run_started=started,
             run_end=end,
@@ -126,7 +131,7 @@ def heard_of(store: Store, states: NodeStates, instance: int) -> int | None:
     Raises:
         sqlite3.Error: the database cannot be read.
     """
-    run, heard, _, _ = _run_of(store, states.number, instance)
+    run, heard, _, _, _ = _run_of(store, states.number, instance)
     return max(heard, states.received) if run == states.run else None
 
 
@@ -146,9 +151,9 @@ def cause_of(image: int, error_class: str, reason: str) -> int:
     return hash((image, error_class, reason))
 
 
-def _run_of(store: Store, node: int, instance: int) -> tuple[int, int, float, str]:
-    found: tuple[int, int, float, str] | None = store.database.execute(_RUN, (node, instance)).fetchone()
-    return found or (0, 0, 0, "")
+def _run_of(store: Store, node: int, instance: int) -> tuple[int, int, float, str, str]:
+    found: tuple[int, int, float, str, str] | None = store.database.execute(_RUN, (node, instance)).fetchone()
+    return found or (0, 0, 0, "", "")
 
 
 def _worst(cells: str) -> str:
@@ -160,7 +165,7 @@ def _failures(
 ) -> tuple[Failure, ...]:
     """Return the images that failed, and those that are missing with an error: they are retried."""
     return tuple(
-        Failure(image, cause_of(image, error_class, reason), at == FAILED, hash(error))
+        Failure(image, cause_of(image, error_class, reason), at == FAILED, error_class in FINAL, hash(error))
         for image, at, error_class, reason, error in zip(images, cells, classes, reasons, errors, strict=True)
         if at == FAILED or (error and at not in ON_NODE)
     )

@@ -40,10 +40,19 @@ def with_progress(progress: LatestProgress, states: NodeStates, instance: int, c
         states.view,
         cells=columns.cells(states.images, states.cells),
         shares=shares,
+        final=_final(states, columns),
         done_bytes=done,
         total_bytes=total,
         rate=rate,
     )
+
+
+def _final(states: NodeStates, columns: Columns) -> tuple[int, ...]:
+    """The columns of the images that failed for good. A run that has not ended has not given up."""
+    if not (states.failures and states.view.run_end):
+        return ()
+    found = (columns.index(each.image) for each in states.failures if each.is_final and each.is_for_good)
+    return tuple(sorted(column for column in found if column is not None))
 
 
 def seconds_left(counts: BoardCounts) -> int | None:
