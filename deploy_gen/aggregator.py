@@ -127,7 +127,8 @@ def service_monitor(options: Options) -> Object:
         **new_object("monitoring.coreos.com/v1", "ServiceMonitor", metrics_name(options), options, AGGREGATOR),
         "spec": {
             "selector": {"matchLabels": selector(options, AGGREGATOR)},
-            "endpoints": [{"port": "http", "path": "/metrics"}],
+            # The label `instance` of metrics is the installation's NAME; without this it would be renamed.
+            "endpoints": [{"port": "http", "path": "/metrics", "honorLabels": True}],
         },
     }
 

@@ -196,7 +196,7 @@ def _add_results(group: "argparse._ArgumentGroup") -> None:
         "MODE",
         f"How that number grows: {', '.join(GROWTHS)}. With doubling, as many nodes may pull as have all images.",
     )
-    _add_switch(group, "--service-monitor", "Create a ServiceMonitor for the Prometheus operator.")
+    _add_switch(group, "--service-monitor", "Create a ServiceMonitor and alerts for the Prometheus operator.")
 
 
 def _add_access(group: "argparse._ArgumentGroup") -> None:

@@ -1,6 +1,7 @@
 """Builds all objects of an installation, in the order of their creation, and notices for the user."""
 
 from deploy_gen.aggregator import deployment, limits, network_policies, service, service_monitor, volume_claim
+from deploy_gen.alerts import prometheus_rule
 from deploy_gen.daemonset import daemon_set, image_list
 from deploy_gen.new_nodes import list_data, readiness_rule
 from deploy_gen.node_policy import node_restriction
@@ -73,7 +74,7 @@ def build_manifests(options: Options) -> list[Object]:
             objects.append(limits(options))
         objects += [deployment(options), service(options)]
         if options.service_monitor:
-            objects.append(service_monitor(options))
+            objects += [service_monitor(options), prometheus_rule(options)]
     objects.append(daemon_set(options))
     if options.readiness_rule:
         objects.append(readiness_rule(options))  # last: where its kind is unknown, everything else is applied

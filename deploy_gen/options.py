@@ -109,6 +109,9 @@ class Options:
     termination_grace: int
     """Seconds from SIGTERM to SIGKILL of a fetch pod; enough to deliver its results."""
 
+    overall_timeout: int
+    """Seconds that a run may take."""
+
     node_selector: tuple[tuple[str, str], ...]
     tolerations: tuple[Toleration, ...]
     priority_class: str

@@ -8,7 +8,7 @@ from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
 from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options
 from deploy_gen.parse_new_nodes import gate_needs, priority_class, startup_taints
-from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, termination_grace
+from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, overall_timeout, termination_grace
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
 from deploy_gen.taints import label, toleration
@@ -95,6 +95,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         events=not flags.no_events,
         restrict_node_access=flags.restrict_node_access,
         termination_grace=grace,
+        overall_timeout=overall_timeout(fetch_args),
         node_selector=_single_values(values.each("--node-selector", label, flags.node_selector), problems),
         tolerations=values.each("--toleration", toleration, flags.toleration)
         or (() if flags.no_tolerate_all else (TOLERATE_ALL,)),

@@ -3,16 +3,19 @@
 import difflib
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploy_gen import __version__, checks
 from deploy_gen.problems import InputError, Problems
 from deploy_gen.program_flags import AGGREGATE_FLAGS, FETCH_FLAGS
 
-REPORT_GRACE = "--report-grace"
-_DEFAULT_REPORT_GRACE, _EXIT_TIME = 15, 15
-"""Seconds: the default of that flag; and what `fetch` needs besides from SIGTERM to its exit, at most."""
+REPORT_GRACE, OVERALL_TIMEOUT = "--report-grace", "--overall-timeout"
+_DEFAULT_REPORT_GRACE, _DEFAULT_OVERALL_TIMEOUT = 15, 20 * 60
+"""Seconds."""
+
+_EXIT_TIME = 15
+"""Seconds that `fetch` needs from SIGTERM to its exit, at most, besides those of `--report-grace`."""
 
 _LONGEST_GRACE = 24 * 60 * 60
 _NUMBER = re.compile(r"[+-]?[0-9]+")
@@ -108,14 +111,28 @@ def termination_grace(fetch_args: Sequence[str]) -> int:
         InputError: `--report-grace` is longer than a day.
     """
     report = _DEFAULT_REPORT_GRACE
-    for number, argument in enumerate(fetch_args):
-        flag, equals, value = argument.partition("=")
-        if _name(flag) == REPORT_GRACE:
-            text = value if equals else fetch_args[number + 1]
-            report = checks.duration(text)
-            if report > _LONGEST_GRACE:
-                raise InputError(f"{REPORT_GRACE}: must not exceed 24h, got {text!r}")
+    for text in _values(REPORT_GRACE, fetch_args):
+        report = checks.duration(text)
+        if report > _LONGEST_GRACE:
+            raise InputError(f"{REPORT_GRACE}: must not exceed 24h, got {text!r}")
     return report + _EXIT_TIME
+
+
+def overall_timeout(fetch_args: Sequence[str]) -> int:
+    """Return the seconds that a run may take, `--overall-timeout`.
+
+    Args:
+        fetch_args: as `check_fetch_args` returns them.
+    """
+    return max(map(checks.duration, _values(OVERALL_TIMEOUT, fetch_args)), default=_DEFAULT_OVERALL_TIMEOUT)
+
+
+def _values(flag: str, fetch_args: Sequence[str]) -> Iterator[str]:
+    """Yield the values of a flag."""
+    for number, argument in enumerate(fetch_args):
+        name, equals, value = argument.partition("=")
+        if _name(name) == flag:
+            yield value if equals else fetch_args[number + 1]
 
 
 def _check(arguments: Sequence[str], command: _Command) -> tuple[str, ...]:

@@ -16,8 +16,10 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """Words that one of the versions reads as another type, in any case of their letters."""
 
-_BLOCK = re.compile(r"(?:(?:[!-~](?:[ -~]*[!-~])?)?\n)*[!-~](?:[ -~]*[!-~])?\n")
-"""Lines of printable ASCII that need no escaping: none begins or ends with a space, and the last is not empty."""
+_LINE = r"[!-~](?:[ -~]*[!-~])?\n"
+_BLOCK = re.compile(rf"\n*{_LINE}(?:\n* *{_LINE})*")
+"""Lines of printable ASCII that need no escaping: none ends with a space, the last is not empty, and the first that is
+not empty, whose indentation is that of the block, does not begin with a space."""
 
 _KEY_LIMIT = 1024
 """Characters that a parser looks ahead for the `:` after a key."""

@@ -12,7 +12,7 @@ from tests.golden.regenerate import COMMANDS, objects
 OLDEST, NEWEST = "1.30", "1.37"
 """1.30 has ValidatingAdmissionPolicy, and tokens with the node of their pod."""
 
-OPERATORS = {"ServiceMonitor", "NodeReadinessRule"}
+OPERATORS = {"ServiceMonitor", "PrometheusRule", "NodeReadinessRule"}
 """Kinds of third-party operators and controllers, which Kubernetes has no schema for."""
 
 

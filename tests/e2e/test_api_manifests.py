@@ -14,34 +14,58 @@ from tests.support.kubectl import KubectlError
 
 pytestmark = pytest.mark.apiserver
 
-SERVICE_MONITORS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "servicemonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "scope": "Namespaced",
-        "names": {"plural": "servicemonitors", "singular": "servicemonitor", "kind": "ServiceMonitor"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                },
-            }
-        ],
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_RULE = {
+    "type": "object",
+    "required": ["expr"],
+    "properties": {
+        "alert": {"type": "string"},
+        "expr": {"type": "string"},
+        "for": {"type": "string", "pattern": "^([0-9]+[smhdwy])+$"},
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
     },
 }
-"""So much of the Prometheus operator that its objects are taken."""
+_GROUP = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": {"type": "string"}, "rules": {"type": "array", "items": _RULE}},
+}
+_SELECTOR = {"type": "object", "properties": {"matchLabels": _TEXTS}}
+_ENDPOINT = {
+    "type": "object",
+    "properties": {"port": {"type": "string"}, "path": {"type": "string"}, "honorLabels": {"type": "boolean"}},
+}
+OPERATORS_KINDS: dict[str, dict[str, Any]] = {
+    "ServiceMonitor": {"selector": _SELECTOR, "endpoints": {"type": "array", "items": _ENDPOINT}},
+    "PrometheusRule": {"groups": {"type": "array", "items": _GROUP}},
+}
+"""So much of the Prometheus operator that its objects are taken, if they have no other fields."""
+
+
+def _definition(kind: str) -> dict[str, Any]:
+    name, spec = kind.lower(), {"type": "object", "properties": OPERATORS_KINDS[kind]}
+    schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{name}s.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"plural": f"{name}s", "singular": name, "kind": kind},
+            "versions": [version],
+        },
+    }
 
 
 @pytest.fixture(scope="module")
 def prepared(api_server: ApiServer) -> ApiServer:
-    """Has the namespaces of the installations, and knows ServiceMonitors and NodeReadinessRules."""
+    """Has the namespaces of the installations, and knows the kinds of operators."""
     kubectl = api_server.kubectl
-    kubectl.apply(json.dumps(SERVICE_MONITORS))
+    for kind in OPERATORS_KINDS:
+        kubectl.apply(json.dumps(_definition(kind)))
     kubectl.apply(json.dumps(namespace_object("prefetch")))
     kubectl.apply(READINESS_RULES.read_text("utf-8"))
     kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=30s")
