@@ -28,7 +28,7 @@ export class Client {
 
   /**
    * @param {string} path
-   * @param {Record<string, string>} query empty values are left out
+   * @param {Record<string, string | null>} query without those that are null
    * @param {AbortSignal} signal
    * @returns {Promise<any>}
    * @throws {RefusedError} the answer is an error
@@ -40,7 +40,7 @@ export class Client {
 
   /**
    * Follow the board until aborted; connects again after failures, with growing delays.
-   * @param {string} instance
+   * @param {string | null} instance null: the aggregator chooses
    * @param {AbortSignal} signal
    * @param {{
    *   onMessage: (name: string, data: any) => void,
@@ -71,7 +71,7 @@ export class Client {
   }
 
   /**
-   * @param {string} instance
+   * @param {string | null} instance null: the aggregator chooses
    * @param {AbortSignal} signal
    * @param {(name: string, data: any) => void} onMessage
    */
@@ -92,12 +92,12 @@ export class Client {
 
   /**
    * @param {string} path
-   * @param {Record<string, string>} query
+   * @param {Record<string, string | null>} query
    * @param {string} accept
    * @param {AbortSignal} signal
    */
   async #fetch(path, query, accept, signal) {
-    const named = Object.entries(query).filter(([, value]) => value !== "");
+    const named = Object.entries(query).flatMap(([name, value]) => (value === null ? [] : [[name, value]]));
     const url = named.length ? `${path}?${new URLSearchParams(named)}` : path;
     /** @type {Record<string, string>} */
     const headers = { Accept: accept };

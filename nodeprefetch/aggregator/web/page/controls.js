@@ -71,8 +71,8 @@ export class Controls {
   #write() {
     for (const name of FIELDS) {
       const field = this.#field(name);
-      if (name === "instance" && !this.filters.instance) continue; // then the aggregator chooses
-      if (field.value !== this.filters[name]) field.value = this.filters[name];
+      const value = this.filters[name];
+      if (value !== null && field.value !== value) field.value = value; // null: the instance, if the aggregator chooses
     }
     const { node, image, state } = this.filters;
     byId("reset").hidden = !(node || image || state);

@@ -124,7 +124,7 @@ export class Details {
     this.#asking?.abort();
     this.#asking = new AbortController();
     const { signal } = this.#asking;
-    const where = { instance: this.#instance, node: this.#node, image: this.#image };
+    const where = { instance: this.#instance, node: this.#node, image: this.#image || null };
     try {
       const [attempts, status] = await Promise.all([
         this.client.ask("v1/attempts", { ...where, limit: String(LIMIT) }, signal),

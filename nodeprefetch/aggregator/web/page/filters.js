@@ -2,15 +2,15 @@
 
 /**
  * @typedef {{
- *   instance: string, node: string, image: string, state: string, group: string, view: string,
+ *   instance: string | null, node: string, image: string, state: string, group: string, view: string,
  *   open: string, cell: string, closed: string[],
- * }} Filters `open`: the node whose details are open, `cell`: the image of which, `closed`: names of groups
+ * }} Filters `instance`: null if the aggregator chooses, `open`: the node whose details are open, `cell`: the image of which, `closed`: names of groups
  */
 
 export const NODE_STATES = ["failed", "pulling", "waiting", "warm", "gave-up"];
 export const GROUPS = ["zone", "pool", "age"];
 
-const TEXTS = /** @type {const} */ (["instance", "node", "image", "open", "cell"]);
+const TEXTS = /** @type {const} */ (["node", "image", "open", "cell"]);
 const CHOICES = { state: NODE_STATES, group: GROUPS, view: ["table"] };
 
 /**
@@ -20,7 +20,7 @@ const CHOICES = { state: NODE_STATES, group: GROUPS, view: ["table"] };
 export function parse(hash) {
   const query = new URLSearchParams(hash.replace(/^#/, ""));
   /** @type {any} */
-  const filters = { closed: query.getAll("closed") };
+  const filters = { instance: query.get("instance"), closed: query.getAll("closed") };
   for (const name of TEXTS) filters[name] = query.get(name) ?? "";
   for (const [name, known] of Object.entries(CHOICES)) {
     const value = query.get(name) ?? "";
@@ -35,6 +35,7 @@ export function parse(hash) {
  */
 export function format(filters) {
   const query = new URLSearchParams();
+  if (filters.instance !== null) query.set("instance", filters.instance);
   for (const name of [...TEXTS, .../** @type {const} */ (["state", "group", "view"])]) {
     if (filters[name]) query.set(name, filters[name]);
   }

@@ -35,6 +35,7 @@ const causes = new Causes(byId("causes"), {
 });
 
 let following = new AbortController();
+let asked = controls.filters.instance;
 let isKnown = false; // a board has come
 let lost = "";
 let drawnAt = 0;
@@ -46,7 +47,8 @@ let shownFilters = "";
 function follow() {
   following.abort();
   following = new AbortController();
-  client.follow(controls.filters.instance, following.signal, { onMessage, onLost, onTokenNeeded });
+  asked = controls.filters.instance;
+  client.follow(asked, following.signal, { onMessage, onLost, onTokenNeeded });
 }
 
 /**
@@ -138,7 +140,7 @@ function tell() {
 }
 
 function onFilters() {
-  if (controls.filters.instance && isKnown && controls.filters.instance !== board.instance) follow();
+  if (controls.filters.instance !== asked) follow();
   const { node, image, state, group } = controls.filters;
   const before = shownFilters ? JSON.parse(shownFilters) : {};
   if (node !== before.node || image !== before.image || state !== before.state || group !== before.group) table.restart();
