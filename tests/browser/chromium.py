@@ -48,6 +48,9 @@ class Window:
         self, browser: Browser, *, scheme: Literal["light", "dark"] = "light", width: int = 1280, height: int = 900
     ) -> None:
         self._context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": height})
+        self._context.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective}`))"
+        )
         self.page: Page = self._context.new_page()
         self.problems: list[str] = []
         """Errors of scripts, violations of the policy, dialogs."""
