@@ -50,6 +50,7 @@ export class Board {
   instances = /** @type {string[]} */ ([]);
   summary = /** @type {BoardSummary} */ ({});
   images = /** @type {BoardImage[]} */ ([]);
+  imagesLeftOut = 0;
   causes = /** @type {BoardCause[]} */ ([]);
   nodes = /** @type {Map<string, BoardNode>} */ (new Map());
   #order = /** @type {Map<string, number> | null} */ (null);
@@ -58,6 +59,7 @@ export class Board {
   replace(message) {
     this.instance = message.instance;
     this.instances = message.instances;
+    this.imagesLeftOut = message.images_left_out ?? 0;
     this.nodes.clear();
     this.#order = null;
     this.change({ ...message, images: message.images, causes: message.causes });

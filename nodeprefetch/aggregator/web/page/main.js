@@ -16,7 +16,7 @@ import { columns, rows } from "./rows.js";
 import { sentence } from "./sentence.js";
 import { NodeTable } from "./table.js";
 import { TokenPrompt } from "./token.js";
-import { time } from "./words.js";
+import { plural, time } from "./words.js";
 
 const REDRAW = 1000; // milliseconds between two redraws for news
 const RETELL = 30000; // between two times that a screen reader is told
@@ -39,7 +39,8 @@ let asked = controls.filters.instance;
 let isKnown = false; // a board has come
 let lost = "";
 let drawnAt = 0;
-let listedAt = 0;
+let listedAt = -RELIST;
+let listTimer = 0;
 let toldAt = 0;
 let timer = 0;
 let shownFilters = "";
@@ -114,13 +115,19 @@ function draw() {
   controls.offer(board.instances, board.instance);
   byId("empty").hidden = found.length > 0;
   setText(byId("empty"), board.nodes.size ? "No node matches these filters." : "No node has reported yet.");
+  byId("left-out").hidden = board.imagesLeftOut === 0;
+  setText(byId("left-out"), `${plural(board.imagesLeftOut, "more image")} of other lists not shown`);
   byId("nodes").dataset.view = filters.view || "map";
   byId("map").hidden = found.length === 0 || filters.view === "table";
   map.show(board, found, shown);
-  if (filters.view === "table" || JSON.stringify(filters) !== shownFilters || drawnAt >= listedAt + RELIST) {
-    listedAt = drawnAt;
+  clearTimeout(listTimer);
+  const list = () => {
+    listedAt = performance.now();
     table.show(board, found, shown, filters.view === "table");
-  }
+  };
+  const isAsked = filters.view === "table" || JSON.stringify(filters) !== shownFilters;
+  if (isAsked || drawnAt >= listedAt + RELIST) list();
+  else listTimer = setTimeout(list, listedAt + RELIST - drawnAt);
   shownFilters = JSON.stringify(filters);
   details.open(board.instance, filters.open, filters.cell);
   details.show(board);

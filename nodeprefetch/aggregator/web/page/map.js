@@ -24,6 +24,7 @@ export class NodeMap {
   #colors = /** @type {Colors} */ ({});
   #fitted = /** @type {Map<string, string>} */ (new Map());
   #frame = 0;
+  #isDrawn = false;
   #longest = 0; // width of the images' names
 
   /** @param {HTMLElement} scroller has the spacer, which has the canvas */
@@ -129,6 +130,8 @@ export class NodeMap {
     this.#clipped(0, grid.header, width, height, () => this.#drawNames(first, last));
     this.#clipped(grid.names, 0, width, grid.header, () => this.#drawHeader());
     this.#clipped(0, grid.header, width, height, () => this.#drawCursor());
+    if (!this.#isDrawn) performance.mark("map drawn"); // for who measures the page
+    this.#isDrawn = true;
   }
 
   /**
