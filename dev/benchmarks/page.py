@@ -46,6 +46,7 @@ def _of_fleet(browser: Browser, server: ScriptedBoard, nodes: int) -> Iterator[F
     yield milliseconds(f"page: {name}: to the first paint", [each.first_paint for each in opened], goal=1000)
     goal = 1000 if is_usual else None
     yield milliseconds("  to the drawn map", [each.drawn for each in opened], goal=goal)
+    yield milliseconds("  processor time until then", [each.used for each in opened])
     yield Figure(name="  bytes of the page itself", unit="KB", values=(opened[0].size / 1000,), goal=100)
     yield Figure(name="  bytes of the first message", unit="KB", values=(opened[0].board_size / 1000,))
     shares = {view: _share(browser, server, fleet, view) for view in ("", "#view=table")}
@@ -59,6 +60,9 @@ class _Opened:
     """Seconds since the navigation began, like `drawn`."""
 
     drawn: float
+    used: float
+    """Seconds of processor time of all processes of the browser."""
+
     size: int
     """Bytes received for the page's files."""
 
@@ -75,12 +79,16 @@ def _open(browser: Browser, url: str) -> _Opened:
     )
     session.on("Network.dataReceived", lambda each: _add(received, kinds, each))
     session.send("Network.enable")
+    before = _processor_time(browser)
     window.page.goto(url)
     window.page.wait_for_function("performance.getEntriesByName('map drawn').length > 0")
+    used = _processor_time(browser) - before
     paint = window.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     drawn = window.page.evaluate("performance.getEntriesByName('map drawn')[0].startTime")
     window.close()
-    return _Opened(first_paint=paint / 1000, drawn=drawn / 1000, size=received["files"], board_size=received["board"])
+    return _Opened(
+        first_paint=paint / 1000, drawn=drawn / 1000, used=used, size=received["files"], board_size=received["board"]
+    )
 
 
 def _kind(url: str) -> str:
@@ -88,7 +96,8 @@ def _kind(url: str) -> str:
 
 
 def _add(received: dict[str, int], kinds: dict[str, str], event: dict[str, int | str]) -> None:
-    received[kinds.get(str(event["requestId"]), "files")] += int(event["encodedDataLength"])
+    kind = kinds.get(str(event["requestId"]), "files")
+    received[kind] += int(event["encodedDataLength" if kind == "files" else "dataLength"])  # a stream is not compressed
 
 
 def _share(browser: Browser, server: ScriptedBoard, fleet: "_Fleet", view: str) -> float:
