@@ -55,6 +55,7 @@ def parse_pull_arguments(words: Sequence[str], variables: Mapping[str, str]) -> 
         images=images,
         label_prefix=(prefix == defaults.node_label_prefix and variable("NODE_LABEL_PREFIX")) or prefix,
         metrics_endpoint=endpoint or variable("METRICS_ENDPOINT"),
+        remove_taints=flags.remove_taint or tuple(variable("REMOVE_TAINT").split()),
         is_keep=words[0] == "keep",
     )
 

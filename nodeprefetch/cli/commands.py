@@ -30,6 +30,7 @@ KEEP_HELP = (
     "Keep all listed images on this node until stopped: pull them again when they, their tags or the lists change."
 )
 STATUS_HELP = "Show on how many nodes of a cluster the images are, why they are missing on others, and what to do."
+WHY_HELP = "Show why images are missing on a node: all attempts, errors, what is in the way, and what to do."
 AGGREGATE_HELP = "Collect results from all nodes and serve them as JSON and Prometheus metrics."
 
 app = App(
@@ -53,6 +54,8 @@ app.command("nodeprefetch.cli.aggregate:aggregate", name=["aggregate", "aggregat
 app.command("nodeprefetch.cli.unpin:unpin", help="Remove the pins created by fetch --pin and list the affected images.")
 
 app.command("nodeprefetch.cli.status:status", help=STATUS_HELP)
+
+app.command("nodeprefetch.cli.why:why", help=WHY_HELP)
 
 app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial downloads kept from interrupted pulls.")
 

@@ -18,6 +18,9 @@ class PullArguments(msgspec.Struct, frozen=True, kw_only=True):
     metrics_endpoint: str
     """Empty: no aggregator."""
 
+    remove_taints: tuple[str, ...] = ()
+    """Startup taints, as the flags name them."""
+
     is_keep: bool = False
 
 

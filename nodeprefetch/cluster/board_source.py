@@ -62,7 +62,7 @@ class BoardSource:
         path = f"/v1/board?{urlencode({'instance': installation.instance})}"
         try:
             with trio.fail_after(ANSWER_LIMIT):
-                body = await self._get(path, installation)
+                body = await self.get(path, installation)
             board = msgspec.json.decode(body, type=Board)
         except trio.TooSlowError:
             problem = f"the aggregator did not answer in {ANSWER_LIMIT:g}s"
@@ -84,7 +84,17 @@ class BoardSource:
         self._retry_at = trio.current_time() + RETRY_AFTER
         return None
 
-    async def _get(self, path: str, installation: Installation) -> bytes:
+    async def get(self, path: str, installation: Installation) -> bytes:
+        """Return the body of the aggregator's answer. Only where it is possible to ask it.
+
+        Args:
+            path: with the query, quoted.
+            installation: whose aggregator.
+
+        Raises:
+            NoAccessError: a permission is missing.
+            NodeprefetchError: there is no answer, or an error.
+        """
         if self._access.aggregator is not None:
             return await self._access.aggregator.get(path)
         service = installation.service

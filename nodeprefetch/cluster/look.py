@@ -1,6 +1,6 @@
 """Looks at an installation, as often as it is asked to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -33,6 +33,8 @@ class Observer:
         self._installation = installation
         self._is_fresh = True
         self._board = BoardSource(access)
+        self.pods: Sequence[Pod] = ()
+        """Of the installation, as they were last read."""
 
     @property
     def installation(self) -> Installation:
@@ -52,12 +54,15 @@ class Observer:
             self._installation = await read_again(self._access, self._installation)
         self._is_fresh = False
         try:
-            return await _Look(self._access, self._installation, self._board).picture()
+            look = _Look(self._access, self._installation, self._board)
+            picture = await look.picture()
         except BaseExceptionGroup as group:  # of tasks that ran at the same time: the first one says why
             errors = [each for each in leaves(group) if not isinstance(each, trio.Cancelled)]
             if errors and all(isinstance(each, NodeprefetchError) for each in errors):
                 raise errors[0] from None
             raise
+        self.pods = look.pods
+        return picture
 
 
 class _Look:
@@ -68,7 +73,7 @@ class _Look:
         self._installation = installation
         self._source = source
         self._notes = list(installation.notes)
-        self._pods: list[Pod] = []
+        self.pods: list[Pod] = []
         self._revision = Revision()
         self._current = CurrentList()
         self._board: Board | None = None
@@ -82,7 +87,7 @@ class _Look:
             nursery.start_soon(self._read_pods)
             nursery.start_soon(self._read_list)
             nursery.start_soon(self._read_board if is_board_wanted else self._read_nodes)
-        pods = pods_of_nodes(self._pods, self._revision, installation.container)
+        pods = pods_of_nodes(self.pods, self._revision, installation.container)
         reports = board_reports(self._board) if self._board else {}
         unheard = [node for node, pod in pods.items() if node not in reports and pod.is_ready]
         if is_board_wanted and (self._board is None or unheard):
@@ -115,10 +120,10 @@ class _Look:
     async def _read_pods(self) -> None:
         """Read the pods, and which version of them is the newest if theirs do not say so."""
         installation = self._installation
-        self._pods = await self._kube.pods(installation.namespace, installation.selector)
+        self.pods = await self._kube.pods(installation.namespace, installation.selector)
         generation = installation.template_generation
         self._revision = Revision(generation=generation)
-        generations = {(pod.metadata.labels or {}).get(GENERATION_LABEL) for pod in self._pods}
+        generations = {(pod.metadata.labels or {}).get(GENERATION_LABEL) for pod in self.pods}
         if generation and generations <= {generation}:
             return
         try:

@@ -24,6 +24,8 @@ _PRESSURES = {
 }
 """Conditions that a healthy node does not have, and what to do about them."""
 
+CORRECT_LIST = f"correct the image list ({PAGE}#image-lists)"
+
 _LABEL_SECTION = f"{PAGE}#label-condition-and-events-of-the-node"
 
 
@@ -64,7 +66,7 @@ def of_node(node: Node, own_condition: str, startup_taints: Iterable[str]) -> It
             yield Obstacle(text=_condition_text(condition), advice=_PRESSURES[condition.type])
         elif condition.type == own_condition and (condition.status != TRUE or condition.reason == GAVE_UP):
             is_list = condition.reason == LIST_INVALID
-            yield Obstacle(text=_condition_text(condition), advice="correct the image list" if is_list else "")
+            yield Obstacle(text=_condition_text(condition), advice=CORRECT_LIST if is_list else "")
     for taint in node.taints:
         if any(named.names(key=taint.key, value=taint.value, effect=taint.effect) for named in _parsed(startup_taints)):
             advice = f"if all images are on the node, read the pod's log ({_LABEL_SECTION})"

@@ -12,6 +12,7 @@ import trio
 
 from nodeprefetch.errors import NoAccessError
 from nodeprefetch.kube.errors import ForbiddenError, KubeError
+from nodeprefetch.kube.objects import Node, NodeAnswer
 from nodeprefetch.kube.read_objects import (
     ConfigMap,
     ControllerRevision,
@@ -99,6 +100,11 @@ class KubeReads:
         path = f"/api/v1/nodes/{_quoted(name)}"
         call = _Call(f"reading node {name}", path, f"get nodes/{name}", "", accept=_METADATA)
         return (await self._get(ObjectMetadata, call)).metadata
+
+    async def whole_node(self, name: str) -> Node:
+        """Read a node with its conditions and taints."""
+        call = _Call(f"reading node {name}", f"/api/v1/nodes/{_quoted(name)}", f"get nodes/{name}", "")
+        return (await self._get(NodeAnswer, call)).node()
 
     async def config_map(self, namespace: str, name: str) -> ConfigMap:
         """Read a ConfigMap."""

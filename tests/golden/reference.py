@@ -20,13 +20,26 @@ from tests.golden.flags import value_of
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
 
-COMMANDS = ("fetch", "keep", "explain", "aggregate", "status", "leases", "unpin", "plugins", "sleep", "completion")
+COMMANDS = (
+    "fetch",
+    "keep",
+    "explain",
+    "aggregate",
+    "status",
+    "why",
+    "leases",
+    "unpin",
+    "plugins",
+    "sleep",
+    "completion",
+)
 """In this order on the page."""
 
 GUIDES = {
     "keep": "Takes all flags of `fetch` (see there), and these. Guide: [Keep images on the node](keep.md).",
     "aggregate": "Also called `aggregate-metrics`. Guide: [Aggregator](aggregator.md).",
     "status": "Guide: [Is it warm?](status.md).",
+    "why": "Guide: [Why is a node not warm?](status.md#why-is-a-node-not-warm).",
     "leases": "Guide: [Resuming pulls](resume.md).",
     "unpin": "Guide: [Pins and free disk](pins-and-disk.md).",
     "plugins": "Guide: [Credential plugins](plugins.md).",
@@ -35,7 +48,14 @@ GUIDES = {
 }
 """What follows the help of a command."""
 
-USAGES = {"fetch": "[IMAGE…]", "keep": "[IMAGE…]", "explain": "[IMAGE…]", "status": "[NAME]", "completion": "SHELL"}
+USAGES = {
+    "fetch": "[IMAGE…]",
+    "keep": "[IMAGE…]",
+    "explain": "[IMAGE…]",
+    "status": "[NAME]",
+    "why": "NODE [IMAGE]",
+    "completion": "SHELL",
+}
 """Arguments that are not flags."""
 
 NOTES = {

@@ -26,7 +26,7 @@ class ReadObjects:
     """By namespace, and name with port: `web-metrics:http`."""
 
     logs: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    """By namespace, pod and container."""
+    """By namespace, pod and container; ` (previous)` follows its name for the log from before its last restart."""
 
     forbidden: set[str] = field(default_factory=set)
     """`VERB RESOURCE`, followed by ` NAMESPACE` if it is about one: `list pods infra`, `list daemonsets`."""
@@ -97,7 +97,8 @@ class ReadObjects:
     def _log(self, namespace: str, pod: str, query: Mapping[str, str]) -> tuple[int, Body]:
         if refusal := self._refusal("get", "pods/log", namespace):
             return refusal
-        text = self.logs.get((namespace, pod, query["container"]))
+        container = query["container"] + (" (previous)" if query.get("previous") == "true" else "")
+        text = self.logs.get((namespace, pod, container))
         if text is None:
             return _status(404, "NotFound", f'pods "{pod}" not found')
         return 200, "".join(text.splitlines(keepends=True)[-int(query["tailLines"]) :]).encode()
