@@ -196,6 +196,7 @@ def _add_results(group: "argparse._ArgumentGroup") -> None:
         "MODE",
         f"How that number grows: {', '.join(GROWTHS)}. With doubling, as many nodes may pull as have all images.",
     )
+    _add_switch(group, "--grafana-dashboard", "Create a dashboard, in a ConfigMap that Grafana's sidecar loads.")
     _add_switch(group, "--service-monitor", "Create a ServiceMonitor and alerts for the Prometheus operator.")
 
 

@@ -3,6 +3,7 @@
 from deploy_gen.aggregator import deployment, limits, network_policies, service, service_monitor, volume_claim
 from deploy_gen.alerts import prometheus_rule
 from deploy_gen.daemonset import daemon_set, image_list
+from deploy_gen.dashboard import dashboard
 from deploy_gen.new_nodes import list_data, readiness_rule
 from deploy_gen.node_policy import node_restriction
 from deploy_gen.objects import Object
@@ -75,6 +76,8 @@ def build_manifests(options: Options) -> list[Object]:
         objects += [deployment(options), service(options)]
         if options.service_monitor:
             objects += [service_monitor(options), prometheus_rule(options)]
+        if options.grafana_dashboard:
+            objects.append(dashboard(options))
     objects.append(daemon_set(options))
     if options.readiness_rule:
         objects.append(readiness_rule(options))  # last: where its kind is unknown, everything else is applied

@@ -32,6 +32,11 @@ def reader_name(options: Options) -> str:
     return f"{options.name}-reader"
 
 
+def dashboard_name(options: Options) -> str:
+    """Name the ConfigMap of the dashboard. `parse.py` rejects it as the NAME of an installation."""
+    return f"{options.name}-dashboard"
+
+
 def cluster_name(options: Options, purpose: str) -> str:
     """Name an object without a namespace.
 

@@ -132,6 +132,7 @@ class Options:
     """How that number grows."""
 
     service_monitor: bool
+    grafana_dashboard: bool
     reader_role: bool
     """Whether to print an account and permissions for readers."""
 

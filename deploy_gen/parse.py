@@ -25,7 +25,7 @@ _RESERVED_NAMES = frozenset({"default", "kube-root-ca.crt"})
 
 _RESERVED_ON_OPENSHIFT = frozenset({"builder", "deployer", "openshift-service-ca.crt"})
 
-_SUFFIXES = {"-metrics": "aggregator", "-reader": "readers' account"}
+_SUFFIXES = {"-metrics": "aggregator", "-reader": "readers' account", "-dashboard": "dashboard"}
 """Of names that objects of another installation have, in the same namespace."""
 
 _OPERATING_SYSTEM = ("kubernetes.io/os", "linux")
@@ -110,6 +110,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         else None,
         growth=values.given("--growth", _one_of(GROWTHS), flags.growth, GROWTHS[0]),
         service_monitor=flags.service_monitor,
+        grafana_dashboard=flags.grafana_dashboard,
         reader_role=flags.reader_role,
         network_policy=flags.network_policy,
         output=values.one("--output", _one_of(_OUTPUTS), flags.output, ""),
@@ -187,6 +188,7 @@ def _aggregate_args(flags: argparse.Namespace, problems: Problems) -> tuple[str,
             "--persist": flags.persist,
             "--pulling-nodes": flags.pulling_nodes,
             "--service-monitor": flags.service_monitor,
+            "--grafana-dashboard": flags.grafana_dashboard,
         }
         problems.add(*(f"{flag}: requires --collect-metrics" for flag, value in given.items() if value))
     if flags.growth and not flags.pulling_nodes:

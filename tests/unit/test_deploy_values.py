@@ -26,7 +26,11 @@ def test_names_of_objects_are_accepted(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-", "a_b", "Web", "a b", "web-", ".a", "a..b", "é", "a\n", "a" * 56, "web-metrics", "web-reader"]
+    "name",
+    [
+        *("", "-", "a_b", "Web", "a b", "web-", ".a", "a..b", "é", "a\n", "a" * 56),
+        *("web-metrics", "web-reader", "web-dashboard"),
+    ],
 )
 def test_other_names_are_rejected(name):
     with pytest.raises(InputError, match="NAME"):
