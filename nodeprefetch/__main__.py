@@ -31,10 +31,22 @@ def main() -> None:
         case arguments:
             from nodeprefetch.cli.commands import run  # noqa: PLC0415
 
-            code = run(arguments)
-            _flush_standard_streams()
-            gc.freeze()  # saves a garbage collection at exit, 20 ms
-            sys.exit(code)
+            _exit(run(arguments))
+
+
+def kubectl_plugin() -> None:
+    """Run the command line of `kubectl nodeprefetch`, and exit with the code of the command."""
+    _exit_at_once_when_interrupted()
+    _open_standard_streams()
+    from nodeprefetch.cli.kubectl import run  # noqa: PLC0415
+
+    _exit(run(sys.argv[1:]))
+
+
+def _exit(code: int) -> None:
+    _flush_standard_streams()
+    gc.freeze()  # saves a garbage collection at exit, 20 ms
+    sys.exit(code)
 
 
 def _finds_everything() -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from nodeprefetch import __version__
 from nodeprefetch.cli.environment import read_environment
@@ -26,51 +26,78 @@ OK, SOME_IMAGE_MISSING, USAGE, NO_RUNTIME, STILL_CLOSED, SIGNAL_BASE = 0, 1, 2, 
 NO_ACCESS = 3
 """In commands about a cluster."""
 
+ON_YOUR_MACHINE = Group("On your machine, or wherever kubectl works", sort_key=1)
+IN_THE_CLUSTER = Group("In the cluster", sort_key=2)
+ON_A_NODE = Group("On a node", sort_key=3)
+OTHERS = Group("Other", sort_key=4)
+
 KEEP_HELP = (
     "Keep all listed images on this node until stopped: pull them again when they, their tags or the lists change."
 )
-STATUS_HELP = "Show on how many nodes of a cluster the images are, why they are missing on others, and what to do."
-WHY_HELP = "Show why images are missing on a node: all attempts, errors, what is in the way, and what to do."
 AGGREGATE_HELP = "Collect results from all nodes and serve them as JSON and Prometheus metrics."
+CLUSTER_COMMANDS = {
+    "status": "Show on how many nodes of a cluster the images are, why they are missing on others, and what to do.",
+    "wait": "Wait until the nodes of an installation have its images. Ends early if they cannot get them.",
+    "why": "Show why images are missing on a node: all attempts, errors, what is in the way, and what to do.",
+}
+"""Commands for people and scripts, which `kubectl nodeprefetch` has too, and their help. One module each."""
 
-app = App(
-    name="nodeprefetch",
-    help="Pull container images onto Kubernetes nodes before pods need them.",
-    help_format="plaintext",
-    version=__version__,
-    config=FlagVariables(PREFIX, command=False),
-    result_action="return_value",
-    exit_on_error=False,
-    print_error=False,
-    help_on_error=False,
+
+def new_app(name: str, help_text: str, group: Group) -> App:
+    """Make an app with the commands about a cluster, in this group."""
+    new = App(
+        name=name,
+        help=help_text,
+        help_format="plaintext",
+        version=__version__,
+        group_commands=OTHERS,
+        config=FlagVariables(PREFIX, command=False),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        help_on_error=False,
+    )
+    for command, text in CLUSTER_COMMANDS.items():
+        new.command(f"nodeprefetch.cli.{command}:{command}", help=text, group=group)
+    return new
+
+
+app = new_app("nodeprefetch", "Pull container images onto Kubernetes nodes before pods need them.", ON_YOUR_MACHINE)
+
+# Loaded only when used: fetch starts faster without them.
+app.command("nodeprefetch.cli.keep:keep", help=KEEP_HELP, group=ON_A_NODE)
+
+app.command(
+    "nodeprefetch.cli.aggregate:aggregate",
+    name=["aggregate", "aggregate-metrics"],
+    help=AGGREGATE_HELP,
+    group=IN_THE_CLUSTER,
+)
+
+app.command(
+    "nodeprefetch.cli.unpin:unpin",
+    help="Remove the pins created by fetch --pin and list the affected images.",
+    group=ON_A_NODE,
+)
+
+app.command(
+    "nodeprefetch.cli.leases:leases",
+    help="List or delete the partial downloads kept from interrupted pulls.",
+    group=ON_A_NODE,
 )
 
 
-# Loaded only when used: fetch starts faster without them.
-app.command("nodeprefetch.cli.keep:keep", help=KEEP_HELP)
-
-app.command("nodeprefetch.cli.aggregate:aggregate", name=["aggregate", "aggregate-metrics"], help=AGGREGATE_HELP)
-
-app.command("nodeprefetch.cli.unpin:unpin", help="Remove the pins created by fetch --pin and list the affected images.")
-
-app.command("nodeprefetch.cli.status:status", help=STATUS_HELP)
-
-app.command("nodeprefetch.cli.why:why", help=WHY_HELP)
-
-app.command("nodeprefetch.cli.leases:leases", help="List or delete the partial downloads kept from interrupted pulls.")
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run a command. Returns the exit code.
+def run(arguments: Sequence[str], program: App = app) -> int:
+    """Run a command of a program. Returns the exit code.
 
     0 done, 1 image missing, 2 usage, 3 no runtime or no access to the cluster, 4 the node could not be opened for pods,
     128+n signal n.
     """
-    if not arguments or arguments[0] not in {"fetch", "keep", "explain"}:
+    if program is app and (not arguments or arguments[0] not in {"fetch", "keep", "explain"}):
         _offer_completion()
     code = OK
     try:
-        result = app(arguments)
+        result = program(arguments)
         code = result if isinstance(result, int) else OK
     except* CycloptsError as group:
         code = _fail(USAGE, group)
@@ -87,7 +114,7 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-@app.command
+@app.command(group=ON_A_NODE)
 def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
     """Pull all listed images onto this node."""
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415
@@ -102,7 +129,7 @@ def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B0
     return STILL_CLOSED if prepared.is_still_closed else OK
 
 
-@app.command
+@app.command(group=ON_A_NODE)
 def explain(
     *images: Images,
     flags: ExplainFlags = ExplainFlags(),  # noqa: B008 - frozen
@@ -146,7 +173,7 @@ def explain(
     return OK
 
 
-@app.command
+@app.command(group=ON_A_NODE)
 def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - frozen
     """List the installed credential plugins and whether they are configured."""
     from nodeprefetch.cli.plugins import listed, to_table  # noqa: PLC0415
@@ -156,7 +183,7 @@ def plugins(*, flags: PluginFlags = PluginFlags()) -> int:  # noqa: B008 - froze
     return OK
 
 
-@app.command
+@app.command(group=ON_A_NODE)
 def sleep() -> int:
     """Wait for SIGTERM or SIGINT. Keeps the pod running after fetch."""
     from nodeprefetch.sleep import sleep as wait  # noqa: PLC0415

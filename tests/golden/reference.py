@@ -14,19 +14,20 @@ from cyclopts.argument import Argument
 
 from deploy_gen.arguments import new_parser
 from deploy_gen.images import DEFAULT_VERSION
-from nodeprefetch.cli.commands import NO_RUNTIME, OK, SOME_IMAGE_MISSING, STILL_CLOSED, USAGE, app
+from nodeprefetch.cli.commands import CLUSTER_COMMANDS, NO_RUNTIME, OK, SOME_IMAGE_MISSING, STILL_CLOSED, USAGE, app
 from nodeprefetch.cli.flag_variables import PREFIX
 from tests.golden.flags import value_of
 
 FILE = Path(__file__).parents[2] / "docs" / "reference.md"
 
 COMMANDS = (
+    "status",
+    "wait",
+    "why",
     "fetch",
     "keep",
     "explain",
     "aggregate",
-    "status",
-    "why",
     "leases",
     "unpin",
     "plugins",
@@ -36,6 +37,7 @@ COMMANDS = (
 """In this order on the page."""
 
 GUIDES = {
+    "wait": "Guide: [Is it warm?](status.md).",
     "keep": "Takes all flags of `fetch` (see there), and these. Guide: [Keep images on the node](keep.md).",
     "aggregate": "Also called `aggregate-metrics`. Guide: [Aggregator](aggregator.md).",
     "status": "Guide: [Is it warm?](status.md).",
@@ -49,11 +51,12 @@ GUIDES = {
 """What follows the help of a command."""
 
 USAGES = {
+    "status": "[NAME]",
+    "wait": "NAME",
+    "why": "NODE [IMAGE]",
     "fetch": "[IMAGE…]",
     "keep": "[IMAGE…]",
     "explain": "[IMAGE…]",
-    "status": "[NAME]",
-    "why": "NODE [IMAGE]",
     "completion": "SHELL",
 }
 """Arguments that are not flags."""
@@ -90,13 +93,15 @@ VARIABLES = {
 
 EXIT_CODES: Mapping[str, Mapping[int | str, str]] = {
     "nodeprefetch": {
-        OK: "Done. `fetch`: every image is present (with `--allow-failures`: the run ended)",
-        SOME_IMAGE_MISSING: "`fetch`: some images could not be pulled. `aggregate`: the database is damaged",
+        OK: "Done. `fetch`: every image is present (with `--allow-failures`: the run ended). `wait`: the nodes are"
+        " warm",
+        SOME_IMAGE_MISSING: "`fetch`: some images could not be pulled. `wait`: the nodes cannot become warm."
+        " `aggregate`: the database is damaged",
         USAGE: "Invalid flags, lists or secrets; all problems were reported, nothing was pulled",
         NO_RUNTIME: "No container runtime responded within `--runtime-wait`. Commands about a cluster: the API server"
         " did not answer, or a permission is missing",
         STILL_CLOSED: "`fetch`: the node may take pods, but its startup taints could not be removed, or its condition"
-        " could not be set",
+        " could not be set. `wait`: timeout",
         "128+n": "Stopped by signal n (SIGTERM: 143, SIGINT: 130). `fetch` cancels its pulls in the runtime and writes"
         " the summary; a second signal exits at once",
     },
@@ -119,6 +124,8 @@ Every flag of `nodeprefetch` can also be set by an environment variable: `--cri-
 variables. Switches that make a command destructive have no variable.
 
 Durations are written as in Go: `1m30s`, `1.5h`, `300ms`.
+
+`kubectl nodeprefetch` has the commands {", ".join(f"`{name}`" for name in CLUSTER_COMMANDS)} too.
 
 `nodeprefetch --help` lists the commands, `nodeprefetch COMMAND --help` the flags of a command. `nodeprefetch --version`
 prints the version, and `nodeprefetch --install-completion` installs completion for the current shell.

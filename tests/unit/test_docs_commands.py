@@ -15,10 +15,12 @@ from nodeprefetch.cli.aggregate_flags import AggregateFlags, aggregator_settings
 from nodeprefetch.cli.commands import app
 from nodeprefetch.cli.flag_settings import fetch_settings
 from nodeprefetch.cli.flags import FetchFlags
+from nodeprefetch.cli.wait import WaitFlags, read_goal
 from tests.unit.docs_pages import PAGES, ROOT, blocks, tokens
 
 OURS = ("nodeprefetch", "nodeprefetch-deploy")
 END_OF_COMMAND = re.compile(r"[|&;<>()]+")
+BEFORE_A_COMMAND = re.compile(rf"{END_OF_COMMAND.pattern}|kubectl")
 
 OTHERS = frozenset(
     {
@@ -44,7 +46,7 @@ def commands(text: str) -> Iterator[list[str]]:
         except ValueError:  # no shell: output, a drawing
             continue
         for number, word in enumerate(words):
-            if word in OURS and (number == 0 or END_OF_COMMAND.fullmatch(words[number - 1])):
+            if word in OURS and (number == 0 or BEFORE_A_COMMAND.fullmatch(words[number - 1])):
                 command = [word]
                 for following in words[number + 1 :]:
                     if END_OF_COMMAND.fullmatch(following):
@@ -75,6 +77,8 @@ def read(command: tuple[str, ...]) -> object:
             return fetch_settings(flags)
         case AggregateFlags():
             return aggregator_settings(flags)
+        case WaitFlags():
+            return read_goal(flags)
         case _:
             return flags
 
@@ -124,6 +128,7 @@ def test_a_command_with_a_mistake_is_not_taken(command: str):
         ),
         ("nodeprefetch-deploy web … | kubectl apply -f -", [["nodeprefetch-deploy", "web"]]),
         ("pip install nodeprefetch-deploy", []),
+        ("kubectl nodeprefetch wait web", [["nodeprefetch", "wait", "web"]]),
         ("nodeprefetch: it's broken", []),
     ],
 )
