@@ -135,6 +135,12 @@ def test_nothing_becomes_warm_by_an_invalid_list():
     assert ["images: line 2: bad"] == [cause.text for cause in answer.causes]
 
 
+def test_a_node_that_tries_again_has_not_failed_for_good():
+    again = NodePicture(node="n", state=NodeState.PULLING, is_final=True)
+
+    assert isinstance(verdict(picture(again), ALL), Pending)
+
+
 def test_an_installation_without_nodes_says_what_it_waits_for():
     assert ("no node matches the DaemonSet; waiting for one",) == verdict(picture(), ALL).notes
 

@@ -4,6 +4,7 @@ import io
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -130,6 +131,16 @@ def test_a_cause_is_told_at_once_and_once():
         "4s: not warm: 1 node: pod is pending (m)",
         "6s: failed for good: 2 nodes: app:1: manifest unknown (n8, n9)",
     ] == seen[2:]
+
+
+def test_a_cause_that_becomes_final_is_told_again():
+    nodes = (node("n", NodeState.WAITING), node("m", NodeState.WAITING))
+    passing = msgspec.structs.replace(NOT_FOUND, is_final=False)
+
+    assert [
+        "0s: retrying: 2 nodes: app:1: manifest unknown (n8, n9)",
+        "2s: failed for good: 2 nodes: app:1: manifest unknown (n8, n9)",
+    ] == lines(look(*nodes, causes=(passing,)), look(*nodes, at=2, causes=(NOT_FOUND,)))[2:]
 
 
 def test_many_new_causes_are_five_lines_and_their_number():
@@ -369,6 +380,7 @@ def test_an_outdated_terminal_gets_an_ascii_bar():
         ([WARM, PULLING, FAILED], Goal(), 1.25 / 3),
         ([WARM, PULLING, FAILED], Goal(count=1), 1),
         ([WARM, PULLING, FAILED], Goal(count=2), 0.625),
+        ([PULLING, PULLING, PULLING], Goal(count=1), 0.25),
         ([WARM], Goal(count=4), 0.25),
         ([], Goal(), 0),
         ([node("n", NodeState.PULLING, present=1, images=4)], Goal(), 0.25),

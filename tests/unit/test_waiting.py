@@ -211,6 +211,7 @@ async def test_a_defect_of_ours_is_no_trouble_of_the_cluster(autojump_clock):
 
     with pytest.raises(ExceptionGroup):
         await script.wait()
+    assert 2 == script.took
 
 
 async def test_an_image_that_is_not_listed_is_an_error_of_the_user(autojump_clock):
