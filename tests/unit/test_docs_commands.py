@@ -20,6 +20,7 @@ from tests.unit.docs_pages import PAGES, ROOT, blocks, tokens
 
 OURS = ("nodeprefetch", "nodeprefetch-deploy")
 END_OF_COMMAND = re.compile(r"[|&;<>()]+")
+BEFORE_A_COMMAND = re.compile(rf"{END_OF_COMMAND.pattern}|kubectl")
 
 OTHERS = frozenset(
     {
@@ -45,7 +46,7 @@ def commands(text: str) -> Iterator[list[str]]:
         except ValueError:  # no shell: output, a drawing
             continue
         for number, word in enumerate(words):
-            if word in OURS and (number == 0 or END_OF_COMMAND.fullmatch(words[number - 1])):
+            if word in OURS and (number == 0 or BEFORE_A_COMMAND.fullmatch(words[number - 1])):
                 command = [word]
                 for following in words[number + 1 :]:
                     if END_OF_COMMAND.fullmatch(following):
@@ -127,6 +128,7 @@ def test_a_command_with_a_mistake_is_not_taken(command: str):
         ),
         ("nodeprefetch-deploy web … | kubectl apply -f -", [["nodeprefetch-deploy", "web"]]),
         ("pip install nodeprefetch-deploy", []),
+        ("kubectl nodeprefetch wait web", [["nodeprefetch", "wait", "web"]]),
         ("nodeprefetch: it's broken", []),
     ],
 )
