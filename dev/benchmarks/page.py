@@ -81,7 +81,7 @@ def _open(browser: Browser, url: str) -> _Opened:
     session.send("Network.enable")
     before = _processor_time(browser)
     window.page.goto(url)
-    window.page.wait_for_function("performance.getEntriesByName('map drawn').length > 0")
+    window.wait_until("performance.getEntriesByName('map drawn').length > 0")
     used = _processor_time(browser) - before
     paint = window.page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     drawn = window.page.evaluate("performance.getEntriesByName('map drawn')[0].startTime")
@@ -104,7 +104,7 @@ def _share(browser: Browser, server: ScriptedBoard, fleet: "_Fleet", view: str) 
     """Return percent of a processor that all processes of the browser use."""
     window = Window(browser)
     window.page.goto(f"{server.url}{view}")
-    window.page.wait_for_function("document.querySelectorAll('#body tr').length > 0")
+    window.wait_until("document.querySelectorAll('#body tr').length > 0")
     with _changing(server, fleet):
         time.sleep(3)
         before, began = _processor_time(browser), time.monotonic()

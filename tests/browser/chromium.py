@@ -63,6 +63,20 @@ class Window:
         """Close it with everything that it has stored."""
         self._context.close()
 
+    def wait_until(self, expression: str) -> None:
+        """Block until a JavaScript expression is true.
+
+        Playwright's own way needs `eval`, which the page's policy forbids.
+
+        Raises:
+            TimeoutError: it does not become true.
+        """
+        for _ in range(1_000):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(60)  # milliseconds; events are handled meanwhile
+        raise TimeoutError(f"it does not become true: {expression}")
+
     @property
     def cookies(self) -> list[str]:
         """Names of its cookies."""

@@ -55,7 +55,7 @@ def table(page: Page) -> list[list[str]]:
                 "1 cannot use its newest list"
             ),
         ),
-        ((node("a", "rp"),), (MISSING,), {}, "0 of 1 node warm; 1 pulling; errors: 1 image, 1 cause, trying again"),
+        ((node("a", "rp"),), (MISSING,), {}, "0 of 1 node warm; 1 pulling; errors: 1 image, 1 cause, retrying"),
     ],
 )
 def test_one_sentence_says_how_it_stands(
@@ -75,15 +75,26 @@ def test_causes_say_what_to_do_and_filter_the_map(scripted: ScriptedBoard, open_
     page = open_window(scripted.url).page
     first, second = page.locator("#causes li").all()
 
-    expect(first).to_contain_text("2 nodes registry.example/team/app:1: not_found gave up")
+    expect(first).to_contain_text("2 nodes registry.example/team/app:1: not_found not retried")
     expect(first).to_contain_text("Push the image, correct its name")
     expect(first).to_contain_text("On node-3 and 1 other")
-    expect(second).to_contain_text("1 node registry.example/base:1: dns trying again")
+    expect(second).to_contain_text("1 node registry.example/base:1: dns retrying")
     first.get_by_role("button").first.click()
 
     expect(page.locator("#body tr")).to_have_count(1)
     assert [["node-3", "failed", "failed"]] == table(page)
     assert page.url.endswith("#image=%3Dregistry.example%2Fteam%2Fapp%3A1&state=failed")
+
+
+def test_many_causes_leave_room_for_the_map(scripted: ScriptedBoard, open_window: Opener):
+    causes = [BoardCause(image=f"a:{n}", error_class="passing", reason="dns", error="", nodes=1) for n in range(9)]
+    scripted.board = board_of(node("node-1", "p"), images=("a:1",), causes=causes)
+    page = open_window(scripted.url).page
+    expect(page.locator("#causes li:visible")).to_have_count(5)
+
+    page.get_by_role("button", name="Show all 9 causes").click()
+
+    expect(page.locator("#causes li:visible")).to_have_count(9)
 
 
 def test_the_map_has_the_worst_nodes_first_and_images_in_the_order_of_the_list(
@@ -114,7 +125,8 @@ def test_the_map_has_the_worst_nodes_first_and_images_in_the_order_of_the_list(
 def test_cells_are_drawn_by_state(scripted: ScriptedBoard, open_window: Opener):
     """Colors in the middle of the left quarter of each cell of the first row."""
     scripted.board = board_of(node("n", "rpwf-", shares={1: 50}), images=("a", "b", "c", "d", "e"))
-    page = open_window(scripted.url).page
+    window = open_window(scripted.url)
+    page = window.page
     expect(page.locator("#body tr")).to_have_count(1)
 
     def colors() -> list[str]:
@@ -128,7 +140,7 @@ def test_cells_are_drawn_by_state(scripted: ScriptedBoard, open_window: Opener):
         )
         return found
 
-    page.wait_for_function("document.querySelector('canvas').getContext('2d').getImageData(5, 5, 1, 1).data[3] === 255")
+    window.wait_until("document.querySelector('canvas').getContext('2d').getImageData(5, 5, 1, 1).data[3] === 255")
     assert ["58 138 77", "11 95 204", "255 255 255", "179 38 30", "255 255 255"] == colors()
 
 

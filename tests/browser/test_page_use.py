@@ -170,14 +170,15 @@ def test_the_map_is_used_by_pointer(fleet: ScriptedBoard, open_window: Opener):
 
 
 def test_the_map_is_drawn_in_the_colors_of_the_scheme(fleet: ScriptedBoard, open_window: Opener):
-    page = open_window(fleet.url, scheme="dark").page
+    window = open_window(fleet.url, scheme="dark")
+    page = window.page
     expect(page.locator("#body tr")).to_have_count(6)
     corner = "document.querySelector('canvas').getContext('2d').getImageData(5, 5, 1, 1).data.join(' ')"
 
-    page.wait_for_function(f"{corner} === '20 23 28 255'")
+    window.wait_until(f"{corner} === '20 23 28 255'")
     page.emulate_media(color_scheme="light")
 
-    page.wait_for_function(f"{corner} === '255 255 255 255'")
+    window.wait_until(f"{corner} === '255 255 255 255'")
 
 
 def test_long_tables_have_pages(scripted: ScriptedBoard, open_window: Opener):

@@ -106,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == "/v1/attempts" and scripted.board is not None:
             wanted = parse_qs(parts.query)
             found = [each for each in scripted.attempts if each.image in wanted.get("image", [each.image])]
-            self._answer(200, msgspec.json.encode(found), {"Content-Type": "application/json"})
+            answer = {"attempts": found, "more": False}
+            self._answer(200, msgspec.json.encode(answer), {"Content-Type": "application/json"})
         else:
             self._pass_on(scripted, path)
 

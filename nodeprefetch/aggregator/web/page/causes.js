@@ -3,8 +3,10 @@
 /** @typedef {import("./board.js").BoardCause} BoardCause */
 
 import { adviceFor } from "./advice.js";
-import { element, foreign } from "./elements.js";
+import { byId, element, foreign, setText } from "./elements.js";
 import { plural } from "./words.js";
+
+const FEW = 5; // as in the style sheet
 
 export class Causes {
   #shown = "";
@@ -16,6 +18,11 @@ export class Causes {
   constructor(section, to) {
     this.section = section;
     this.list = /** @type {HTMLElement} */ (section.querySelector("ol"));
+    this.more = byId("more-causes");
+    this.more.addEventListener("click", () => {
+      this.list.classList.remove("few");
+      this.more.remove();
+    });
     this.to = to;
   }
 
@@ -27,6 +34,8 @@ export class Causes {
     this.section.hidden = causes.length === 0;
     const focused = this.#focused();
     this.list.replaceChildren(...causes.map((cause) => this.#item(cause)));
+    this.more.hidden = causes.length <= FEW;
+    setText(this.more, `Show all ${causes.length} causes`);
     if (focused) this.#focus(focused);
   }
 
@@ -43,8 +52,8 @@ export class Causes {
     ]);
     filter.addEventListener("click", () => this.to.onFilter(cause));
     const state = cause.is_final
-      ? element("span", { class: "tag failed" }, ["gave up"])
-      : element("span", { class: "tag" }, ["trying again"]);
+      ? element("span", { class: "tag failed" }, ["not retried"])
+      : element("span", { class: "tag" }, ["retrying"]);
     return element("li", {}, [
       element("div", { class: "cause" }, [filter, " ", state]),
       element("p", { class: "error" }, [foreign(cause.error)]),

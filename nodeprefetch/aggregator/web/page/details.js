@@ -25,11 +25,16 @@ export class Details {
   #heard = -1;
   #asking = /** @type {AbortController | null} */ (null);
   #timer = 0;
-  #run = /** @type {any} */ ({});
+  #run = /** @type {any} */ ({}); // as in /v1/status, like the next
+  #state = /** @type {any} */ ({}); // of the image on the node
 
-  /** @param {Client} client */
-  constructor(client) {
+  /**
+   * @param {Client} client
+   * @param {() => void} onMore more is known than the board has
+   */
+  constructor(client, onMore) {
     this.client = client;
+    this.onMore = onMore;
     this.section = byId("details");
     this.title = byId("details-title");
     this.facts = byId("facts");
@@ -51,6 +56,7 @@ export class Details {
     [this.#instance, this.#node, this.#image] = [instance, node, image];
     this.#heard = -1;
     this.#run = {};
+    this.#state = {};
     this.#asking?.abort();
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -92,7 +98,9 @@ export class Details {
     const bytes = node.total_bytes ? `${size(node.done_bytes) || "0 B"} of ${size(node.total_bytes)}` : size(node.done_bytes);
     return [
       ["Image", column >= 0 ? cellText(node, column) : ""],
-      ["State", [stateOfNode(node.state), ...marksOf(node)].join(", ")],
+      ["Error", [this.#state.error_class, this.#state.reason, this.#state.error].filter(Boolean).join(", ")],
+      ["Digest of the image", this.#state.digest ?? ""],
+      [this.#image ? "Node" : "State", [stateOfNode(node.state), ...marksOf(node)].join(", ")],
       ["List rejected", node.list_rejected ?? ""],
       ["Pulled", [bytes, node.rate ? `${size(node.rate)}/s` : ""].filter(Boolean).join(", ")],
       ["Last news", time(node.heard)],
@@ -131,22 +139,25 @@ export class Details {
         this.client.ask("v1/status", { ...where, limit: "1" }, signal),
       ]);
       if (signal.aborted) return;
-      this.#run = status.instances?.[0]?.nodes?.[0]?.run ?? {};
-      this.#showAttempts(Array.isArray(attempts) ? attempts : attempts.attempts);
+      const [known] = status.instances?.[0]?.nodes ?? [];
+      this.#run = known?.run ?? {};
+      this.#state = this.#image ? (known?.images?.[0] ?? {}) : {};
+      this.#showAttempts(attempts);
+      this.onMore();
     } catch (error) {
       if (!signal.aborted) setText(this.note, `Attempts cannot be read: ${error instanceof Error ? error.message : error}`);
     }
   }
 
-  /** @param {Attempt[]} attempts */
-  #showAttempts(attempts) {
+  /** @param {{attempts: Attempt[], more: boolean}} answer */
+  #showAttempts({ attempts, more }) {
     if (!attempts.length) {
       this.attempts.replaceChildren();
       setText(this.note, "No attempts are known: the images were there, nothing was tried yet, or it was long ago.");
       return;
     }
-    const more = attempts.length === LIMIT ? ", older ones are left out" : "";
-    setText(this.note, `${plural(attempts.length, "attempt")}, the newest first${more}.`);
+    const rest = more ? ", older ones are left out" : "";
+    setText(this.note, `${plural(attempts.length, "attempt")}, the newest first${rest}.`);
     this.attempts.replaceChildren(...attempts.map((attempt) => element("li", {}, partsOf(attempt, this.#image === ""))));
   }
 }

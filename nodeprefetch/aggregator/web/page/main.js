@@ -25,7 +25,7 @@ const RELIST = 5000; // between two updates of the table while the map is in fro
 const board = new Board();
 const client = new Client();
 const map = new NodeMap(byId("map"));
-const details = new Details(client);
+const details = new Details(client, () => details.show(board));
 const controls = new Controls(onFilters);
 const prompt = new TokenPrompt(onToken);
 const table = new NodeTable({ onOpen: (node) => open(node, "") });

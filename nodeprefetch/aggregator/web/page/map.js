@@ -24,6 +24,7 @@ export class NodeMap {
   #colors = /** @type {Colors} */ ({});
   #fitted = /** @type {Map<string, string>} */ (new Map());
   #frame = 0;
+  #failing = /** @type {Set<string>} */ (new Set()); // names of images
   #isDrawn = false;
   #longest = 0; // width of the images' names
 
@@ -46,6 +47,7 @@ export class NodeMap {
    */
   show(board, rows, columns) {
     this.#board = board;
+    this.#failing = new Set(board.causes.map((cause) => cause.image));
     this.grid.rows = rows;
     this.grid.columns = columns;
     this.#longest = this.#measure(columns.map((column) => heading(board.images[column])));
@@ -197,7 +199,7 @@ export class NodeMap {
       if (!image) continue;
       const left = grid.left(column, this.scroller.scrollLeft);
       context.font = FONT;
-      context.fillStyle = image.missing ? this.#colors.failed : this.#colors.ink;
+      context.fillStyle = this.#failing.has(image.image) ? this.#colors.failed : this.#colors.ink;
       if (grid.isUpright) {
         context.save();
         context.translate(left + grid.cell / 2, grid.header - 20);

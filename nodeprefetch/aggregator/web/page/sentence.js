@@ -18,7 +18,7 @@ export function sentence(board) {
   if (pulling) parts.push(`${number(pulling)} pulling${timeLeft(board)}`);
   if (waiting) parts.push(`${number(waiting)} waiting`);
   if (failed) parts.push(`${number(failed)} failed${whatFailed(board)}`);
-  else if (board.causes.length) parts.push(`errors${whatFailed(board)}, trying again`);
+  else if (board.causes.length) parts.push(`errors${whatFailed(board)}, retrying`);
   const nodes = [...board.nodes.values()];
   const gaveUp = nodes.filter((node) => node.gave_up).length;
   if (gaveUp) parts.push(`${number(gaveUp)} gave up and ${gaveUp === 1 ? "takes" : "take"} pods without all images`);

@@ -3,7 +3,7 @@
 
 /**
  * Yields the messages of a stream, and an empty name for each sign of life without a message.
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStream<any>} body
  * @returns {AsyncGenerator<{name: string, data: string}>}
  */
 export async function* messages(body) {
