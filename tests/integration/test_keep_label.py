@@ -9,7 +9,7 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from nodeprefetch.values.image_list import list_digest
 from nodeprefetch.values.image_ref import ImageRef
-from tests.integration.keeping import Keep, remove
+from tests.integration.keeping import Keep, children, remove
 from tests.integration.reported import ENVIRONMENT, ReportingNode
 from tests.support.fake_kube import CLOSE, Failure
 from tests.support.patience import eventually
@@ -98,8 +98,15 @@ def test_the_annotation_names_the_list_of_now_also_if_its_images_were_there(
 ) -> None:
     file = tmp_path / "images.txt"
     file.write_text("\n".join(images))
-    keep(node.containerd, image_list_file=file, how=node.how, check_every="200ms")
+    running = keep(
+        node.containerd,
+        image_list_file=file,
+        how={"environment": ENVIRONMENT},
+        kubeconfig=node.kubeconfig,
+        check_every="5s",
+    )
     assert eventually(lambda: node.label == "succeeded")
+    assert eventually(lambda: not children(running.pid))
     assert digest_of(*images) == node.summary["list_digest"]
 
     file.write_text(images[1])
