@@ -59,7 +59,7 @@ def test_submission_needs_the_token_and_reading_does_not(token_file):
         assert 200 == running.ask("GET", "/metrics").status
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/v1/events"])
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/v1/events", "/v1/attempts?node=n"])
 def test_reading_may_need_the_token_too(token_file, path):
     settings = on_any_port(auth=AuthMode.TOKEN_FILE, auth_token_file=token_file, auth_read=True)
     with running_aggregator(settings) as running:

@@ -60,6 +60,7 @@ CREATE TABLE attempt (
     timeout REAL NOT NULL DEFAULT 0,       -- seconds; 0 if unknown
     UNIQUE (run, node, attempt_id)         -- by run first: rows that arrive together are stored together
 );
+CREATE INDEX attempt_node ON attempt (node);
 
 CREATE TABLE state (
     instance INTEGER NOT NULL REFERENCES instance,
@@ -135,7 +136,11 @@ CREATE TABLE live (
 """
 
 _ATTEMPT = _SCHEMA[_SCHEMA.index("CREATE TABLE attempt") : _SCHEMA.index("CREATE TABLE state")]
-_FROM_1 = "ALTER TABLE attempt RENAME TO old;" + _ATTEMPT + "INSERT INTO attempt SELECT * FROM old; DROP TABLE old;"  # noqa: S608
+_FROM_1 = f"""
+DROP INDEX attempt_node; ALTER TABLE attempt RENAME TO old;
+{_ATTEMPT}
+INSERT INTO attempt SELECT * FROM old; DROP TABLE old;
+"""  # noqa: S608 - constants
 """In version 1 the key of attempts had no node, so one node could replace the results of another."""
 
 _FROM_2 = _SCHEMA[_SCHEMA.index("CREATE TABLE throttled") : _SCHEMA.index("CREATE TABLE live")]
@@ -153,6 +158,7 @@ ALTER TABLE state ADD COLUMN moved_to TEXT NOT NULL DEFAULT '';
 _FROM_4 = """
 ALTER TABLE run ADD COLUMN list_digest TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempt ADD COLUMN timeout REAL NOT NULL DEFAULT 0;
+CREATE INDEX attempt_node ON attempt (node);
 ALTER TABLE node ADD COLUMN zone TEXT NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN pool TEXT NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN created REAL NOT NULL DEFAULT 0;

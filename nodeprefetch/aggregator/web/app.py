@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from nodeprefetch.aggregator.refusal import RefusedError, refusal_response
 from nodeprefetch.aggregator.server.middleware import App, address_of, drained, unambiguous, within_budget
+from nodeprefetch.aggregator.web.attempts import attempts
 from nodeprefetch.aggregator.web.board import board
 from nodeprefetch.aggregator.web.grpc import MetricsRoute
 from nodeprefetch.aggregator.web.live import live
@@ -59,6 +60,7 @@ def make_app(service: Service, *, with_queries: bool) -> App:
             route("/v1/events", live, ["GET"], is_query=True),
             route("/v1/board", board, ["GET"], is_query=True),
             route("/v1/status", status, ["GET"], is_query=True),
+            route("/v1/attempts", attempts, ["GET"], is_query=True),
             route("/metrics", metrics, _ANY, is_query=True),
             route("/", page, ["GET"]),
             route("/page/{name}", page, ["GET"]),

@@ -15,6 +15,7 @@ from nodeprefetch.aggregator.store.board import empty_board
 from nodeprefetch.aggregator.web.boards import OpenBoard
 from nodeprefetch.aggregator.web.etag import is_known
 from nodeprefetch.aggregator.web.event_stream import BUSY, KEEPALIVE, MEDIA_TYPE, QUIET, event_stream
+from nodeprefetch.aggregator.web.query import check_parameters
 from nodeprefetch.aggregator.web.service import Service
 
 _EVERY = 1.0
@@ -31,8 +32,7 @@ async def board(service: Service, request: Request) -> Response:
         RefusedError: a parameter is unknown or invalid, or too many boards or streams are open.
     """
     query = request.query_params
-    if unknown := set(query) - {"instance"}:
-        raise RefusedError(400, "unknown_parameter", f"unknown parameter {min(unknown)[:40]!r}")
+    check_parameters(query, {"instance"})
     instance = query.get("instance")
     if instance is not None and len(instance.encode()) > service.bounds.name:
         raise RefusedError(400, "name_too_long", f"instance name must not be longer than {service.bounds.name} bytes")

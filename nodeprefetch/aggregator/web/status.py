@@ -20,6 +20,7 @@ from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.aggregator.web.etag import is_known
+from nodeprefetch.aggregator.web.query import check_parameters, read_limit
 from nodeprefetch.aggregator.web.service import Service
 from nodeprefetch.events import Outcome
 
@@ -50,9 +51,9 @@ async def status(service: Service, request: Request) -> Response:
 
 async def _page(service: Service, request: Request) -> Response:
     query = request.query_params
-    if unknown := set(query) - _KNOWN:
-        raise RefusedError(400, "unknown_parameter", f"unknown parameter {min(unknown)[:40]!r}")
-    limit, after = _limit(query.get("limit")), _cursor(query.get("cursor"))
+    check_parameters(query, _KNOWN)
+    limit = read_limit(query, default=_DEFAULT_LIMIT, largest=_LARGEST_LIMIT)
+    after = _cursor(query.get("cursor"))
     tickets = {instance: counts._asdict() for instance, counts in sorted(service.tickets.counts().items())}
     asked = str(request.url.query).encode() + msgspec.json.encode(tickets)
     digest = hashlib.blake2b(asked, digest_size=6).hexdigest()
@@ -169,14 +170,6 @@ def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> 
         names = ("run_id", "version", "runtime", "list_digest", "started_at", "ended_at", "end")
         about["run"] = {name: value for name, value in zip(names, found, strict=True) if value}
     return about
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= _LARGEST_LIMIT):  # noqa: PLR2004
-        raise RefusedError(400, "bad_limit", f"invalid limit: must be a number from 1 to {_LARGEST_LIMIT}")
-    return int(text)
 
 
 def _cursor(text: str | None) -> StateKey | None:
