@@ -101,7 +101,7 @@ def test_a_long_list_is_sent_in_parts_and_is_one_list(aggregator):
     assert "content-length" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["/metrics/", "/", "/v1", "/Metrics/Other"])
+@pytest.mark.parametrize("path", ["/metrics/", "/page", "/v1", "/Metrics/Other"])
 def test_other_paths_are_not_found(aggregator, path):
     answer = aggregator.ask("GET", path)
 
