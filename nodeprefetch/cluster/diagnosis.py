@@ -140,6 +140,8 @@ def _summary(evidence: Evidence, images: Sequence[ImageDiagnosis]) -> str:
     first = next((f"{each.image}: {each.error}" for each in images if each.error), "")
     blocking = evidence.obstacles[0].text if evidence.obstacles else ""
     why = scrub(node.why) or first or blocking or str(node.state)
+    if node.state is NodeState.FAILED and first and images[0].image not in why:
+        why = f"{why}: {first}"
     return f"{where}: {why}"
 
 

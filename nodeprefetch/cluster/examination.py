@@ -18,6 +18,7 @@ from nodeprefetch.cluster.pod_log import logged_attempts, logged_images, shown_l
 from nodeprefetch.cluster.pod_trouble import pod_troubles
 from nodeprefetch.cluster.pods import IMAGES_MISSING
 from nodeprefetch.cluster.reported import Reported, ask_aggregator
+from nodeprefetch.cluster.selection import unselected
 from nodeprefetch.kube import Node
 from nodeprefetch.kube.read_objects import Pod
 from nodeprefetch.report.label_key import label_key
@@ -96,7 +97,7 @@ def _is_log_wanted(place: Place, reported: Reported, pod: Pod, now: float) -> bo
     if place.node.state is NodeState.WARM:
         return False
     codes = {trouble.exit_code for trouble in pod_troubles(pod, now) if trouble.is_blocking}
-    return not (reported.images or reported.attempts) or bool(codes - {None, IMAGES_MISSING})
+    return not reported.is_complete or bool(codes - {None, IMAGES_MISSING})
 
 
 def _listed(picture: Picture) -> tuple[str, ...]:
@@ -112,7 +113,10 @@ def _other_obstacles(place: Place, reported: Reported) -> Iterator[Obstacle]:
             place.node_object,
             label_key(installation.label_prefix, installation.instance),
             arguments.remove_taints if arguments else (),
+            is_warm=node.state is NodeState.WARM,
         )
+        if place.pod is None:
+            yield from unselected(installation, place.node_object)
     for problem in place.picture.list_problems:
         yield Obstacle(text=f"the image list is invalid: {problem}", advice=obstacles.CORRECT_LIST)
     if node.state is NodeState.WAITING and not reported.attempts:

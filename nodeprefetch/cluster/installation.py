@@ -9,7 +9,7 @@ from nodeprefetch.cluster.access import ClusterAccess
 from nodeprefetch.cluster.arguments import PullArguments
 from nodeprefetch.errors import NoAccessError, UsageError
 from nodeprefetch.kube import NotFoundError
-from nodeprefetch.kube.read_objects import Container, DaemonSet
+from nodeprefetch.kube.read_objects import Container, DaemonSet, Toleration
 from nodeprefetch.report.label_key import DEFAULT_PREFIX
 
 LABELS: Mapping[str, str] = {
@@ -81,6 +81,10 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     service: Service | None = None
     """Of its aggregator; None: it has none, or one outside of the cluster."""
 
+    node_selector: Mapping[str, str] = {}
+    """Labels of the nodes on which its pods should run."""
+
+    tolerations: tuple[Toleration, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -174,6 +178,8 @@ def installation_of(daemon_set: DaemonSet, access: ClusterAccess) -> Installatio
         arguments=arguments,
         files=tuple(_mounted_files(daemon_set, found[0])) if found else (),
         service=_service_of(arguments.metrics_endpoint) if arguments else None,
+        node_selector=spec.node_selector or {},
+        tolerations=tuple(spec.tolerations or ()),
         notes=tuple(notes),
     )
 

@@ -51,13 +51,16 @@ def of_pod(pod: Pod, now: float) -> Iterator[Obstacle]:
         yield Obstacle(text=f"pod {pod.metadata.name}: {trouble.text}{detail}", advice=trouble.advice)
 
 
-def of_node(node: Node, own_condition: str, startup_taints: Iterable[str]) -> Iterator[Obstacle]:
+def of_node(
+    node: Node, own_condition: str, startup_taints: Iterable[str], *, is_warm: bool = False
+) -> Iterator[Obstacle]:
     """Yield what is wrong with the node itself, and what keeps it closed for pods.
 
     Args:
         node: as the API server has it.
         own_condition: type of the installation's condition.
         startup_taints: those that the installation removes, as its flags name them.
+        is_warm: all images are on the node, so that the taints should be gone.
     """
     for condition in node.conditions:
         if condition.status != _HEALTHY.get(condition.type, condition.status):
@@ -69,7 +72,7 @@ def of_node(node: Node, own_condition: str, startup_taints: Iterable[str]) -> It
             yield Obstacle(text=_condition_text(condition), advice=CORRECT_LIST if is_list else "")
     for taint in node.taints:
         if any(named.names(key=taint.key, value=taint.value, effect=taint.effect) for named in _parsed(startup_taints)):
-            advice = f"if all images are on the node, read the pod's log ({_LABEL_SECTION})"
+            advice = f"read the pod's log, which says why the taint is left ({_LABEL_SECTION})" if is_warm else ""
             yield Obstacle(text=f"the startup taint {taint} is still on the node", advice=advice)
 
 

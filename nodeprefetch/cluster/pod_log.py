@@ -14,6 +14,7 @@ from nodeprefetch.board import AttemptRecord
 from nodeprefetch.cluster.image_facts import ImageFacts
 from nodeprefetch.errors import UsageError
 from nodeprefetch.events import Outcome, Phase
+from nodeprefetch.text.printable import printable
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import parse_duration
 
@@ -104,9 +105,11 @@ def shown_lines(lines: Sequence[LogLine], images: Collection[str] = (), *, limit
 def _read_line(line: str) -> LogLine:
     line = line[:MAX_LINE]
     pairs = dict(_pairs(line))
+    is_clean = bool(pairs) and all(scrub(value) == value for value in pairs.values())
+    shown = printable(line) if is_clean else scrub(line)  # which would mask the name of a credential too
     at = _unix_seconds(pairs.pop("time", ""))
     level, message = pairs.pop("level", ""), pairs.pop("msg", "")
-    return LogLine(text=scrub(line), at=at, level=level, message=message, fields=pairs if message else {})
+    return LogLine(text=shown, at=at, level=level, message=message, fields=pairs if message else {})
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,9 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
     images: Mapping[str, ImageFacts] = {}
     attempts: tuple[AttemptRecord, ...] = ()
     has_older_attempts: bool = False
+    is_complete: bool = False
+    """It has heard of the node, and has said all that was asked."""
+
     tickets: Mapping[str, int] = {}
     """Numbers of nodes of the installation by what they do: `waiting`, `pulling`, `warm`."""
 
@@ -98,6 +101,7 @@ async def ask_aggregator(source: BoardSource, installation: Installation, node: 
         images=images,
         attempts=known.attempts,
         has_older_attempts=known.more,
+        is_complete=bool(images) and not notes,
         tickets=tickets,
         notes=tuple(notes),
     )

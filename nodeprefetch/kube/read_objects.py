@@ -92,9 +92,23 @@ class Volume(_Field, frozen=True):
     projected: Projected | None = None
 
 
+class Toleration(_Field, frozen=True):
+    """A taint of nodes that pods tolerate."""
+
+    key: str = ""
+    """Empty: all keys."""
+
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    """Empty: all effects."""
+
+
 class PodTemplateSpec(_Field, frozen=True):
     """The pods of a DaemonSet."""
 
+    node_selector: Labels = None
+    tolerations: list[Toleration] | None = None
     init_containers: list[Container] | None = None
     containers: list[Container] | None = None
     volumes: list[Volume] | None = None

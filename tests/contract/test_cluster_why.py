@@ -325,6 +325,39 @@ async def test_an_installation_without_a_pod_on_the_node_says_so(api, tmp_path):
     )
 
 
+async def test_labels_and_taints_say_why_a_node_has_no_pod(api, tmp_path):
+    known = daemon_set()
+    known["spec"]["template"]["spec"] |= {
+        "nodeSelector": {"kubernetes.io/os": "linux", "pool": "gpu", "zone": "a"},
+        "tolerations": [
+            {"key": "tolerated", "operator": "Exists"},
+            {"key": "equal", "value": "yes", "effect": "NoSchedule"},
+        ],
+    }
+    api.objects.reads.put("daemonsets", known)
+    cold = node("n2", label=None)
+    cold["metadata"]["labels"] = {"kubernetes.io/os": "linux", "pool": "cpu"}
+    taints = [
+        ("tolerated", "", "NoExecute"),
+        ("equal", "yes", "NoSchedule"),
+        ("equal", "no", "NoSchedule"),
+        ("equal", "yes", "NoExecute"),
+        ("soft", "", "PreferNoSchedule"),
+        ("node.kubernetes.io/unschedulable", "", "NoSchedule"),
+    ]
+    cold["spec"] = {"taints": [{"key": key, "value": value, "effect": effect} for key, value, effect in taints]}
+    api.objects.reads.put("nodes", cold)
+
+    (found,) = await ask(api, tmp_path, "n2")
+
+    assert [
+        "the DaemonSet selects nodes with pool=gpu; the node has pool=cpu",
+        "the DaemonSet selects nodes with zone=a; the node does not have that label",
+        "the DaemonSet does not tolerate the node's taint equal=no:NoSchedule",
+        "the DaemonSet does not tolerate the node's taint equal=yes:NoExecute",
+    ] == list(found.obstacles)
+
+
 async def test_an_unknown_node_is_refused_with_similar_names(api, tmp_path):
     for name in ("pool-a-1", "pool-a-2", "n2"):
         api.objects.reads.put("nodes", node(name, label=None))

@@ -206,6 +206,14 @@ def test_other_lines_are_shown_printable_and_without_secrets(line: str, shown: s
     assert (shown, True, "") == (read.text, read.is_problem, read.message)
 
 
+@STYLES
+def test_a_line_without_secrets_is_shown_as_it_was_written(style: LogFormat):
+    text = log_of(failed(), style=style)
+
+    assert [text.rstrip("\n")] == [line.text for line in read_log(text)]
+    assert "pull-secret quay.io" in text
+
+
 def test_errors_lose_their_secrets_and_what_does_not_print():
     lines = read_log(log_of(failed(error="get https://me:hidden@r.test/v2: \x1b]0;x\x07")))
 

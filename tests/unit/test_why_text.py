@@ -191,6 +191,13 @@ log of container prefetch of pod my-images-x, its last lines:
 """ == text_of(found).partition("\n")[2]  # fmt: skip
 
 
+def test_the_sentence_names_an_image_if_the_node_itself_has_not():
+    node = failed_node(why="some images could not be pulled", missing=None)
+    found = diagnose(evidence(node=node, images={APP: ImageFacts(state="failed", **NOT_FOUND)}), now=NOW)
+
+    assert found.summary.endswith(f": some images could not be pulled: {APP}: manifest unknown")
+
+
 def test_each_installation_has_a_section():
     other = evidence(name="other", node=failed_node(state=NodeState.WARM, images=1, missing=()))
 
