@@ -114,6 +114,11 @@ class Installation:
         found: dict[str, str] = self.server.kubectl.get("node", node)["metadata"].get(which, {})
         return found
 
+    def rights(self, user: str, namespace: str) -> set[str]:
+        """The lines of `kubectl auth can-i --list`, with single blanks."""
+        arguments = ("auth", "can-i", "--list", f"--as={user}", f"--namespace={namespace}")
+        return {" ".join(line.split()) for line in self.server.kubectl.run(*arguments).splitlines()}
+
     def remove(self) -> None:
         """Everything of it but the namespace, whose end takes a controller."""
         delete = partial(self.server.kubectl.run, "delete", "--ignore-not-found", "--wait=false", "--grace-period=0")

@@ -45,8 +45,8 @@ def test_the_accounts_have_these_rights_and_no_others(restricted: Installation) 
     }
 
     for (user, namespace), rights in wanted.items():
-        everybodys = _rights(restricted, "system:serviceaccount:rights:nobody", namespace)
-        assert rights == _rights(restricted, user, namespace) - everybodys
+        everybodys = restricted.rights("system:serviceaccount:rights:nobody", namespace)
+        assert rights == restricted.rights(user, namespace) - everybodys
 
 
 def test_a_run_reports_and_removes_all_that_it_may(
@@ -196,9 +196,3 @@ def _nodes(installation: Installation) -> list[Any]:
 
 def _patch(kubectl: Kubectl, node: str, change: dict[str, Any]) -> None:
     kubectl.run("patch", "node", node, "--type=merge", f"--patch={json.dumps(change)}")
-
-
-def _rights(installation: Installation, user: str, namespace: str) -> set[str]:
-    """The lines of `kubectl auth can-i --list`, with single blanks."""
-    arguments = ("auth", "can-i", "--list", f"--as={user}", f"--namespace={namespace}")
-    return {" ".join(line.split()) for line in installation.server.kubectl.run(*arguments).splitlines()}
