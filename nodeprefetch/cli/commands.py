@@ -93,7 +93,8 @@ def run(arguments: Sequence[str], program: App = app) -> int:
     0 done, 1 image missing, 2 usage, 3 no runtime or no access to the cluster, 4 the node could not be opened for pods,
     128+n signal n.
     """
-    if program is app and (not arguments or arguments[0] not in {"fetch", "keep", "explain"}):
+    is_quick = bool(arguments) and arguments[0] in {"fetch", "keep", "explain", *CLUSTER_COMMANDS}
+    if program is app and not is_quick:
         _offer_completion()
     code = OK
     try:

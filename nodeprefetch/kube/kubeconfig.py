@@ -5,7 +5,6 @@ The only module that imports `kubernetes`: that takes 0.3 s and 54 MiB, so do it
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,9 @@ import trio
 
 from nodeprefetch.kube.errors import KubeConfigError, KubeError
 from nodeprefetch.kube.messages import one_line
-from nodeprefetch.kube.server import LARGEST_FILE, ApiServer, TrustedTls
+from nodeprefetch.kube.plain_kubeconfig import read_plain_kubeconfig
+from nodeprefetch.kube.server import LARGEST_FILE, ApiServer, KubeLogin, TrustedTls
 from nodeprefetch.text.plain_file import read_plain_file
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KubeLogin:
-    """What a context of a kubeconfig says."""
-
-    server: ApiServer
-    namespace: str
-    """`default` if the context names none."""
 
 
 def find_kubeconfig(given: str | None, environment: Mapping[str, str]) -> tuple[str, ...]:
@@ -64,6 +55,8 @@ def read_kubeconfig(paths: Sequence[str], context: str | None) -> KubeLogin:
     Raises:
         KubeConfigError: there is no file, or one cannot be used.
     """
+    if plain := read_plain_kubeconfig(paths, context):
+        return plain
     from kubernetes.client import Configuration  # type: ignore[import-untyped] # noqa: PLC0415
     from kubernetes.config import ConfigException  # type: ignore[import-untyped] # noqa: PLC0415
     from kubernetes.config.kube_config import (  # type: ignore[import-untyped] # noqa: PLC0415

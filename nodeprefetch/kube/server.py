@@ -33,6 +33,15 @@ class ApiServer:
     """For https."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KubeLogin:
+    """What a context of a kubeconfig says."""
+
+    server: ApiServer
+    namespace: str
+    """`default` if the context names none."""
+
+
 class TrustedTls(ssl.SSLContext):
     """Trusts the authorities in a file, rereads it for every connection, and checks one name of the server.
 
@@ -60,6 +69,19 @@ class TrustedTls(ssl.SSLContext):
             tls.load_default_certs()
         else:
             tls._read_authority(authority)
+        return tls
+
+    @classmethod
+    def of(cls, authorities: bytes, server_name: str) -> "TrustedTls":
+        """A context that trusts these authorities.
+
+        Raises:
+            OSError: they hold no certificate.
+            ValueError: they are not a text.
+        """
+        tls = cls(ssl.PROTOCOL_TLS_CLIENT)
+        tls.server_name = server_name
+        tls.load_verify_locations(cadata=authorities.decode("ascii"))
         return tls
 
     def skip_verification(self) -> None:

@@ -342,8 +342,21 @@ def test_a_pod_loads_httpcore_alone_in_a_thread(api, tmp_path):
     assert "n1 [('httpcore', False)]\n" == run_program(api.write_service_account(tmp_path), api.port, "")
 
 
-def test_a_kubeconfig_loads_kubernetes_in_a_thread(api, tmp_path):
-    said = run_program(tmp_path, api.port, api.write_kubeconfig(tmp_path))
+def test_a_kubeconfig_with_a_token_or_a_certificate_loads_nothing_else(api, tmp_path):
+    """`kubernetes` takes longer to load than all other things that a command for people does."""
+    assert "n1 [('httpcore', False)]\n" == run_program(tmp_path, api.port, api.write_kubeconfig(tmp_path))
+    api.tokens.append("admin")
+    login = api.write_certificate(tmp_path, "admin")
+
+    said = run_program(tmp_path, api.port, api.write_kubeconfig(tmp_path, user=login))
+
+    assert "n1 [('httpcore', False)]\n" == said
+
+
+def test_another_kubeconfig_loads_kubernetes_in_a_thread(api, tmp_path):
+    login = login_program(tmp_path, '{"token": "service-account-token"}')
+
+    said = run_program(tmp_path, api.port, api.write_kubeconfig(tmp_path, user=login))
 
     assert "('kubernetes', False)" in said
     assert "True" not in said

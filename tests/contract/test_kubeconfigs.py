@@ -1,5 +1,6 @@
 """Which kubeconfig and which context are used: as `kubectl` does it. Real HTTPS, against a fake API server."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from nodeprefetch.kube import KubeConfigError, NotInClusterError
 from nodeprefetch.kube.kubeconfig import find_kubeconfig, read_kubeconfig
+from nodeprefetch.kube.plain_kubeconfig import read_plain_kubeconfig
 from nodeprefetch.kube.reads import connect_reads
 from tests.support.fake_kube import FakeKube
 
@@ -16,6 +18,10 @@ def write(path: Path, **parts: Any) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"apiVersion": "v1", "kind": "Config", **parts}))
     return str(path)
+
+
+def encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def named(what: str, name: str, **body: Any) -> list[dict[str, Any]]:
@@ -145,3 +151,66 @@ async def test_a_login_program_is_run(tmp_path):
             await kube.aclose()
 
     assert ["service-account-token"] == [request.token for request in api.requests]
+
+
+@pytest.mark.parametrize("is_data", [False, True])
+async def test_authorities_and_certificates_may_be_files_or_data(tmp_path, is_data):
+    with FakeKube() as api:
+        api.tokens.append("admin")
+        login = api.write_certificate(tmp_path, "admin")
+        api.write_kubeconfig(tmp_path)
+        cluster: dict[str, Any] = {}
+        if is_data:
+            cluster["certificate-authority-data"] = encoded(tmp_path / "authority.pem")
+            login = {f"{name}-data": encoded(tmp_path / file) for name, file in login.items()}
+        path = api.write_kubeconfig(tmp_path, user=login, cluster=cluster)
+        if is_data:
+            for each in ("client.pem", "client.key", "authority.pem"):
+                (tmp_path / each).unlink()
+        assert read_plain_kubeconfig([str(path)], None) is not None
+        kube = await connect_reads(str(path), environment={})
+        try:
+            assert [] == await kube.daemon_sets(None, {})
+        finally:
+            await kube.aclose()
+
+    assert ["admin"] == [request.token for request in api.requests]
+
+
+async def test_a_token_in_a_file_is_read_for_each_call_beside_its_kubeconfig(tmp_path):
+    path = write(
+        tmp_path / "config",
+        contexts=named("context", "c", cluster="c", user="me"),
+        clusters=named("cluster", "c", server="http://127.0.0.1:1"),
+        users=named("user", "me", tokenFile="token"),
+        **{"current-context": "c"},
+    )
+    (tmp_path / "token").write_text("first")
+    login = read_plain_kubeconfig([path], None)
+    assert login is not None
+    assert "Bearer first" == await login.server.authorization()
+    (tmp_path / "token").write_text("second")
+
+    assert "Bearer second" == await login.server.authorization()
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"exec": {}},
+        {"auth-provider": {"name": "oidc"}},
+        {"username": "me", "password": "pw"},
+        {"as": "other"},
+        {"client-certificate": "missing.pem"},
+    ],
+)
+def test_logins_that_are_not_plain_are_left_to_the_other_reader(tmp_path, user):
+    path = write(
+        tmp_path / "config",
+        contexts=named("context", "c", cluster="c", user="me"),
+        clusters=named("cluster", "c", server="https://127.0.0.1:1"),
+        users=named("user", "me", **user),
+        **{"current-context": "c"},
+    )
+
+    assert None is read_plain_kubeconfig([path], None)
