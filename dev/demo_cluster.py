@@ -10,8 +10,9 @@ from textwrap import indent
 from typing import NoReturn
 
 from tests.e2e.readme import STEPS, section, steps
-from tests.e2e.warmcluster import INSTANCE, LABEL, NAMESPACE, WarmCluster
+from tests.e2e.warmcluster import IMAGES, INSTANCE, LABEL, NAMESPACE, PROXY, WarmCluster
 from tests.support.cluster import SCRIPT, Cluster
+from tests.support.cluster_api import api_from_here
 from tests.support.cluster_programs import why_no_cluster
 
 NODES = 3
@@ -38,26 +39,29 @@ def main(archive: Path) -> int:
                 say(f"step {number} of the README: {_titles()[number]}")
                 print(indent(script, "    "), flush=True)
                 print(site.type(script), flush=True)
-            leave_up(Path(directory))
+            leave_up(Path(directory), site)
             say("cleaning up")
     return 0
 
 
-def leave_up(directory: Path) -> None:
+def leave_up(directory: Path, site: WarmCluster) -> None:
     """Wait for Enter if standard input is a terminal."""
     run = shlex.join([str(SCRIPT), "run", "--dir", str(directory)])
-    service = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy/v1/status"
-    say("the cluster is running; try from another terminal:")
-    for command in (
-        f"kubectl get nodes --label-columns {LABEL}",
-        f"kubectl logs daemonset/{INSTANCE} --namespace {NAMESPACE} --container prefetch",
-        f"kubectl get --raw {service}",
-    ):
-        print(f"    {run} {command}")
-    if sys.stdin.isatty():
-        input("demo: press Enter to stop it ")
-    else:
-        say("not waiting: standard input is not a terminal")
+    with api_from_here(site.cluster) as api:
+        say(f"the cluster is running; all nodes and images: {api}{PROXY}/")
+        say("try from another terminal:")
+        print(f"    export PATH={shlex.quote(str(site.programs))}:$PATH")
+        for command in (
+            "kubectl nodeprefetch status --nodes",
+            f"kubectl nodeprefetch why node-2 {IMAGES[0]}",
+            f"kubectl get nodes --label-columns {LABEL}",
+            f"kubectl logs daemonset/{INSTANCE} --namespace {NAMESPACE} --container prefetch",
+        ):
+            print(f"    {run} {command}")
+        if sys.stdin.isatty():
+            input("demo: press Enter to stop it ")
+        else:
+            say("not waiting: standard input is not a terminal")
 
 
 def say(text: str) -> None:

@@ -133,6 +133,6 @@ def site(request: pytest.FixtureRequest, our_image: Path) -> Iterator[WarmCluste
     ):
         made = WarmCluster(cluster, Path(typed))
         made.push_images(our_image)
-        made.transcript = made.follow_readme()
+        made.follow_readme()
         yield made
         made.remove()

@@ -55,7 +55,7 @@ def test_the_aggregator_is_replaced_in_mid_run(site: WarmCluster) -> None:
         site.wait_for_pulls(image)
         site.kubectl.run("delete", "pod", f"--selector={AGGREGATOR}", f"--namespace={NAMESPACE}")
     site.wait_for_rollout()
-    site.kubectl.run("rollout", "status", f"deployment/{INSTANCE}-metrics", f"--namespace={NAMESPACE}", "--timeout=60s")
+    site.wait_for_aggregator()
 
     site.wait_until(lambda: ["succeeded"] * len(site.nodes) == site.states(image), "the results at the new one")
     assert {"succeeded"} == site.labels

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 
 from nodeprefetch import __version__
 from nodeprefetch.testing.images import make_image
-from tests.e2e.installation import ROOT
+from tests.e2e.programs import install_programs
 from tests.e2e.readme import commands, section, steps
 from tests.support.cluster import OPEN_REGISTRY, Cluster
 from tests.support.cluster_programs import programs_directory
@@ -23,6 +22,9 @@ INSTANCE, NAMESPACE = "my-images", "prefetch"
 LABEL = f"nodeprefetch.io/{INSTANCE}"
 PODS = f"app.kubernetes.io/instance={INSTANCE},app.kubernetes.io/component=fetch"
 AGGREGATOR = f"app.kubernetes.io/instance={INSTANCE},app.kubernetes.io/component=aggregator"
+PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy"
+"""Path to the aggregator through the API server."""
+
 LOGIN_DAEMON = "registry-login"
 IMAGES = ("registry.example.com/team/app:1.2", "registry.example.com/team/db:16")
 """Of the list in the README."""
@@ -41,18 +43,28 @@ class WarmCluster:
         self.transcript: dict[int, str] = {}
         """Number of a README's step to what it wrote."""
 
-        programs = directory / "bin"
-        programs.mkdir()
-        generator = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m deploy_gen "$@"\n'
-        # The package is not at an index yet, and none is in reach from the cluster: pip has nothing to do.
-        pip = '#!/bin/sh\n[ "$*" = "install nodeprefetch-deploy" ]\n'
-        for name, text in (("nodeprefetch-deploy", generator), ("pip", pip)):
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
+        self.first_logs: list[str] = []
+        """Of the fetch pods, after these steps."""
+
+        self.first_attempts: list[dict[str, Any]] = []
+        """Of the aggregator, after these steps."""
+
+        self.programs = directory / "bin"
+        """A directory for PATH."""
+
+        install_programs(self.programs)
 
     def type(self, script: str) -> str:
         """Run a shell script in the directory, as on the first node; what it wrote, errors between."""
-        done = subprocess.run(
+        shell = self.start(script)
+        written, _ = shell.communicate()
+        if shell.returncode:
+            raise AssertionError(f"{script}\nended with {shell.returncode}:\n{written}")
+        return written
+
+    def start(self, script: str) -> subprocess.Popen[str]:
+        """The same without waiting for its end. What it writes comes through a pipe."""
+        return subprocess.Popen(
             self.cluster.command("bash", "-euo", "pipefail", "-c", script),
             cwd=self._directory,
             stdin=subprocess.DEVNULL,
@@ -60,19 +72,18 @@ class WarmCluster:
             stderr=subprocess.STDOUT,
             text=True,
             env={
-                "PATH": f"{self._directory / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": str(self._directory),
                 **self.cluster.environment,
             },
-            check=False,
         )
-        if done.returncode:
-            raise AssertionError(f"{script}\nended with {done.returncode}:\n{done.stdout}")
-        return done.stdout
 
-    def follow_readme(self) -> dict[int, str]:
-        """Type the six steps; number to what was written."""
-        return {number: self.type(script) for number, script in steps().items()}
+    def follow_readme(self) -> None:
+        """Type the six steps."""
+        self.transcript = {number: self.type(script) for number, script in steps().items()}
+        self.first_logs = [self.log(pod["metadata"]["name"]) for pod in self.pods()]
+        self.wait_for_aggregator()
+        self.first_attempts = json.loads(self.kubectl.run("get", "--raw", f"{PROXY}/metrics"))
 
     def remove(self) -> None:
         """Type the README's section, and see that nothing is left."""
@@ -118,12 +129,22 @@ class WarmCluster:
         """Until every node has every image."""
         self.type(f"kubectl rollout status daemonset/{INSTANCE} --namespace {NAMESPACE} --timeout={limit}")
 
+    def wait_for_aggregator(self) -> None:
+        """Until its pod is ready."""
+        self.type(f"kubectl rollout status deployment/{INSTANCE}-metrics --namespace {NAMESPACE} --timeout=2m")
+
     def start_change(self, *images: str) -> None:
         """The same without waiting."""
+        self.edit_list(*images)
+        _, restart, _ = commands(section("Change the list")).splitlines()
+        self.type(restart)
+
+    def edit_list(self, *images: str) -> None:
+        """Edit the list alone: pods that run do not follow."""
         (self._directory / "images.txt").write_text("\n".join(images) + "\n")
-        lines = commands(section("Change the list")).splitlines()
-        assert "rollout status" in lines[-1]
-        self.type("\n".join(lines[:-1]))
+        edit, _, wait = commands(section("Change the list")).splitlines()
+        assert "nodeprefetch wait" in wait
+        self.type(edit)
 
     def push_images(self, archive: Path) -> None:
         """Push all that the steps name.
@@ -209,8 +230,7 @@ class WarmCluster:
 
     def states(self, image: str) -> list[str]:
         """What the aggregator says of an image, a word a node."""
-        path = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy/v1/status"
-        status = json.loads(self.kubectl.run("get", "--raw", path))
+        status = json.loads(self.kubectl.run("get", "--raw", f"{PROXY}/v1/status"))
         return [
             each["state"]
             for instance in status["instances"]
@@ -226,7 +246,11 @@ class WarmCluster:
         try:
             yield
         finally:
-            self.cluster.signal(LOGIN_DAEMON, SIGCONT)
+            self.release_registry()
+
+    def release_registry(self) -> None:
+        """Let it answer again."""
+        self.cluster.signal(LOGIN_DAEMON, SIGCONT)
 
     def wait_for_pulls(self, image: str) -> list[dict[str, Any]]:
         """Block until a pod on every node says that it pulls; the pods."""

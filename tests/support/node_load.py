@@ -12,6 +12,10 @@ import msgspec
 from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.settings import PullPolicy
+from nodeprefetch.values.image_list import list_digest
+from nodeprefetch.values.image_ref import ImageRef
+
+INSTANCE = "load"
 
 _PER_BATCH = 32
 """Events in a request: what gathers while the one before is under way."""
@@ -66,6 +70,11 @@ class Sent:
 class _Request:
     body: bytes
     attempts: tuple[str, ...]
+
+
+def image_names(count: int) -> tuple[str, ...]:
+    """The list of each node."""
+    return tuple(f"registry.test/team/app-{number}:1" for number in range(count))
 
 
 def send(load: Load) -> Sent:
@@ -127,7 +136,7 @@ def _requests_of(node: str, images: int) -> list[_Request]:
     run = tuple(_run_of(node, images))
     for number, start in enumerate(range(0, len(run), _PER_BATCH)):
         events = run[start : start + _PER_BATCH]
-        batch = Batch(run_id=f"run of {node}", node=node, version="1.0", instance="load", events=events)
+        batch = Batch(run_id=f"run of {node}", node=node, version="1.0", instance=INSTANCE, events=events)
         attempts = tuple(event.attempt_id for event in events if isinstance(event, AttemptFinished))
         request = _Request(msgspec.msgpack.encode(batch), attempts)
         requests += [request] * (2 if number % _RESENT_EVERY == 0 else 1)
@@ -136,10 +145,16 @@ def _requests_of(node: str, images: int) -> list[_Request]:
 
 def _run_of(node: str, images: int) -> Iterator[AnyEvent]:
     """The events of a run."""
-    names = tuple(f"registry.test/team/app-{number}:1" for number in range(images))
+    names = image_names(images)
     numbers = count()
     yield RunStarted(
-        run_id=f"run of {node}", node=node, version="1.0", runtime="containerd 2", socket="/run/c.sock", images=names
+        run_id=f"run of {node}",
+        node=node,
+        version="1.0",
+        runtime="containerd 2",
+        socket="/run/c.sock",
+        images=names,
+        list_digest=list_digest(map(ImageRef.parse, names)),
     )
     for index, image in enumerate(names):
         errors = ["503 from the registry", ""] if index % _FAILING_EVERY == 0 else [""]
