@@ -11,6 +11,7 @@ from nodeprefetch.events import (
     ImagesListed,
     ListRejected,
     NodeConditionSet,
+    NodeDescribed,
     NodeLabelled,
     Notice,
     Progress,
@@ -31,6 +32,7 @@ from nodeprefetch.events import (
 AnyEvent = (
     RunStarted
     | ListRejected
+    | NodeDescribed
     | StartDelayed
     | StartAllowed
     | AttemptStarted

@@ -105,6 +105,22 @@ class ListRejected(Event, frozen=True, kw_only=True, tag="list_rejected"):
     """Unix seconds of the rejection."""
 
 
+class NodeDescribed(Event, frozen=True, kw_only=True, tag="node_described"):
+    """What the node object says about where the node belongs. At most once a run, when the object was read anyway.
+
+    May come before `RunStarted` or after `RunFinished`. Nothing is read for it, so most runs of a warm node have none.
+    """
+
+    zone: str = ""
+    """Label `topology.kubernetes.io/zone`; empty if there is none."""
+
+    pool: str = ""
+    """Node pool, as the cloud or Karpenter labels it; otherwise the instance type. Empty if there is neither."""
+
+    created: float = 0
+    """Unix seconds; 0 if unknown."""
+
+
 class StartDelayed(Event, frozen=True, kw_only=True, tag="start_delayed"):
     """The first pull waits for a ticket or, where nobody answers, for this node's place in the spread."""
 

@@ -1,6 +1,6 @@
 """Prepares the reporters that write on the node, which share one client of the Kubernetes API."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from nodeprefetch.cli.environment import Environment
@@ -8,6 +8,7 @@ from nodeprefetch.cli.flags import FetchFlags, KeepFlags
 from nodeprefetch.cli.node_access import connect_for
 from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.errors import UsageError
+from nodeprefetch.kube import Node
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.node_events import NodeEvents
@@ -24,6 +25,7 @@ def node_reporters(
     emit: Emitter,
     environment: Environment,
     *,
+    on_node: Callable[[Node], None] = lambda _: None,
     is_warm: bool,
     is_report: bool = False,
     gate: "PreparedGate | None" = None,
@@ -35,6 +37,7 @@ def node_reporters(
         notices: takes messages for people.
         emit: takes the events about what was written.
         environment: of the process.
+        on_node: called with the node each time that it was read or changed.
         is_warm: the node was found to have all images.
         is_report: report everything, also if nothing has changed.
         gate: of the node; None: it takes pods without its images.
@@ -51,6 +54,7 @@ def node_reporters(
         connect=connect_for(flags, environment),
         warn=notices.add,
         inform=notices.info,
+        on_node=on_node,
     )
     taints: list[Reporter] = []
     if gate is not None and gate.taints:

@@ -19,7 +19,9 @@ from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.events import ListRejected
+from nodeprefetch.kube import Node
 from nodeprefetch.pull.run import Report, fetch
+from nodeprefetch.report.node_description import NodeDescription
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
 from nodeprefetch.report.unrecognized import UnrecognizedErrors
 from nodeprefetch.runtime.connect import connect_to
@@ -147,6 +149,7 @@ def prepare(
     """
     problems = Problems()
     notices, emit = Notices(), Emitter()
+    on_node = NodeDescription(emit).take
     with problems.collected():
         settings = msgspec.structs.replace(
             fetch_settings(flags, environment),
@@ -170,12 +173,14 @@ def prepare(
     with problems.collected():
         gate = _gate(flags, refs, read, notices, emit, problems=problems)
     with problems.collected():
-        speakers += node_reporters(flags, notices, emit, environment, is_warm=is_warm, is_report=is_report, gate=gate)
+        speakers += node_reporters(
+            flags, notices, emit, environment, on_node=on_node, is_warm=is_warm, is_report=is_report, gate=gate
+        )
     with problems.collected():
         reporters += _submitter(flags, notices, environment)
     start: PreparedStart | None = None
     with problems.collected():
-        start = _start(flags, refs, notices, emit, environment, gate=gate)
+        start = _start(flags, refs, notices, emit, environment, on_node=on_node, gate=gate)
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
     if gate is not None:
@@ -238,6 +243,7 @@ def _start(
     emit: Emitter,
     environment: Environment,
     *,
+    on_node: Callable[[Node], None],
     gate: "PreparedGate | None",
 ) -> "PreparedStart | None":
     if not flags.delays_start:
@@ -252,6 +258,7 @@ def _start(
         connect=connect_for(flags, environment),
         notices=notices,
         emit=emit,
+        on_node=on_node,
         gate=gate,
     )
 

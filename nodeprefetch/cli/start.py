@@ -16,6 +16,7 @@ from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.kube import Kube, KubeError, Node, NotInClusterError, namespace_of_pod
 from nodeprefetch.kube.server import SERVICE_ACCOUNT
 from nodeprefetch.pull.start import DelayReport, StartPermit
+from nodeprefetch.report.node_description import ZONE_LABEL
 from nodeprefetch.submit.destination import Destination, read_destination
 from nodeprefetch.submit.tickets import open_tickets
 from nodeprefetch.tickets.messages import TicketRequest, TicketState
@@ -37,8 +38,6 @@ read the number of nodes. Long enough for a thousand nodes to start two a second
 
 API_LIMIT = 3.0
 """Seconds for finding something out from the Kubernetes API: it may make a start better, and must not delay it."""
-
-ZONE_LABEL = "topology.kubernetes.io/zone"
 
 Connect = Callable[[], Awaitable[Kube]]
 
@@ -67,6 +66,9 @@ class PreparedStart(msgspec.Struct, frozen=True, kw_only=True):
     connect: Connect
     notices: Notices
     emit: Reader
+    on_node: Callable[[Node], None] = lambda _: None
+    """Called with the node once it was read."""
+
     gate: "PreparedGate | None" = None
     mount: Path = SERVICE_ACCOUNT
     """Of the pod's service account."""
@@ -99,6 +101,8 @@ class PreparedStart(msgspec.Struct, frozen=True, kw_only=True):
         node: Node | None = None
         with trio.move_on_after(API_LIMIT), suppress(KubeError):
             node = await (await self.connect()).get_node(self.node)
+        if node is not None:
+            self.on_node(node)
         return NodeFacts(
             zone=node.labels.get(ZONE_LABEL, "") if node else "",
             is_gated=self.gate is not None and self.gate.holds(node),
@@ -136,6 +140,7 @@ def prepare_start(
     connect: Connect,
     notices: Notices,
     emit: Reader,
+    on_node: Callable[[Node], None] = lambda _: None,
     gate: "PreparedGate | None" = None,
     mount: Path = SERVICE_ACCOUNT,
 ) -> PreparedStart:
@@ -165,6 +170,7 @@ def prepare_start(
         connect=connect,
         notices=notices,
         emit=emit,
+        on_node=on_node,
         gate=gate,
         mount=mount,
     )

@@ -50,6 +50,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     resource_version: str
     """Changes with every change of the object; opaque."""
 
+    creation_timestamp: str = ""
+    """RFC 3339, UTC; empty if unknown."""
+
     taints: tuple[Taint, ...] = ()
     """In the order of the object."""
 
@@ -103,6 +106,7 @@ class _Metadata(msgspec.Struct, rename="camel"):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     resource_version: str = ""
+    creation_timestamp: str | None = None
 
 
 class _NodeSpec(msgspec.Struct):
@@ -147,6 +151,7 @@ class NodeAnswer(msgspec.Struct):
             labels=metadata.labels or {},
             annotations=metadata.annotations or {},
             resource_version=metadata.resource_version,
+            creation_timestamp=metadata.creation_timestamp or "",
             taints=tuple(map(Taint.of, (self.spec and self.spec.taints) or ())),
             conditions=tuple(each.condition() for each in (self.status and self.status.conditions) or ()),
         )

@@ -15,6 +15,7 @@ from nodeprefetch.events import (
     ImagesListed,
     ListRejected,
     NodeConditionSet,
+    NodeDescribed,
     NodeLabelled,
     Notice,
     Outcome,
@@ -291,7 +292,7 @@ def log_to(
     pace = ProgressPace(progress_interval, clock, at_once=False)
 
     def emit(event: Event) -> None:
-        if pace.passes(event):
+        if not isinstance(event, NodeDescribed) and pace.passes(event):  # nobody looks for that in a log
             put(text_of(event, style), importance(event))
 
     return emit

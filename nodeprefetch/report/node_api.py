@@ -83,6 +83,7 @@ class NodeApi:
         connect: loads the client of the Kubernetes API.
         warn: takes messages for people.
         inform: takes those that require no action.
+        on_node: called with the node each time that an answer has it.
         jitter: random numbers from 0 to 1.
     """
 
@@ -93,11 +94,13 @@ class NodeApi:
         connect: Connect,
         warn: Callable[[str], None],
         inform: Callable[[str], None] = lambda _: None,
+        on_node: Callable[[Node], None] = lambda _: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.node = node
         self.warn = warn
         self.inform = inform
+        self.on_node = on_node
         self.jitter = jitter
         self._connect = connect
         self._connecting = trio.Lock()
@@ -203,7 +206,7 @@ class NodeCaller:
                 problem: KubeError
                 try:
                     with trio.fail_after(limit):
-                        return await call(calls)
+                        return self._seen(await call(calls))
                 except trio.TooSlowError:
                     problem = UnreachableError(f"no answer in {format_duration(limit)}")
                 except (ForbiddenError, UnauthorizedError) as refusal:
@@ -224,6 +227,11 @@ class NodeCaller:
             self._api.explain(error, self._tell, task=self._task, verb=verb, resource=resource)
             raise
         raise AssertionError("rounds have no end")
+
+    def _seen(self, answer: Answer) -> Answer:
+        if isinstance(answer, Node):
+            self._api.on_node(answer)
+        return answer
 
     async def finish_work(
         self, work: Callable[[], Awaitable[object]], report: Callable[[str], None], *, aim: str = ""

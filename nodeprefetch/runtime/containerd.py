@@ -3,7 +3,6 @@
 import math
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -13,7 +12,7 @@ from nodeprefetch.rpc import Channel, GRPCError, Status
 from nodeprefetch.rpc import containerd as rpc
 from nodeprefetch.runtime.api import ContainerdApi, ImageName, Ingest, Lease, Resource, ResourceKind, RuntimeVersion
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within, mapped_errors
-from nodeprefetch.values.timestamp import format_timestamp
+from nodeprefetch.values.timestamp import format_timestamp, parse_timestamp
 
 NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 """Metadata of every call: the namespace of CRI."""
@@ -195,7 +194,7 @@ async def _unless(statuses: Container[Status], call: Awaitable[Reply]) -> Reply 
 
 def _lease(lease: "rpc.leases.Lease") -> Lease:
     labels = dict(lease.labels)
-    expires_at = _unix_seconds(labels.get(EXPIRES, ""))
+    expires_at = parse_timestamp(labels.get(EXPIRES, ""))  # containerd keeps a lease with an invalid one until deleted
     if expires_at is not None:
         del labels[EXPIRES]
     created = lease.created_at
@@ -210,11 +209,3 @@ def _lease(lease: "rpc.leases.Lease") -> Lease:
 def _rfc3339(seconds: float) -> str:
     """Format a time in UTC, rounded up to milliseconds."""
     return format_timestamp(math.ceil(seconds * 1000) / 1000, precision="milliseconds")
-
-
-def _unix_seconds(text: str) -> float | None:
-    """Parse a time; None if it is invalid. containerd keeps such a lease until it is deleted."""
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None

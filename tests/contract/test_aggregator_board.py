@@ -9,7 +9,7 @@ import pytest
 
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.board import Board, BoardChange
-from nodeprefetch.events import AttemptStarted, Outcome, Phase, Progress
+from nodeprefetch.events import AttemptStarted, NodeDescribed, Outcome, Phase, Progress
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import batch_of, begun, ended
 from tests.support.patience import eventually
@@ -88,6 +88,15 @@ def test_a_board_has_nodes_images_and_causes(aggregator):
         (cause.image, cause.error, cause.nodes, cause.examples) for cause in board.causes
     ]
     assert {"failed": 1} == board.summary.nodes
+
+
+def test_a_board_has_what_node_objects_say(aggregator):
+    submit(aggregator, NodeDescribed(zone="eu-1a", pool="batch", created=1.5), begun("a:1"))
+    (before,) = board_of(aggregator).nodes
+    submit(aggregator, NodeDescribed(zone="eu-1b"))
+
+    assert ("eu-1a", "batch", 1.5) == (before.zone, before.pool, before.created)
+    assert eventually(lambda: board_of(aggregator).nodes[0].zone == "eu-1b")
 
 
 def test_an_unknown_instance_has_an_empty_board_with_the_names_of_the_known_ones(aggregator):

@@ -15,6 +15,7 @@ from nodeprefetch.events import (
     AttemptStarted,
     GateOpened,
     ListRejected,
+    NodeDescribed,
     NodeLabelled,
     Outcome,
     Phase,
@@ -287,6 +288,30 @@ def test_the_status_shows_instances_nodes_and_images(aggregator):
         "gone": {},
         "next": None,
     } == status(aggregator)[2]
+
+
+def test_the_status_shows_what_a_node_object_says(aggregator):
+    described = NodeDescribed(zone="eu-1a", pool="batch", created=1.5)
+    submit(aggregator, described, begun("a:1"))
+    submit(aggregator, begun("a:1", run_id="run-2", node="node-2"), run_id="run-2", node="node-2")
+    submit(aggregator, msgspec.structs.replace(described, pool="web"), begun("a:1", run_id="run-3"), run_id="run-3")
+
+    first, second = status(aggregator)[2]["instances"][0]["nodes"]
+    assert ("eu-1a", "web", 1.5) == (first["zone"], first["pool"], first["created"])
+    assert {"zone", "pool", "created"}.isdisjoint(second)
+
+
+def test_what_a_node_object_says_is_news_once(aggregator):
+    counts = [
+        json.loads(
+            aggregator.ask(
+                "POST", "/v1/events", msgspec.msgpack.encode(batch_of(NodeDescribed(at=at, zone=zone))), MSGPACK
+            ).body
+        )["accepted"]
+        for at, zone in enumerate(("a", "a", "b"))
+    ]
+
+    assert [1, 0, 1] == counts
 
 
 def test_the_status_shows_the_last_move_of_a_tag_also_after_later_runs(aggregator):

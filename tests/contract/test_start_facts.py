@@ -10,12 +10,13 @@ from nodeprefetch.cli import start as module
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.gate import prepare_gate
-from nodeprefetch.cli.start import ZONE_LABEL, PreparedStart, prepare_start
+from nodeprefetch.cli.start import PreparedStart, prepare_start
 from nodeprefetch.emitter import Emitter, Notices
 from nodeprefetch.errors import Problems
 from nodeprefetch.events import Event
-from nodeprefetch.kube import connect
+from nodeprefetch.kube import Node, connect
 from nodeprefetch.report.gate import GateState
+from nodeprefetch.report.node_description import ZONE_LABEL
 from nodeprefetch.tickets.permit import NodeFacts
 from nodeprefetch.values.image_ref import ImageRef
 from tests.support.fake_kube import STALL, Failure, FakeKube
@@ -85,6 +86,15 @@ async def test_without_a_name_of_the_installation_nothing_is_asked(api, tmp_path
 async def test_the_zone_is_a_label_of_the_node(api, tmp_path):
     assert "eu-1a" == (await prepared(api, tmp_path, []).find_node()).zone
     assert NodeFacts() == await prepared(api, tmp_path, [], node="n2").find_node()
+
+
+async def test_the_node_that_was_read_is_passed_on(api, tmp_path):
+    read: list[Node] = []
+
+    await msgspec.structs.replace(prepared(api, tmp_path, []), on_node=read.append).find_node()
+    await msgspec.structs.replace(prepared(api, tmp_path, [], node="n2"), on_node=read.append).find_node()
+
+    assert ["n1"] == [node.name for node in read]
 
 
 @pytest.mark.parametrize(

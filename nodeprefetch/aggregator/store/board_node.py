@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nodeprefetch.aggregator.store.gates import gave_up_of
+from nodeprefetch.aggregator.store.node_facts import facts_of
 from nodeprefetch.aggregator.store.node_reports import rejection_of
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.board import FAILED, PRESENT, PULLING, SUCCEEDED, WAITING, BoardNode
@@ -99,6 +100,7 @@ def read_node(store: Store, node: int, instance: int, name: str) -> NodeStates |
     cells = "".join([CELLS[state] for state in states])
     held = [hash(each) if each and at in ON_NODE else 0 for each, at in zip(digests, cells, strict=True)]
     run, heard, started, end, list_digest = _run_of(store, node, instance)
+    facts = facts_of(store.database, node)
     return NodeStates(
         number=node,
         images=images,
@@ -120,6 +122,9 @@ def read_node(store: Store, node: int, instance: int, name: str) -> NodeStates |
             run_started=started,
             run_end=end,
             gave_up=bool(gave_up_of(store.database, node, instance)),
+            zone=facts.zone,
+            pool=facts.pool,
+            created=facts.created,
             list_rejected=str(rejection_of(store.database, node, instance).get("problem", ""))[:LONGEST],
         ),
     )

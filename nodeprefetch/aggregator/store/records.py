@@ -12,6 +12,7 @@ from nodeprefetch.aggregator.store.changes import Changes
 from nodeprefetch.aggregator.store.gates import Gates
 from nodeprefetch.aggregator.store.list_orders import ListOrders
 from nodeprefetch.aggregator.store.names import Names, Runs
+from nodeprefetch.aggregator.store.node_facts import put_facts
 from nodeprefetch.aggregator.store.node_reports import NodeReports
 from nodeprefetch.aggregator.store.oldest import delete_oldest_attempts, trim_backlog
 from nodeprefetch.aggregator.store.progress import LatestProgress
@@ -28,6 +29,7 @@ from nodeprefetch.events import (
     GateOpened,
     ImageFinished,
     ListRejected,
+    NodeDescribed,
     Progress,
     PullsPaused,
     PullsResumed,
@@ -235,6 +237,10 @@ class Records:
                 return self._start(event, to)
             case ListRejected():
                 return self.node_reports.reject(to.node, to.instance, run, event)
+            case NodeDescribed():
+                if not put_facts(self._database, to.node, event):
+                    return False
+                self.changes.mark_everywhere(to.node)
             case GateOpened():
                 return self.gates.put(to.node, to.instance, run, event)
             case RunFinished():

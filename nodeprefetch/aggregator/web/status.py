@@ -15,6 +15,7 @@ from starlette.responses import Response
 from nodeprefetch.aggregator.refusal import RefusedError, json_response
 from nodeprefetch.aggregator.server.middleware import address_of
 from nodeprefetch.aggregator.store.gates import gave_up_of
+from nodeprefetch.aggregator.store.node_facts import facts_of
 from nodeprefetch.aggregator.store.node_reports import rejection_of
 from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.slices import FIRST, LAST, WITHIN, StateKey, slices
@@ -159,6 +160,7 @@ def _about(database: sqlite3.Connection, node: int, instance: int, run: int) -> 
     for state, count in database.execute(select, (node, instance)):
         counts[state] = count
     about: dict[str, Any] = {"state": node_state(counts), "counts": counts}
+    about |= {name: value for name, value in facts_of(database, node)._asdict().items() if value}
     if gave_up := gave_up_of(database, node, instance):
         about["gave_up"] = gave_up
     if rejected := rejection_of(database, node, instance):
