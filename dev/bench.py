@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks import (
     beside,
+    board,
     bytes_over_line,
     cold,
     credentials,
@@ -45,6 +46,7 @@ USUAL: dict[str, Benchmark] = {
 ON_DEMAND: dict[str, Benchmark] = {
     "beside": beside.beside,
     "beside-parallel": beside.beside_parallel,
+    "board": board.board,
     "bytes": bytes_over_line.bytes_over_line,
     "progress": progress.progress,
     "image": image.image,

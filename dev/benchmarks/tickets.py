@@ -74,8 +74,8 @@ class _Nodes:
             for name in random.sample(_NAMES, _NODES):
                 nursery.start_soon(self._wait, name)
             await self._first_answer.wait()
-            began, used = time.monotonic(), _processor_time(self.server.pid)
-        return 100 * (_processor_time(self.server.pid) - used) / (time.monotonic() - began)
+            began, used = time.monotonic(), processor_time(self.server.pid)
+        return 100 * (processor_time(self.server.pid) - used) / (time.monotonic() - began)
 
     def disorder(self) -> int:
         """By how many places the order of tickets differs from that of the nodes' places, at most."""
@@ -142,7 +142,7 @@ class _Client:
         return msgspec.json.decode(answer.partition(b"\r\n\r\n")[2], type=TicketReply)
 
 
-def _processor_time(pid: int) -> float:
+def processor_time(pid: int) -> float:
     """Seconds used by a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
