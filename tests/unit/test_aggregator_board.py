@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeprefetch.aggregator.settings import AggregatorSettings, Bounds
+from nodeprefetch.aggregator.store import board as board_module
+from nodeprefetch.aggregator.store import board_columns, board_counts, board_node
 from nodeprefetch.aggregator.store.board import InstanceBoard
 from nodeprefetch.aggregator.store.records import Submission
 from nodeprefetch.aggregator.store.retention import forget
@@ -115,6 +117,169 @@ async def test_images_have_failed_for_good_once_the_run_has_ended(store, error_c
     expected = (2,) if error_class in {"permanent", "refused", "no-space"} else ()
     assert [expected] == [node.final for node in (await reader.read()).nodes]
     assert [expected] == [node.final for node in (await board_of(store)).nodes]
+
+
+async def test_pulls_have_shares_and_a_paused_one_has_no_rate(store):
+    say(store, begun("a:1", "b:1", "c:1"), *(pulling(image) for image in ("a:1", "b:1", "c:1")))
+    say(store, progress("a:1", 25, 100, rate=10), progress("c:1", 50, 100, rate=7))
+    say(store, PullsPaused(reason="io-pressure", images=("c:1",)))
+
+    board = await board_of(store)
+
+    (node,) = board.nodes
+    assert ("ppp", {"0": 25, "2": 50}) == (node.cells, node.shares)
+    assert (75, 200, 10) == (node.done_bytes, node.total_bytes, node.rate)
+    assert (75, 200, 10) == (board.summary.done_bytes, board.summary.total_bytes, board.summary.rate)
+
+
+async def test_the_time_left_is_that_of_the_slowest_node_with_what_it_has_not_begun(store):
+    """node-2 has 80 of a, and the 1,000 of b that node-1 has reported: 1080 / 10. node-3 has 30 / 10."""
+    say(store, begun("a:1", "b:1"), attempt("b:1"), ended("b:1"), node="node-1", run_id="1")
+    say(store, begun("a:1", "b:1"), pulling("a:1"), progress("a:1", 20, 100, rate=10), node="node-2", run_id="2")
+    say(store, begun("a:1"), pulling("a:1"), progress("a:1", 70, 100, rate=10), node="node-3", run_id="3")
+
+    assert 108 == (await board_of(store)).summary.seconds_left
+
+
+async def test_the_time_left_is_unknown_while_no_node_has_a_rate(store):
+    say(store, begun("a:1"), pulling("a:1"), progress("a:1", 20, 100))
+
+    assert None is (await board_of(store)).summary.seconds_left
+
+
+async def test_causes_are_those_of_the_most_nodes_first_with_ten_of_their_names(store):
+    for number in range(12):
+        failed = attempt("b:1", error="not found")
+        say(store, begun("a:1", "b:1"), failed, ended("a:1"), node=f"node-{number}", run_id=f"{number}")
+    say(store, begun("a:1"), attempt("a:1", error="denied"), node="node-x", run_id="x")
+
+    one, other = (await board_of(store)).causes
+
+    assert ("b:1", "permanent", "not_found", "not found", 12, False) == (
+        one.image,
+        one.error_class,
+        one.reason,
+        one.error,
+        one.nodes,
+        one.is_final,
+    )
+    assert tuple(f"node-{number}" for number in range(10)) == one.examples
+    assert ("a:1", 1, ("node-x",)) == (other.image, other.nodes, other.examples)
+
+
+@pytest.mark.parametrize(("second", "is_final"), [(Outcome.FAILED, True), (None, False)])
+async def test_a_cause_is_final_when_all_of_its_nodes_have_given_up(store, second, is_final):
+    for number, outcome in enumerate((Outcome.FAILED, second)):
+        failed = attempt("a:1", error="not found")
+        end = ImageFinished(
+            at=101,
+            image="a:1",
+            outcome=Outcome.FAILED,
+            policy=PullPolicy.ALWAYS,
+            attempts=1,
+            elapsed=1,
+            error=failed.error,
+            error_class=failed.error_class,
+            reason=failed.reason,
+        )
+        say(store, begun("a:1"), failed, *([end] if outcome else []), node=f"node-{number}", run_id=f"{number}")
+
+    (cause,) = (await board_of(store)).causes
+
+    assert (2, is_final) == (cause.nodes, cause.is_final)
+
+
+async def test_an_image_that_is_there_has_no_cause_although_its_registry_did_not_answer(store):
+    event = msgspec.structs.replace(ended("a:1", Outcome.PRESENT), error="timed out")
+    say(store, begun("a:1"), event)
+
+    assert () == (await board_of(store)).causes
+
+
+async def test_a_long_error_is_cut(store):
+    say(store, begun("a:1"), attempt("a:1", error="e" * 5_000))
+    say(store, ListRejected(problems=("p" * 5_000,), since=1))
+
+    board = await board_of(store)
+
+    assert (1_000, 1_000) == (len(board.causes[0].error), len(board.nodes[0].list_rejected))
+
+
+async def test_beyond_a_number_of_images_the_others_are_counted_and_their_states_and_causes_stay(store, monkeypatch):
+    monkeypatch.setattr(board_columns, "MOST", 2)
+    say(store, begun("a:1", "b:1", "c:1"), ended("a:1"), ended("b:1"), attempt("c:1", error="not found"))
+
+    board = await board_of(store)
+
+    assert (["a:1", "b:1"], 1) == ([image.image for image in board.images], board.images_left_out)
+    assert [("waiting", "ss")] == [(node.state, node.cells) for node in board.nodes]
+    assert ["c:1"] == [cause.image for cause in board.causes]
+
+
+async def test_a_list_that_was_seen_before_does_not_change_the_order_again(store):
+    """Nodes with the old and the new list begin runs in turns."""
+    old, new = ("a:1", "b:1"), ("c:1", "b:1", "a:1")
+    for number, images in enumerate((old, new, old, new, old)):
+        say(store, begun(*images), node=f"node-{number}", run_id=f"{number}")
+
+    assert ["c:1", "b:1", "a:1"] == [image.image for image in (await board_of(store)).images]
+
+
+async def test_after_a_restart_images_are_in_the_order_of_their_arrival(store):
+    say(store, ended("b:1"), ended("a:1"))
+    say(store, begun("a:1", "b:1"), run_id="2")
+    again = Store(store.database, Bounds())
+
+    assert ["b:1", "a:1"] == [image.image for image in (await board_of(again)).images]
+
+
+async def test_a_digest_counts_once_however_many_nodes_have_it_and_a_pinned_image_has_no_tag(store):
+    for number, digest in enumerate(("sha256:1", "sha256:2", "sha256:1")):
+        events = [ended(image, digest=digest) for image in ("a:1", "b:1@sha256:9")]
+        say(store, *events, node=f"node-{number}", run_id=f"{number}")
+
+    assert [2, 0] == [image.digests for image in (await board_of(store)).images]
+
+
+async def test_beyond_a_number_of_different_digests_further_ones_are_not_counted(store, monkeypatch):
+    monkeypatch.setattr(board_counts, "MOST", 3)
+    for number in range(5):
+        say(store, ended("a:1", digest=f"sha256:{number}"), node=f"node-{number}", run_id=f"{number}")
+
+    assert [3] == [image.digests for image in (await board_of(store)).images]
+
+
+async def test_only_what_has_changed_is_read_again(store, monkeypatch):
+    for number in range(3):
+        say(store, begun("a:1"), pulling("a:1"), node=f"node-{number}", run_id=f"{number}")
+    reader = Reader(store)
+    await reader.read()
+    read = []
+    monkeypatch.setattr(board_module, "read_node", lambda *about: read.append(about[3]) or board_node.read_node(*about))
+
+    say(store, ended("a:1"), node="node-1", run_id="1")
+    say(store, progress("a:1", 1, 2), node="node-2", run_id="2")
+    say(store, ended("a:1"), node="node-0", run_id="0", instance="other")
+    await reader.read()
+
+    assert ["node-1"] == read
+
+
+async def test_others_go_on_while_a_large_board_is_made(store):
+    for node in range(100):
+        say(store, *(ended(f"{image}:1") for image in range(100)), node=f"node-{node}", run_id=f"{node}")
+    turns = 0
+
+    @asynccontextmanager
+    async def counting():
+        nonlocal turns
+        turns += 1
+        yield
+
+    board = InstanceBoard(store, "main", store.records.instances.find("main"))
+    await board.refresh(counting)
+
+    assert 100 * 100 // 1_000 <= turns
 
 
 # Changes

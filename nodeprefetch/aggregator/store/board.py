@@ -202,6 +202,7 @@ class InstanceBoard:
         images, causes, instances = self._images, self._causes, self._instances
         records = self._store.records
         self._instances = tuple(sorted(name for name, _, _ in records.instances.heard()))
+        self._counts.find_largest()
         if self._counts.images_changed:
             self._images = self._all_images()
             self._counts.images_changed = False
@@ -234,7 +235,7 @@ class InstanceBoard:
         return tuple(
             BoardImage(
                 image=(name := names.get(image, "")),
-                size=max(counts.sizes.of(image), default=0),
+                size=counts.largest.get(image, 0),
                 missing=counts.missing[image],
                 digests=0 if "@" in name else len(counts.digests.of(image)),
             )

@@ -53,6 +53,11 @@ class BoardCounts:
         self.digests, self.sizes = BoundedCounts(), BoundedCounts()
         """Nodes by hashes of digests, and by sizes, for each image."""
 
+        self.largest: dict[int, int] = {}
+        """The largest size of each image, as of the latest `find_largest`."""
+
+        self._resized = set[int]()
+
         self.causes: dict[int, int] = {}
         """Nodes by cause (`Failure.cause`)."""
 
@@ -65,7 +70,7 @@ class BoardCounts:
         self.failing: dict[int, NodeStates] = {}
         """Nodes with failures, by their numbers."""
 
-        self.columns_changed = self.images_changed = self.causes_changed = self.sizes_changed = False
+        self.columns_changed = self.images_changed = self.causes_changed = False
         """What has changed since the reader of these set it to False. Columns: which images are listed."""
 
     def replace(self, before: NodeStates | None, after: NodeStates | None) -> None:
@@ -89,6 +94,15 @@ class BoardCounts:
             elif before is not None:
                 nodes.pop(before.number, None)
 
+    def find_largest(self) -> None:
+        """Find the largest sizes of images. If one has changed, what nodes have left is to be summed up again."""
+        found = {image: max(self.sizes.of(image), default=0) for image in self._resized}
+        self._resized.clear()
+        if not found.items() <= self.largest.items():
+            self.largest |= found
+            for states in self.pulling.values():
+                states.later = None
+
     def _differ(self, before: NodeStates, after: NodeStates) -> None:
         if before.cells == after.cells and before.digests == after.digests and before.sizes == after.sizes:
             return
@@ -100,7 +114,7 @@ class BoardCounts:
             self._have(image, before.digests[index], after.digests[index], self.digests)
             if before.sizes[index] != after.sizes[index]:
                 self._have(image, before.sizes[index], after.sizes[index], self.sizes)
-                self.sizes_changed = True
+                self._resized.add(image)
 
     def _have(self, image: int, before: int, after: int, counts: BoundedCounts) -> None:
         if before != after:
@@ -113,7 +127,7 @@ class BoardCounts:
     def _count(self, states: NodeStates | None, by: int) -> None:
         if states is None:
             return
-        self.images_changed = self.sizes_changed = True
+        self.images_changed = True
         for image, cell, digest, size in zip(states.images, states.cells, states.digests, states.sizes, strict=True):
             listed = self.listed[image] + by
             if listed:
@@ -127,6 +141,7 @@ class BoardCounts:
                 self.digests.add(image, digest, by)
             if size:
                 self.sizes.add(image, size, by)
+                self._resized.add(image)
 
     def _fail(self, before: NodeStates | None, after: NodeStates | None) -> None:
         failures = before.failures if before else ()

@@ -1,7 +1,5 @@
 """The progress of the pulls that a board shows, and how long they will take."""
 
-from collections.abc import Iterator
-
 import msgspec
 
 from nodeprefetch.aggregator.store.board_columns import Columns
@@ -35,7 +33,8 @@ def with_progress(progress: LatestProgress, states: NodeStates, instance: int, c
         column = columns.index(image)
         if column is not None:
             shares[str(column)] = 100 * present // size
-    states.unsized, states.later = tuple(unsized), None
+    if states.unsized != (now_unsized := tuple(unsized)):
+        states.unsized, states.later = now_unsized, None
     return msgspec.structs.replace(
         states.view,
         cells=columns.cells(states.images, states.cells),
@@ -62,30 +61,17 @@ def seconds_left(counts: BoardCounts) -> int | None:
     totals yet, by the sizes that other nodes report; an image that no node has counts nothing. Nodes whose pulls are
     paused, or that wait for their turn, count nothing either.
     """
-    if counts.sizes_changed:
-        counts.sizes_changed = False
-        for states in counts.pulling.values():
-            states.later = None
-    known = dict[int, int]()
     longest: int | None = None
     for states in counts.pulling.values():
         view = states.view
         if view.rate:
             if states.later is None:
-                states.later = sum(_size(image, counts, known) for image in _later(states))
+                states.later = _later(states, counts.largest)
             seconds = (view.total_bytes - view.done_bytes + states.later) // view.rate
             longest = seconds if longest is None else max(longest, seconds)
     return longest
 
 
-def _later(states: NodeStates) -> Iterator[int]:
-    yield from states.unsized
-    for image, cell in zip(states.images, states.cells, strict=True):
-        if cell == WAITING:
-            yield image
-
-
-def _size(image: int, counts: BoardCounts, known: dict[int, int]) -> int:
-    if image not in known:
-        known[image] = max(counts.sizes.of(image), default=0)
-    return known[image]
+def _later(states: NodeStates, sizes: dict[int, int]) -> int:
+    waiting = [image for image, cell in zip(states.images, states.cells, strict=True) if cell == WAITING]
+    return sum(sizes.get(image, 0) for image in (*waiting, *states.unsized))
