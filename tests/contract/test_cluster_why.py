@@ -138,6 +138,50 @@ def submit(aggregator: RunningAggregator, *events: AnyEvent) -> None:
     assert 200 == aggregator.ask("POST", "/v1/events", body_of(*events), HEADERS).status
 
 
+async def test_attempts_and_errors_come_from_the_aggregator(api, aggregator, tmp_path):
+    submit(aggregator, *events_of_a_failed_run(2))
+
+    (found,) = await ask(api, tmp_path, "n1")
+
+    assert ("aggregator (through the API server)", NodeState.FAILED, 1, 2) == (
+        found.source, found.state, found.present, found.listed
+    )  # fmt: skip
+    (image,) = found.images
+    assert (SECOND, "failed", "manifest unknown", "permanent", "not_found") == (
+        image.image, image.state, image.error, image.error_class, image.reason
+    )  # fmt: skip
+    assert [(2, AT - 1), (1, AT - 2)] == [(each.attempt, each.started_at) for each in image.attempts]
+    assert {("pull-secret quay.io", 30.0, 2.0, "run-1")} == {
+        (each.credential, each.limit, each.duration, each.run_id) for each in image.attempts
+    }
+    assert [True] == ["exit code 1" in text for text in found.obstacles]
+
+
+async def test_an_image_is_named_by_the_end_of_its_name_and_gets_all_its_attempts(api, aggregator, tmp_path):
+    submit(aggregator, *events_of_a_failed_run(13))
+
+    (of_all,) = await ask(api, tmp_path, "n1")
+    (of_one,) = await ask(api, tmp_path, "n1", "team/b")
+
+    assert (10, 3) == (len(of_all.images[0].attempts), of_all.images[0].more_attempts)
+    assert [(SECOND, 13, 0)] == [(each.image, len(each.attempts), each.more_attempts) for each in of_one.images]
+
+
+async def test_without_an_answer_about_attempts_the_log_has_them(api, aggregator, tmp_path):
+    """As of an aggregator of an older version."""
+    submit(aggregator, *events_of_a_failed_run())
+    put_log(api, *events_of_a_failed_run(2))
+    proxied = api.objects.reads.services[AGGREGATOR]
+    older = {"reason": "not_found", "error": "Not Found"}
+    api.objects.reads.services[AGGREGATOR] = lambda path: (404, older) if "/attempts" in path else proxied(path)
+
+    (found,) = await ask(api, tmp_path, "n1")
+
+    assert [2, 1] == [each.attempt for each in found.images[0].attempts]
+    assert "aggregator (through the API server), and the pod's log" == found.source
+    assert any(note.startswith("the aggregator did not answer for attempts: ") for note in found.notes)
+
+
 async def test_an_image_that_is_there_can_be_asked_for(api, aggregator, tmp_path):
     submit(aggregator, *events_of_a_failed_run())
 
@@ -178,7 +222,7 @@ async def test_the_log_shows_why_a_pod_ends_even_if_the_aggregator_answers(api, 
     (found,) = await ask(api, tmp_path, "n1")
 
     assert ("nodeprefetch: --cri-socket: no such file",) == found.log
-    assert ["manifest unknown"] == [image.error for image in found.images]
+    assert [1] == [len(image.attempts) for image in found.images]
 
 
 async def test_a_log_that_must_not_be_read_is_a_note_with_the_permission(api, tmp_path):
@@ -419,7 +463,7 @@ def test_the_command_answers_from_an_aggregator_in_another_process(api, program,
     assert lines[0].startswith("n1 is not warm for web in namespace infra: ")
     assert f"from: aggregator at {url}" == lines[1]
     assert f"{SECOND}: failed (permanent/not_found)" in lines
-    assert any(line.endswith(" manifest unknown") for line in lines)
+    assert "    manifest unknown" in lines
     assert "what to do:" in lines
 
 
