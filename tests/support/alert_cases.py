@@ -109,14 +109,14 @@ CASES = {
             PULLED: then((20, None), (1, 100)),
         },
     ),
-    "nodes pull one after the other, each ten minutes": Case(
+    "nodes pull one after the other, each nineteen minutes": Case(
         set(),
         {
-            COLD: repeated(*(60 * minute for minute in range(10))),
-            nodes("waiting"): [99 - minute // 10 for minute in range(LAST + 1)],
-            nodes("succeeded"): [minute // 10 for minute in range(LAST + 1)],
-            MISSING: [100 - minute // 10 for minute in range(LAST + 1)],
-            PULLED: [minute // 10 or None for minute in range(LAST + 1)],
+            COLD: repeated(*(60 * minute for minute in range(19))),
+            nodes("waiting"): [99 - minute // 19 for minute in range(LAST + 1)],
+            nodes("succeeded"): [minute // 19 for minute in range(LAST + 1)],
+            MISSING: [100 - minute // 19 for minute in range(LAST + 1)],
+            PULLED: [minute // 19 or None for minute in range(LAST + 1)],
         },
     ),
     "tags move, and nodes notice within their interval": Case(set(), {SKEW: repeated(*[1] * 30, *[0] * 30)}),
