@@ -21,7 +21,7 @@ _RULE = {
     "properties": {
         "alert": {"type": "string"},
         "expr": {"type": "string"},
-        "for": {"type": "string", "pattern": "^([0-9]+[smhdwy])+$"},
+        "for": {"type": "string", "pattern": "^(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?$"},
         "labels": _TEXTS,
         "annotations": _TEXTS,
     },
