@@ -71,10 +71,10 @@ class Window:
         Raises:
             TimeoutError: it does not become true.
         """
-        for _ in range(1_000):
+        for _ in range(2_000):
             if self.page.evaluate(expression):
                 return
-            self.page.wait_for_timeout(60)  # milliseconds; events are handled meanwhile
+            self.page.wait_for_timeout(30)  # milliseconds; what the browser reports is handled meanwhile
         raise TimeoutError(f"it does not become true: {expression}")
 
     @property

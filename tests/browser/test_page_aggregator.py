@@ -48,6 +48,15 @@ def test_a_pull_is_followed_from_its_start_to_its_end(aggregator, open_window: O
 
     expect(sentence).to_have_text("0 of 1 node warm; 1 failed: 1 image, 1 cause")
     expect(page.locator("#causes li")).to_contain_text("manifest unknown")
+    page.get_by_role("button", name="node-1").last.click()
+    expect(page.locator("#facts")).to_contain_text("containerd 2.0.0")
+    expect(page.locator("#facts")).to_contain_text("run of node-1")
+    attempts = page.locator("#attempts > li")
+    expect(attempts).to_have_count(2)
+    expect(attempts.filter(has_text="permanent, not_found: ").or_(attempts.filter(has_text="manifest"))).to_have_count(
+        1
+    )
+    expect(attempts.filter(has_text="pull-secrets registry.example")).to_contain_text("100.0 MiB")
 
 
 def test_one_instance_is_shown_at_a_time(aggregator, open_window: Opener):
@@ -100,6 +109,9 @@ def test_it_asks_for_the_token_and_keeps_it_in_memory(tmp_path: Path, open_windo
 
         expect(page.locator("h1")).to_have_text("0 of 1 node warm; 1 waiting")
         expect(page.locator("#connection")).to_be_hidden()
+        page.locator("#map").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#details-note")).to_contain_text("No attempts are known")
         assert [] == window.cookies
         assert 0 == page.evaluate("localStorage.length + sessionStorage.length")
         assert "secret-token" not in page.content() + page.url
@@ -115,7 +127,7 @@ def test_it_works_behind_a_prefix(aggregator, open_window: Opener):
         page = open_window(f"{proxy.url}#open=node-1").page
 
         expect(page.locator("h1")).to_have_text("0 of 1 node warm; 1 waiting")
-        expect(page.locator("#details-title")).to_have_text("node-1")
+        expect(page.locator("#details-note")).to_contain_text("No attempts are known")
         tell(aggregator, "node-1", *finished("a:1", node="node-1"))
         expect(page.locator("h1")).to_have_text("1 of 1 node warm")
         assert proxy.url == page.url.partition("#")[0]

@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from nodeprefetch.board import AttemptRecord, BoardCause, BoardChange, BoardImage
+from tests.browser.chromium import Window
 from tests.browser.conftest import Opener
 from tests.support.boards import GIB, NOW, board_of, node, summary_of
 from tests.support.scripted_board import ScriptedBoard
@@ -160,6 +161,33 @@ def test_changes_are_seen_without_reloading(scripted: ScriptedBoard, open_window
     expect(page.locator("#causes li")).to_have_count(1)
     assert [["node-3", "failed", "warm", "failed"], ["node-1", "warm", "warm", "warm"]] == table(page)
     assert 1 == sum(path.startswith("/v1/board") for path in scripted.asked)
+
+
+def test_news_are_drawn_at_most_once_a_second(scripted: ScriptedBoard, chromium: Browser):
+    """The browser's clock is the test's: three changes come at once, and are drawn as one, a second after the first."""
+    scripted.board = board_of(node("node-1", "ww"), images=IMAGES)
+    window = Window(chromium)
+    page = window.page
+    page.add_init_script("const { parse } = JSON; window.come = 0; JSON.parse = (text) => (come++, parse(text));")
+    page.clock.install()
+    page.goto(scripted.url)
+    expect(page.locator("h1")).to_have_text("0 of 1 node warm; 1 waiting")
+    page.clock.pause_at(page.evaluate("Date.now()") + 20_000)  # less than the silence after which it connects anew
+    page.evaluate(
+        "window.drawn = []; new MutationObserver(() => drawn.push(document.querySelector('h1').textContent))"
+        ".observe(document.querySelector('h1'), {childList: true, characterData: true, subtree: true})"
+    )
+
+    for number, cells in enumerate(("pw", "sp", "ss", "fs"), 2):
+        scripted.send(BoardChange(at=NOW, summary=summary_of([node("node-1", cells)]), nodes=(node("node-1", cells),)))
+        window.wait_until(f"come === {number}")
+        page.clock.run_for(10)
+
+    assert ["0 of 1 node warm; 1 pulling"] == page.evaluate("drawn")
+    page.clock.run_for(1000)
+    assert ["0 of 1 node warm; 1 pulling", "0 of 1 node warm; 1 failed"] == page.evaluate("drawn")
+    window.close()
+    assert [] == window.problems
 
 
 def test_details_have_the_attempts_and_the_run(scripted: ScriptedBoard, open_window: Opener):

@@ -130,7 +130,7 @@ def test_the_map_is_used_by_keys(fleet: ScriptedBoard, open_window: Opener):
 
     page.keyboard.press("/")
     expect(page.get_by_label("Node", exact=True)).to_be_focused()
-    page.locator("#map").focus()
+    page.get_by_role("application", name="Map of nodes and images").focus()
     expect(spoken).to_have_text("zone-0: 2 warm")
     page.keyboard.press("Enter")
     expect(page.locator("#body tr")).to_have_count(7)
