@@ -26,6 +26,7 @@ from benchmarks import (
     progress,
     results,
     startup,
+    status,
     sweep,
     tickets,
 )
@@ -55,6 +56,7 @@ ON_DEMAND: dict[str, Benchmark] = {
     "keep": keep.keep,
     "page": page.page,
     "pods": pods.pods,
+    "status": status.status,
     "tickets": tickets.tickets,
     "sweep-fast": sweep.fast,
     "sweep-narrow": sweep.narrow,
