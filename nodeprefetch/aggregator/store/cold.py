@@ -1,6 +1,6 @@
 """For how long nodes have lacked images without a break, as far as this process has seen."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from nodeprefetch.events import Outcome
@@ -12,7 +12,8 @@ Nodes that lack images have news more often: `keep` repeats a failed run after 1
 restarts a failed `fetch` after 5.
 """
 
-_WARM = (Outcome.SUCCEEDED, Outcome.PRESENT)
+WARM = (Outcome.SUCCEEDED, Outcome.PRESENT)
+"""States of nodes that lack nothing."""
 
 NodeKey = tuple[int, int]
 """Numbers of node and instance."""
@@ -24,13 +25,13 @@ class Seen(NamedTuple):
     state: str
     """Value of an `Outcome`: the worst of its images."""
 
-    received: int
-    """Unix seconds at which its latest change of a state arrived."""
+    heard: int
+    """Unix seconds of the last batch of its newest run, by our clock."""
 
 
 class _Cold(NamedTuple):
     since: float
-    received: int
+    heard: int
 
 
 class ColdNodes:
@@ -42,21 +43,21 @@ class ColdNodes:
     def __init__(self) -> None:
         self._cold: dict[NodeKey, _Cold] = {}
 
-    def update(self, seen: Iterable[tuple[NodeKey, Seen]], now: float) -> None:
-        """Replace what is known by the states of all nodes. `now` in Unix seconds."""
+    def update(self, lacking: Mapping[NodeKey, Seen], now: float) -> None:
+        """Replace what is known by all nodes that lack images now. `now` in Unix seconds."""
         cold = {}
-        for key, (state, received) in seen:
+        for key, (state, heard) in lacking.items():
             before = self._cold.get(key)
-            if state in _WARM or (before is None and state == Outcome.WAITING):
+            if before is None and state == Outcome.WAITING:
                 continue
-            is_silent = before is not None and received - before.received > HEARD_WITHIN
-            cold[key] = _Cold(now if before is None or is_silent else before.since, received)
+            was_silent = before is not None and heard - before.heard > HEARD_WITHIN
+            cold[key] = _Cold(now if before is None or was_silent else before.since, heard)
         self._cold = cold
 
     def longest(self, now: float) -> dict[int, float]:
         """Return the seconds of the node that has lacked images for the longest time, by the instance's number."""
         longest: dict[int, float] = {}
-        for (_, instance), (since, received) in self._cold.items():
-            if now - received <= HEARD_WITHIN:
+        for (_, instance), (since, heard) in self._cold.items():
+            if now - heard <= HEARD_WITHIN:
                 longest[instance] = max(longest.get(instance, 0.0), now - since)
         return longest

@@ -1,5 +1,6 @@
 """Totals over all nodes: states of images and nodes, last runs, digest skew."""
 
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.aggregator.store.cold import ColdNodes, NodeKey, Seen
+from nodeprefetch.aggregator.store.cold import WARM, ColdNodes, NodeKey, Seen
 from nodeprefetch.aggregator.store.slices import WITHIN, slices
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.events import Outcome
@@ -26,6 +27,10 @@ _MISSING_COUNTED = 10_000
 """Missing images of instances that are counted apart; the others of an instance share one count."""
 
 _OTHERS, _NO_IMAGE = "(others)", 0
+_LAST_NEWS = """
+SELECT heard FROM node_report JOIN run ON run.id = node_report.run
+WHERE node_report.node = ? AND node_report.instance = ?
+"""
 _ON_NODE = "state IN ('succeeded', 'present')"
 _HELD = f"digest <> '' AND {_ON_NODE}"
 
@@ -123,8 +128,8 @@ class Overviews:
     async def _renewed(self, wanted: int) -> Overview:
         if self._version < wanted:
             version = self._store.version
-            self._latest, seen = await _overview(self._store)
-            self._cold.update(seen.items(), self._clock())
+            self._latest, lacking = await _overview(self._store)
+            self._cold.update(lacking, self._clock())
             self._version = version
         return self._latest
 
@@ -140,43 +145,45 @@ def node_state(counts: Counter[str]) -> str:
 class _Nodes:
     """Counts nodes by their states. Expects the states of a node one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
         self.counts: Counter[tuple[int, str]] = Counter()
         """By instance and state."""
 
-        self.seen: dict[NodeKey, Seen] = {}
+        self.lacking: dict[NodeKey, Seen] = {}
+        """Nodes that lack images. Without those of image-prefetcher, which has no runs."""
+
         self._current = (0, 0)
         self._images: Counter[str] = Counter()
-        self._received = 0
 
-    def add(self, key: NodeKey, state: str, images: int, received: int) -> None:
+    def add(self, key: NodeKey, state: str, images: int) -> None:
         if key != self._current:
             self.end()
-            self._current, self._images, self._received = key, Counter(), 0
+            self._current, self._images = key, Counter()
         self._images[state] += images
-        self._received = max(self._received, received)
 
     def end(self) -> None:
-        if self._images:
-            state = node_state(self._images)
-            self.counts[self._current[1], state] += 1
-            self.seen[self._current] = Seen(state, self._received)
+        if not self._images:
+            return
+        state = node_state(self._images)
+        self.counts[self._current[1], state] += 1
+        if state not in WARM and (run := self._database.execute(_LAST_NEWS, self._current).fetchone()):
+            self.lacking[self._current] = Seen(state, run[0])
 
 
 async def _overview(store: Store) -> tuple[Overview, dict[NodeKey, Seen]]:
     database = store.database
     images: Counter[tuple[int, str]] = Counter()
-    nodes = _Nodes()  # a slice may end in the middle of a node
+    nodes = _Nodes(database)  # a slice may end in the middle of a node
     missing: Counter[tuple[int, int]] = Counter()
     digests: dict[int, tuple[str, str]] = {}
-    each = "node, instance, state"
-    grouped = f"SELECT {each}, count(*), max(received) FROM state WHERE {WITHIN} GROUP BY {each}"  # noqa: S608
+    grouped = f"SELECT node, instance, state, count(*) FROM state WHERE {WITHIN} GROUP BY node, instance, state"  # noqa: S608
     lacking = f"SELECT instance, image, count(*) FROM state WHERE {WITHIN} AND NOT {_ON_NODE} GROUP BY instance, image"  # noqa: S608
     differing = f"SELECT image, min(digest), max(digest) FROM state WHERE {WITHIN} AND {_HELD} GROUP BY image"  # noqa: S608
     async with aclosing(slices(database)) as parts:
         async for part in parts:
-            for node, instance, state, count, received in database.execute(grouped, part).fetchall():
-                nodes.add((node, instance), state, count, received)
+            for node, instance, state, count in database.execute(grouped, part).fetchall():
+                nodes.add((node, instance), state, count)
                 images[instance, state] += count
             for instance, image, count in database.execute(lacking, part).fetchall():
                 is_counted = (instance, image) in missing or len(missing) < _MISSING_COUNTED
@@ -199,7 +206,7 @@ async def _overview(store: Store) -> tuple[Overview, dict[NodeKey, Seen]]:
         last_runs={instances[instance]: last for instance, last in store.records.runs.heard.items()},
         skewed={image: name for image, name in skewed.items() if "@" not in name},
     )
-    return found, nodes.seen
+    return found, nodes.lacking
 
 
 class _Holders:
