@@ -11,7 +11,7 @@ import msgspec
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
-from nodeprefetch.cli.inputs import load_credential_plugins, read_list_file
+from nodeprefetch.cli.inputs import ImageListError, load_credential_plugins, read_list_file
 from nodeprefetch.cli.node_access import check_node_access, connect_for
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
@@ -161,8 +161,13 @@ def prepare(
     with problems.collected():
         progress_interval = read_seconds(flags, "progress_interval", may_be_zero=True)
     refs: tuple[ImageRef, ...] = ()
+    invalid: ImageListError | None = None
     with problems.collected():
-        refs = read_images()
+        try:
+            refs = read_images()
+        except ImageListError as error:
+            invalid = error
+            raise
     with problems.collected():
         plugins = load_credential_plugins(flags, environment.variables, notices.add)
     with problems.collected():
@@ -198,6 +203,16 @@ def prepare(
                 reporters=reporters,
                 speakers=speakers,
             )
+    if invalid is not None and not (gate is not None and gate.is_over):
+        from nodeprefetch.cli.invalid_list import report_invalid_list  # noqa: PLC0415 - only with such a list
+
+        report_invalid_list(
+            invalid.problems,
+            log_format=LogFormat(flags.log_format or LogFormat.LOGFMT),
+            notices=notices,
+            emit=emit,
+            speakers=speakers,
+        )
     problems.raise_if_any()
     emit.add(UnrecognizedErrors(emit).hear)
     return PreparedFetch(

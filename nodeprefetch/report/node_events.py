@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import trio
 
-from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, Outcome, RunEnd
+from nodeprefetch.events import AttemptStarted, Event, GateOpened, ImageFinished, ListRejected, Outcome, RunEnd
 from nodeprefetch.kube import ConflictError, KubeError, NodeEvent
 from nodeprefetch.report.node_api import BACKGROUND_RETRY, RETRY, NodeApi, NodeCalls
 from nodeprefetch.report.run_result import SUCCEEDED, RunResult, bounded, images_text
@@ -20,6 +20,7 @@ from nodeprefetch.values.timestamp import format_timestamp
 
 NORMAL, WARNING = "Normal", "Warning"
 PREFETCHED, FAILED, GAVE_UP = "ImagesPrefetched", "ImagePrefetchFailed", "ImagePrefetchGaveUp"
+LIST_INVALID = "ImageListInvalid"
 
 MESSAGE_LIMIT = 1024
 """Characters that the API server accepts."""
@@ -47,7 +48,7 @@ def event_name(node: str, *parts: str) -> str:
 class NodeEvents:
     """A `Reporter` that creates events about the node, one for each kind: what the run has pulled, or what failed.
 
-    And at once, that a gate was opened without its images.
+    And at once, that a gate was opened without its images. If no run can begin, that the image lists are invalid.
 
     A run that had nothing to pull creates none. Nor does one that fails as an earlier one did, while that event exists.
     Nobody depends on events, so problems are messages that require no action.
@@ -74,6 +75,7 @@ class NodeEvents:
         self._gave_up: Message | None = None
         """What is still to be said of a gate that was opened without its images."""
 
+        self._rejected: ListRejected | None = None
         self._has_given_up = trio.Event()
 
     def emit(self, event: Event) -> None:
@@ -86,6 +88,8 @@ class NodeEvents:
                 self._failed.append(event)
             case ImageFinished() if event.image in self._missing:
                 self._pulled.append(event)
+            case ListRejected():
+                self._rejected = event
             case GateOpened(gave_up=True):
                 self._gave_up = _giving_up(event)
                 self._has_given_up.set()
@@ -130,6 +134,8 @@ class NodeEvents:
             yield self._gave_up
         finished = self._result.finished
         if finished is None:
+            if self._rejected is not None:  # with a run, the last valid lists are used
+                yield Message(WARNING, LIST_INVALID, "; ".join(self._rejected.problems), self._rejected.problems)
             return
         if self._failed and finished.end is not RunEnd.STOPPED:  # the next run says what is missing then
             yield self._failure()
