@@ -156,7 +156,8 @@ def test_the_summary_tells_counts_and_the_image_that_failed_first():
 
     assert (
         '{"result":"failed","end":"timed-out","images":4,"succeeded":1,"present":1,"failed":2,'
-        '"time":"2023-11-14T22:13:20Z","version":"1.2","first_failure":{"image":"c:1","error":"no way"}}'
+        '"time":"2023-11-14T22:13:20Z","version":"1.2",'
+        '"first_failure":{"image":"c:1","error":"no way","error_class":"passing"}}'
     ) == text
 
 
