@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
+from nodeprefetch.cli.environment import read_environment
 from nodeprefetch.text.outlet import write
 from nodeprefetch.text.printable import json_text, printable
 
@@ -35,6 +36,11 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Whether this is a terminal on which lines can be drawn again."""
+    return stream.isatty() and read_environment().variables.get("TERM", "dumb") != "dumb"
 
 
 def warn(text: str) -> None:

@@ -1,7 +1,6 @@
 """`status`: what is known of the installations in a cluster."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,6 +25,13 @@ class StatusFlags(ClusterFlags):
         bool, switch("List the images, with the number of different digests on the nodes.", group=OUTPUT)
     ] = False
     output: Annotated[Literal["table", "json"], flag("Output format.", group=OUTPUT)] = "table"
+    watch: Annotated[
+        bool,
+        switch(
+            "Look every 2 seconds until interrupted. On a terminal draws it again, elsewhere prints what has changed.",
+            group=OUTPUT,
+        ),
+    ] = False
 
 
 def status(
@@ -43,32 +49,21 @@ def status(
     from nodeprefetch.cli.status_text import render_status  # noqa: PLC0415 - not for --help
     from nodeprefetch.cli.stop_signals import run_interruptibly  # noqa: PLC0415
 
+    render = partial(render_status, with_nodes=flags.nodes, with_images=flags.images)
+    if flags.watch:
+        from nodeprefetch.cli.status_watch import watch_status  # noqa: PLC0415 - it loads what draws
+
+        watch_status(flags, name, render, as_json=flags.output == "json")
+        return 0
     pictures = run_interruptibly(partial(look_once, flags, name))
-    now = time.time()
-
-    def to_table(records: "Sequence[Picture]") -> str:
-        return render_status(records, now, with_nodes=flags.nodes, with_images=flags.images)
-
-    print_records(pictures, flags.output, to_table)
+    print_records(pictures, flags.output, partial(render, now=time.time()))
     return 0
 
 
 async def look_once(flags: ClusterFlags, name: str | None) -> "list[Picture]":
     """Look at all installations, or those with the name, at the same time."""
-    import trio  # noqa: PLC0415 - not for --help
+    from nodeprefetch.cli.cluster_access import open_cluster  # noqa: PLC0415 - not for --help
+    from nodeprefetch.cluster.look_all import ObserverOfAll  # noqa: PLC0415
 
-    from nodeprefetch.cli.cluster_access import open_cluster  # noqa: PLC0415
-    from nodeprefetch.cluster.installation import Installation, find_installations  # noqa: PLC0415
-    from nodeprefetch.cluster.look import Observer  # noqa: PLC0415
-
-    pictures: dict[int, Picture] = {}
     async with open_cluster(flags) as access:
-        installations = await find_installations(access, flags.namespace, name)
-
-        async def look(place: int, installation: Installation) -> None:
-            pictures[place] = await Observer(access, installation).look()
-
-        async with trio.open_nursery() as nursery:
-            for place, installation in enumerate(installations):
-                nursery.start_soon(look, place, installation)
-    return [pictures[place] for place in sorted(pictures)]
+        return await ObserverOfAll(access, flags.namespace, name).look()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import trio
 
-from nodeprefetch.cli.environment import read_environment
+from nodeprefetch.cli.output import can_redraw
 from nodeprefetch.cli.stop_signals import SIGNAL_BASE, stop_signals
 from nodeprefetch.cli.wait_lines import WaitLines
 from nodeprefetch.cli.wait_text import ending
@@ -83,7 +83,7 @@ class _Seen:
 @contextmanager
 def _watch(goal: Goal) -> Iterator[Watch]:
     """A progress bar on a terminal, otherwise lines."""
-    if sys.stdout.isatty() and read_environment().variables.get("TERM", "dumb") != "dumb":
+    if can_redraw(sys.stdout):
         from rich.console import Console  # noqa: PLC0415
 
         from nodeprefetch.cli.wait_screen import wait_screen  # noqa: PLC0415

@@ -45,7 +45,7 @@ def bytes_text(picture: Picture) -> str:
     done = sum(node.done_bytes for node in picture.nodes)
     total = sum(node.total_bytes for node in picture.nodes)
     rate = sum(node.rate for node in picture.nodes)
-    left = picture.seconds_left
+    left = picture.seconds_left if picture.count(NodeState.PULLING) else None
     parts = [
         format_share(min(done, total), total) if total else "",
         format_rate(rate),

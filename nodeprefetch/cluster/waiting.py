@@ -8,15 +8,8 @@ import msgspec
 import trio
 
 from nodeprefetch.cluster.goal import Goal, Impossible, Pending, Verdict, check_images, verdict
+from nodeprefetch.cluster.looking import LOOK_LIMIT, Failed, look_at, rest
 from nodeprefetch.cluster.picture import Picture
-from nodeprefetch.errors import NoAccessError, NodeprefetchError, UsageError, leaves
-from nodeprefetch.kube import KubeError, NotFoundError, PassingKubeError
-
-INTERVAL = 2.0
-"""Seconds between looks; longer if a look takes longer, so that no API server is asked all the time."""
-
-LOOK_LIMIT = 30.0
-"""Seconds after which a look is given up, and another one begun."""
 
 GRACE = 30.0
 """Seconds for which an installation that was seen may be absent or forbidden: API servers restart, people recreate."""
@@ -80,7 +73,7 @@ async def wait_for(open_look: OpenLook, goal: Goal, *, limit: float, watch: Watc
                 end = await waiting.look(look)
                 if end is not None:
                     return end
-                await trio.sleep(max(INTERVAL, trio.current_time() - began))
+                await rest(began)
     return End.TIMEOUT
 
 
@@ -100,25 +93,18 @@ class _Waiting:
 
     async def look(self, look: Callable[[], Awaitable[Picture]]) -> End | None:
         """Look once. Returns None if waiting goes on."""
-        try:
-            with trio.fail_after(LOOK_LIMIT):
-                picture = await look()
-        except trio.TooSlowError:
-            return self._trouble(f"no answer in {LOOK_LIMIT:g}s")
-        except (NodeprefetchError, ExceptionGroup) as error:
-            return self._failed(error)
-        return self._judge(picture)
+        seen = await look_at(look)
+        return self._failed(seen) if isinstance(seen, Failed) else self._judge(seen)
 
-    def _failed(self, error: Exception) -> End | None:
-        """Decide whether to go on after an error. Raises it if not."""
-        errors = list(leaves(error))
-        if not all(isinstance(each, KubeError | NoAccessError | UsageError) for each in errors):
-            raise error
-        if self._may_pass() or all(isinstance(each, PassingKubeError) for each in errors):
-            return self._trouble("; ".join(dict.fromkeys(map(str, errors))))
-        if self._seen_at is not None and any(isinstance(each, NotFoundError | UsageError) for each in errors):
+    def _failed(self, failed: Failed) -> End | None:
+        """Decide whether to go on. Raises the error if that makes no sense."""
+        may_pass = self._seen_at is not None and trio.current_time() - self._seen_at < GRACE
+        if may_pass or failed.is_passing:
+            self._watch(Trouble(text=failed.text, elapsed=trio.current_time() - self._began))
+            return End.TIMEOUT if self._is_once else None
+        if self._seen_at is not None and failed.is_absent:
             return End.GONE
-        raise error
+        raise failed.error
 
     def _judge(self, picture: Picture) -> End | None:
         if not self._is_checked:
@@ -130,10 +116,3 @@ class _Waiting:
         if isinstance(answer, Pending):
             return End.TIMEOUT if self._is_once else None
         return End.IMPOSSIBLE if isinstance(answer, Impossible) else End.REACHED
-
-    def _trouble(self, text: str) -> End | None:
-        self._watch(Trouble(text=text.replace("\n", "; "), elapsed=trio.current_time() - self._began))
-        return End.TIMEOUT if self._is_once else None
-
-    def _may_pass(self) -> bool:
-        return self._seen_at is not None and trio.current_time() - self._seen_at < GRACE

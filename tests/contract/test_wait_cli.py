@@ -16,7 +16,7 @@ import pytest
 from nodeprefetch import __version__
 from nodeprefetch.cli import kubectl, wait
 from nodeprefetch.cli.commands import CLUSTER_COMMANDS, ON_A_NODE, ON_YOUR_MACHINE, app, run
-from nodeprefetch.cluster import waiting
+from nodeprefetch.cluster import looking
 from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture
 from nodeprefetch.errors import NoAccessError, UsageError
 from nodeprefetch.kube import UnreachableError
@@ -60,7 +60,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         yield look
 
     monkeypatch.setattr(wait, "open_look", open_look)
-    monkeypatch.setattr(waiting, "INTERVAL", 0.01)
+    monkeypatch.setattr(looking, "INTERVAL", 0.01)
     return answers
 
 
