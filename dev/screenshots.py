@@ -65,7 +65,7 @@ def _events(number: int, node: str) -> list[AnyEvent]:
 
 
 def _take(browser: Browser, url: str, name: str, *, scheme: str, details: str = "") -> None:
-    window = Window(browser, scheme=scheme, height=860)
+    window = Window(browser, scheme=scheme, height=760)
     page = window.page
     page.goto(url)
     window.wait_until("performance.getEntriesByName('map drawn').length > 0")
@@ -82,7 +82,7 @@ def _open_details(page: Page, image: str) -> None:
     """Open those of the first node that lacks the image."""
     cause = page.locator("#causes li").filter(has_text=image)
     cause.locator(".examples button").first.click()
-    page.wait_for_selector("#details-note")
+    page.wait_for_selector("#attempts li")
     page.evaluate("scrollTo(0, document.querySelector('#nodes').offsetTop - 20)")
 
 
