@@ -22,6 +22,7 @@ from nodeprefetch.events import (
     GateOpened,
     ImageFinished,
     ListRejected,
+    NodeDescribed,
     Outcome,
     Phase,
     Progress,
@@ -366,6 +367,7 @@ events = st.one_of(
     st.builds(
         lambda images: PullsResumed(reason="io-pressure", after=1, images=tuple(images)), st.lists(image, max_size=2)
     ),
+    st.builds(lambda zone: NodeDescribed(zone=zone, pool="blue", created=1), st.sampled_from(["", "a", "b"])),
     st.builds(lambda at: GateOpened(at=at, after=1, gave_up=True, missing_count=1), moment),
     st.builds(lambda: ListRejected(problems=("bad",), since=1)),
     st.builds(
