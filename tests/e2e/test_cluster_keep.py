@@ -5,7 +5,9 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.e2e.kept import Kept, installed_keep
+from nodeprefetch.testing.registry import Fault
+from tests.e2e.asking import asking
+from tests.e2e.kept import NAME, NAMESPACE, Kept, installed_keep
 from tests.e2e.warmcluster import WarmCluster
 from tests.support.cluster import node_address
 
@@ -92,6 +94,21 @@ def test_an_aggregator_that_lost_its_data_knows_everything_again(kept: Kept) -> 
 
     kept.site.wait_until(lambda: everything == kept.reported(), "everything at the new aggregator")
     assert set() == {name for node in kept.nodes for name in kept.repositories_asked(node_address(node))}
+
+
+def test_wait_follows_an_edited_configmap(kept: Kept) -> None:
+    """All labels say succeeded, of the earlier list, until the kubelets have brought the new one."""
+    kept.registry.fail("manifest", Fault.stall(), forever=True)
+    name = kept.serve()
+    kept.edit(hurry=False)
+    with asking(kept.site, f"kubectl nodeprefetch wait {NAME} --namespace {NAMESPACE}") as asked:
+        asked.wait_for("0 of ")
+        assert {"succeeded"} == {kept.label(node) for node in kept.nodes}
+        kept.hurry()
+        kept.registry.heal()
+        ended = asked.end()
+
+    assert (0, True) == (ended.code, kept.site.holds(name)), ended.text
 
 
 @pytest.mark.long
