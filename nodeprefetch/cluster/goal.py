@@ -194,7 +194,7 @@ def _final_causes(picture: Picture, asked: frozenset[str] | None) -> tuple[Cause
 def _notes(picture: Picture, goal: Goal, asked: frozenset[str] | None, counts: Counts) -> tuple[str, ...]:
     notes = []
     if not picture.is_settled:
-        notes.append("the API server has not acted on the newest version of the DaemonSet yet")
+        notes.append("the pods of the DaemonSet's newest version are not all there yet")
     if not picture.nodes:
         notes.append("no node matches the DaemonSet; waiting for one")
     elif counts.needed > counts.nodes:

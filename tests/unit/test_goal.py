@@ -124,7 +124,7 @@ def test_a_picture_that_is_not_settled_is_neither_reached_nor_impossible():
         answer = verdict(picture(node, is_settled=False), ALL)
 
         assert isinstance(answer, Pending)
-        assert ("the API server has not acted on the newest version of the DaemonSet yet",) == answer.notes
+        assert ("the pods of the DaemonSet's newest version are not all there yet",) == answer.notes
 
 
 def test_nothing_becomes_warm_by_an_invalid_list():
