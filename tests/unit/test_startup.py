@@ -127,3 +127,19 @@ def test_fetch_loads_what_it_needs():
         "trio",
         "typing_extensions",
     } == of_others(modules)
+
+
+def test_status_loads_no_more_than_it_needs(tmp_path):
+    """It is asked for again and again. `kubernetes` alone would take longer than all the rest."""
+    config = tmp_path / "config"
+    config.write_text(
+        '{"clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}], "current-context": "c",'
+        ' "users": [{"name": "u", "user": {"token": "t"}}],'
+        ' "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]}'
+    )
+
+    modules = loaded("status", f"--kubeconfig={config}")
+
+    assert {"nodeprefetch.cluster.look", "nodeprefetch.kube.client"} <= modules
+    assert not {"nodeprefetch.pull.run", "nodeprefetch.aggregator", "nodeprefetch.rpc"} & modules
+    assert not {"kubernetes", "rich", "starlette", "hypercorn", "grpclib", "prometheus_client"} & of_others(modules)
