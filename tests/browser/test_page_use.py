@@ -181,6 +181,22 @@ def test_the_map_is_drawn_in_the_colors_of_the_scheme(fleet: ScriptedBoard, open
     window.wait_until(f"{corner} === '255 255 255 255'")
 
 
+def test_a_thousand_nodes_and_forty_images_are_reached_by_keys(scripted: ScriptedBoard, open_window: Opener):
+    nodes = (node(f"node-{number}", "r" * 40) for number in range(1_000))
+    scripted.board = board_of(*nodes, images=[f"a:{number}" for number in range(40)])
+    page = open_window(scripted.url).page
+    expect(page.locator("h1")).to_have_text("1,000 of 1,000 nodes warm")
+    expect(page.locator("#caption")).to_contain_text("Rows 1 to 50 of 1,000")
+
+    page.locator("#map").focus()
+    page.keyboard.press("End")
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+
+    expect(page.locator("#spoken")).to_have_text("node-999: warm: a:39, 1.0 GiB")
+    assert 15_000 < page.locator("#map").evaluate("map => map.scrollTop")
+
+
 def test_long_tables_have_pages(scripted: ScriptedBoard, open_window: Opener):
     scripted.board = board_of(*(node(f"node-{number}", "rr") for number in range(120)), images=IMAGES)
     page = open_window(f"{scripted.url}#view=table").page
