@@ -19,8 +19,6 @@ pytestmark = [
 NOWHERE, REFUSED, STALLED = (f"faults.example.com/team/{name}:1" for name in ("nowhere", "refused", "stalled"))
 """One that its registry does not know, one for which it wants a login, one that stops in the middle of a layer."""
 
-NODES = ["node-1", "node-2", "node-3"]
-
 
 @pytest.fixture(scope="module")
 def registry(site: WarmCluster) -> Iterator[NodesRegistry]:
@@ -39,7 +37,9 @@ def injected(site: WarmCluster, registry: NodesRegistry) -> Iterator[WarmCluster
     site.start_change(*IMAGES, NOWHERE, REFUSED, STALLED)
     site.wait_for_pulls(STALLED)
     for image in (NOWHERE, REFUSED):
-        site.wait_until(lambda image=image: ["failed"] * 3 == site.states(image), f"the failure of {image}")
+        site.wait_until(
+            lambda image=image: ["failed"] * len(site.nodes) == site.states(image), f"the failure of {image}"
+        )
     yield site
     registry.heal()
     site.change_list(*IMAGES)
@@ -50,8 +50,9 @@ def test_status_counts_nodes_and_gives_causes(injected: WarmCluster) -> None:
 
     assert 0 == found.code, found.text
     (row,) = [line.split() for line in found.text.splitlines() if line.startswith(NAMESPACE) and "/" not in line]
-    assert [NAMESPACE, INSTANCE, "3", "0", "3", "0", "0", "0", "5"] == row[:9]
-    causes = [line.strip() for line in found.text.splitlines() if line.startswith("  3 nodes: ")]
+    count = str(len(injected.nodes))
+    assert [NAMESPACE, INSTANCE, count, "0", count, "0", "0", "0", "5"] == row[:9]
+    causes = [line.strip() for line in found.text.splitlines() if line.startswith(f"  {count} nodes: ")]
     assert [True, True] == [any(image in line for line in causes) for image in (NOWHERE, REFUSED)]
     assert not any(STALLED in line for line in causes)
     assert 2 == found.text.count("to do: ")
@@ -61,11 +62,12 @@ def test_status_lists_nodes_and_images(injected: WarmCluster) -> None:
     found = ask(injected, f"{STATUS} --nodes --images")
 
     lines = [line.split() for line in found.text.splitlines()]
-    assert [[node, "pulling", "2/5"] for node in NODES] == sorted(
-        line[:3] for line in lines if line[:1] and line[0] in NODES
+    nodes, count = sorted(injected.nodes), str(len(injected.nodes))
+    assert [[node, "pulling", "2/5"] for node in nodes] == sorted(
+        line[:3] for line in lines if line[:1] and line[0] in nodes
     )
     shown = {line[0]: line[-3:-1] for line in lines if line[:1] and line[0] in {*IMAGES, NOWHERE, REFUSED, STALLED}}
-    assert {image: ["3", "0"] if image in IMAGES else ["0", "3"] for image in shown} == shown
+    assert {image: [count, "0"] if image in IMAGES else ["0", count] for image in shown} == shown
     assert 5 == len(shown)
 
 
@@ -73,8 +75,10 @@ def test_status_is_the_same_for_programs(injected: WarmCluster) -> None:
     found = status(injected)
 
     assert "aggregator (through the API server)" == found["source"]
-    assert dict.fromkeys(NODES, "pulling") == {node["node"]: node["state"] for node in found["nodes"]}
-    assert {NOWHERE: 3, REFUSED: 3} == {cause["image"]: cause["nodes"] for cause in found["causes"]}
+    assert dict.fromkeys(injected.nodes, "pulling") == {node["node"]: node["state"] for node in found["nodes"]}
+    assert dict.fromkeys((NOWHERE, REFUSED), len(injected.nodes)) == {
+        cause["image"]: cause["nodes"] for cause in found["causes"]
+    }
     assert {NOWHERE: ("permanent", "not_found"), REFUSED: ("refused", "denied")} == {
         cause["image"]: (cause["error_class"], cause["reason"]) for cause in found["causes"]
     }

@@ -94,7 +94,8 @@ def test_the_timeout_ends_it_with_what_is_missing(site: WarmCluster) -> None:
 
 
 def test_enough_is_what_was_asked_for(site: WarmCluster) -> None:
-    """Two of three nodes have an image that its registry does not know any more."""
+    """All nodes but one have an image that its registry does not know any more."""
+    count = len(site.nodes)
     with NodesRegistry(site.cluster, "partial.example.com") as registry:
         registry.add("team/partial:1", make_image([100_000], seed="partial"))
         image = registry.name("team/partial:1")
@@ -104,8 +105,8 @@ def test_enough_is_what_was_asked_for(site: WarmCluster) -> None:
         site.start_change(*IMAGES, image)
 
         enough = [ask(site, f"{WAIT} {flags}") for flags in ("--nodes 2", "--nodes 50%", f"--image {IMAGES[0]}")]
-        impossible = [ask(site, f"{WAIT} {flags}") for flags in ("--nodes 100%", "--nodes 3")]
-        not_yet = ask(site, f"{WAIT} --nodes 4 --timeout 15s")
+        impossible = [ask(site, f"{WAIT} {flags}") for flags in ("--nodes 100%", f"--nodes {count}")]
+        not_yet = ask(site, f"{WAIT} --nodes {count + 1} --timeout 15s")
 
     assert [0, 0, 0] == [ended.code for ended in enough], [ended.text for ended in enough]
     assert [1, 1] == [ended.code for ended in impossible], [ended.text for ended in impossible]
@@ -214,6 +215,7 @@ def test_it_goes_on_without_the_aggregator(site: WarmCluster) -> None:
 
 def test_a_node_leaves_and_comes_back_while_it_waits(site: WarmCluster) -> None:
     """One that is gone does not hold it up; one that has joined does."""
+    count = len(site.nodes)
     first, second = pushed(site, "left"), pushed(site, "joined")
     with site.stalled_registry():
         site.start_change(*IMAGES, first)
@@ -230,7 +232,7 @@ def test_a_node_leaves_and_comes_back_while_it_waits(site: WarmCluster) -> None:
             site.start_change(*IMAGES, first, second)
             with asking(site, WAIT) as joining:
                 away.close()
-                site.wait_until(lambda: len(site.nodes) == 3, "the node")
+                site.wait_until(lambda: len(site.nodes) == count, "the node")
                 site.wait_for_pulls(second)
                 assert not joining.has_ended, joining.text
                 site.release_registry()
