@@ -29,7 +29,8 @@ def switch(text: str, *, group: Group = OTHER, from_environment: bool = True) ->
     Args:
         text: the help.
         group: where it stands in the help.
-        from_environment: False for a switch that makes a command destructive. Its environment variable is not read.
+        from_environment: False for a switch that makes a command destructive, or that another command has as a flag
+            with a value. Its environment variable is not read.
     """
     return Parameter(help=text, negative="", show_default=False, group=group, show_env_var=from_environment)
 

@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 class StatusFlags(ClusterFlags):
     """What to show."""
 
-    nodes: Annotated[bool, switch("List the nodes, those that need somebody first.", group=OUTPUT)] = False
+    nodes: Annotated[
+        bool, switch("List the nodes, those that need somebody first.", group=OUTPUT, from_environment=False)
+    ] = False
     images: Annotated[
-        bool, switch("List the images, with the number of different digests on the nodes.", group=OUTPUT)
+        bool,
+        switch(
+            "List the images, with the number of different digests on the nodes.", group=OUTPUT, from_environment=False
+        ),
     ] = False
     output: Annotated[Literal["table", "json"], flag("Output format.", group=OUTPUT)] = "table"
     watch: Annotated[

@@ -121,7 +121,7 @@ All commands, flags, environment variables and exit codes.
 
 Every flag of `nodeprefetch` can also be set by an environment variable: `--cri-socket` by
 `{PREFIX}CRI_SOCKET`. Set a switch to `true`, and separate the values of a list by spaces. Flags win over
-variables. Switches that make a command destructive have no variable.
+variables. Switches that make a command destructive, or that choose what `status` shows, have no variable.
 
 Durations are written as in Go: `1m30s`, `1.5h`, `300ms`.
 
