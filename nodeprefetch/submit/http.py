@@ -14,9 +14,9 @@ import msgspec
 import trio
 
 from nodeprefetch.batch import Batch
-from nodeprefetch.http_backend import Backend
 from nodeprefetch.submit.destination import Destination
 from nodeprefetch.submit.endpoint import deepest_text, short
+from nodeprefetch.submit.http_client import HttpClient, open_client
 from nodeprefetch.submit.retry import (
     Accepted,
     DeliveryResult,
@@ -57,32 +57,19 @@ class Poster:
     """Sends POST requests to an aggregator. Created by `open_poster`.
 
     Args:
-        pool: of httpcore.
-        destination: the aggregator.
+        client: sends the requests.
     """
 
-    def __init__(self, pool: httpcore.AsyncConnectionPool, destination: Destination) -> None:
-        self._pool = pool
-        self._endpoint = destination.endpoint
-        self._token = destination.token
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
 
     async def post(
         self, route: str, content_type: bytes, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> HttpAnswer:
         """Send a request with the bearer token, and read the answer. Raises what httpcore raises."""
-        endpoint = self._endpoint
-        url = httpcore.URL(
-            scheme=endpoint.scheme.encode(),
-            host=endpoint.host.encode(),
-            port=endpoint.port,
-            target=f"{endpoint.prefix}{route}".encode(),
-        )
-        sent = [(b"Host", endpoint.authority.encode()), (b"Content-Type", content_type), *headers]
-        token = self._token.token() if self._token else ""
-        if token:
-            sent.append((b"Authorization", b"Bearer " + token.encode()))
-        sent.append((b"Content-Length", str(len(body)).encode()))
-        async with self._pool.stream(b"POST", url, headers=sent, content=body) as response:
+        token = self._client.token()
+        sent = [(b"Content-Type", content_type), *headers]
+        async with self._client.stream(b"POST", route, sent, token=token, content=body) as response:
             content = await _beginning(response)
         text = short(content.decode(errors="replace"), token)
         return HttpAnswer(status=response.status, headers=response.headers, body=content, shown=text)
@@ -164,12 +151,8 @@ def parse_retry_after(text: str, now: datetime) -> float | None:
 @asynccontextmanager
 async def open_poster(destination: Destination) -> AsyncGenerator[Poster]:
     """Open a poster over one connection, which is made when needed, kept, and closed at the end of the block."""
-    tls = destination.tls
-    if destination.endpoint.is_tls and tls is None:
-        # The system's CA certificates and certifi's, in a thread: it takes 50 ms.
-        tls = await trio.to_thread.run_sync(httpcore.default_ssl_context)
-    async with httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=1, network_backend=Backend()) as pool:
-        yield Poster(pool, destination)
+    async with open_client(destination) as client:
+        yield Poster(client)
 
 
 async def _beginning(response: httpcore.Response) -> bytes:
