@@ -53,6 +53,7 @@ async def open_access(
     Raises:
         NoAccessError: there is no usable login; in the block: the API server does not answer, or refuses.
     """
+    refused: NoAccessError | None = None  # before Python 3.11.4, what is raised in `except*` comes out in a group
     try:
         kube = await connect_reads(kubeconfig, context=context, environment=environment)
         try:
@@ -61,9 +62,13 @@ async def open_access(
         finally:
             await kube.aclose()
     except* UnauthorizedError as group:
-        raise NoAccessError(_text(group), check="kubectl auth whoami") from group
+        refused = NoAccessError(_text(group), check="kubectl auth whoami")
+        refused.__cause__ = group
     except* KubeError as group:
-        raise NoAccessError(_text(group)) from group
+        refused = NoAccessError(_text(group))
+        refused.__cause__ = group
+    if refused is not None:
+        raise refused
 
 
 @asynccontextmanager
