@@ -8,6 +8,8 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
+from nodeprefetch.values.image_list import list_digest
+from nodeprefetch.values.image_ref import ImageRef
 from tests.integration.program import Ended, RunFetch, seconds_to_end
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE, SUMMARY, ReportingNode
 from tests.support.containerd import Containerd
@@ -31,6 +33,10 @@ def counted(node: ReportingNode) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in {"time", "version"}}
 
 
+def digest_of(*images: str) -> str:
+    return list_digest(map(ImageRef.parse, images))
+
+
 def warnings(ended: Ended) -> list[str]:
     """What the log says of the label as something to look into, one line for each message."""
     return [line["msg"] for line in ended.log if line["level"] == "WARN" and "label" in line["msg"]]
@@ -42,8 +48,15 @@ def test_a_node_that_has_everything_succeeded(node: ReportingNode, image: str) -
 
     assert (0, "succeeded", []) == (ended.code, node.label, warnings(ended))
     assert [(LABEL, "succeeded")] == [(line["key"], line["value"]) for line in ended.lines("node labeled")]
-    expected = {"result": "succeeded", "end": "finished", "images": 1, "succeeded": 1, "present": 0, "failed": 0}
-    assert expected == counted(node)
+    assert {
+        "result": "succeeded",
+        "end": "finished",
+        "images": 1,
+        "succeeded": 1,
+        "present": 0,
+        "failed": 0,
+        "list_digest": digest_of(image),
+    } == counted(node)
 
 
 @pytest.mark.containerd
@@ -73,7 +86,13 @@ def test_a_node_that_lacks_an_image_failed(
         "succeeded": 1,
         "present": 0,
         "failed": 1,
-        "first_failure": {"image": missing, "error": ended.result(missing)["error"]},
+        "first_failure": {
+            "image": missing,
+            "error": ended.result(missing)["error"],
+            "error_class": "permanent",
+            "reason": "not_found",
+        },
+        "list_digest": digest_of(image, missing),
     } == counted(node)
 
 

@@ -140,12 +140,12 @@ class Keep:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the port accepts a connection. Otherwise it refuses it at once."""
+        """Whether the port accepts a connection. Otherwise it refuses it at once, or resets it while it is closed."""
         host, _, port = self._ready_address.partition(":")
         with socket.socket() as connection:
             connection.settimeout(PATIENCE)
             result = connection.connect_ex((host, int(port)))
-        assert result in {0, errno.ECONNREFUSED}
+        assert result in {0, errno.ECONNREFUSED, errno.ECONNRESET}
         return not result
 
     def end_runs_with(self, code: int) -> None:
