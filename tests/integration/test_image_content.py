@@ -31,12 +31,12 @@ def components(image: Unpacked) -> dict[str, str]:
 
 
 def test_it_is_small() -> None:
-    """At most 18 MB are downloaded; our own code is the last layer, and less than 4 % of it."""
+    """At most 18 MB are downloaded; our own code is the last layer, and less than 1 MB of it."""
     sizes = [layer["size"] for layer in inspect(archive(), "--raw")["layers"]]
 
     assert sum(sizes) <= 18_000_000
     assert 5 == len(sizes)
-    assert sizes[-1] < 0.04 * sum(sizes)
+    assert sizes[-1] < 1_000_000
 
 
 def test_it_says_what_it_is() -> None:
