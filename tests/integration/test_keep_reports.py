@@ -88,12 +88,12 @@ def test_a_list_is_rejected_and_mended_in_the_status_too(
     assert eventually(lambda: "No such file" in str(rejection(aggregator)))
     file.write_text(f"{name}\n")
     assert eventually(lambda: not rejection(aggregator))
+    assert eventually(lambda: aggregator.states(INSTANCE, NODE)[name] == "present")
 
     assert invalid
     assert 1 == invalid["problems"]
     assert str(invalid["problem"]).startswith(f"{file}:2: ")
     assert "s3cret" not in str(invalid)
-    assert "present" == aggregator.states(INSTANCE, NODE)[name]
     remove(node.containerd, name)
 
 
