@@ -174,7 +174,7 @@ def test_no_secret_is_said_or_shown(
     everything = Everything(start, {"environment": {"PYTHONPATH": str(tmp_path / "site")}})
     logins = flags({"docker_config": config, **programs.options})
     fetch = ["fetch", f"--cri-socket={containerd.socket}", "--debug", *logins, "--pull-policy=Always"]
-    fetch += ["--overall-timeout=2500ms", "--initial-pull-attempt-delay=200ms", *images.values()]
+    fetch += ["--overall-timeout=8s", "--initial-pull-attempt-delay=200ms", *images.values()]
 
     json_log = everything.run(*fetch, "--log-format=json")
     logfmt_log = everything.run(*fetch, "--log-format=logfmt")
