@@ -7,18 +7,13 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from nodeprefetch.values.image_list import list_digest
-from nodeprefetch.values.image_ref import ImageRef
 from tests.integration.keeping import Keep, children, remove
 from tests.integration.reported import ENVIRONMENT, ReportingNode
+from tests.support.cluster_objects import digest_of
 from tests.support.fake_kube import CLOSE, Failure
 from tests.support.patience import eventually
 
 pytestmark = pytest.mark.containerd
-
-
-def digest_of(*images: str) -> str:
-    return list_digest(map(ImageRef.parse, images))
 
 
 @pytest.fixture
@@ -107,11 +102,11 @@ def test_the_annotation_names_the_list_of_now_also_if_its_images_were_there(
     )
     assert eventually(lambda: node.label == "succeeded")
     assert eventually(lambda: not children(running.pid))
-    assert digest_of(*images) == node.summary["list_digest"]
+    assert digest_of(images) == node.summary["list_digest"]
 
     file.write_text(images[1])
 
-    assert eventually(lambda: node.summary["list_digest"] == digest_of(images[1]))
+    assert eventually(lambda: node.summary["list_digest"] == digest_of([images[1]]))
     assert (1, "succeeded") == (node.summary["present"], node.label)
 
 

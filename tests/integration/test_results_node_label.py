@@ -8,10 +8,9 @@ import pytest
 
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from nodeprefetch.values.image_list import list_digest
-from nodeprefetch.values.image_ref import ImageRef
 from tests.integration.program import Ended, RunFetch, seconds_to_end
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE, SUMMARY, ReportingNode
+from tests.support.cluster_objects import digest_of
 from tests.support.containerd import Containerd
 from tests.support.fake_kube import CLOSE, STALL, Failure, FakeKube
 from tests.support.proxy import FaultProxy
@@ -33,10 +32,6 @@ def counted(node: ReportingNode) -> dict[str, object]:
     return {name: value for name, value in found.items() if name not in {"time", "version"}}
 
 
-def digest_of(*images: str) -> str:
-    return list_digest(map(ImageRef.parse, images))
-
-
 def warnings(ended: Ended) -> list[str]:
     """What the log says of the label as something to look into, one line for each message."""
     return [line["msg"] for line in ended.log if line["level"] == "WARN" and "label" in line["msg"]]
@@ -55,7 +50,7 @@ def test_a_node_that_has_everything_succeeded(node: ReportingNode, image: str) -
         "succeeded": 1,
         "present": 0,
         "failed": 0,
-        "list_digest": digest_of(image),
+        "list_digest": digest_of([image]),
     } == counted(node)
 
 
@@ -92,7 +87,7 @@ def test_a_node_that_lacks_an_image_failed(
             "error_class": "permanent",
             "reason": "not_found",
         },
-        "list_digest": digest_of(image, missing),
+        "list_digest": digest_of([image, missing]),
     } == counted(node)
 
 
