@@ -6,7 +6,6 @@ The lines are those of `report/log.py` and `keep/log.py`, in logfmt or JSON. Oth
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -17,6 +16,7 @@ from nodeprefetch.events import Outcome, Phase
 from nodeprefetch.text.printable import printable
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import parse_duration
+from nodeprefetch.values.timestamp import parse_timestamp
 
 MAX_LINE = 8 << 10
 """Characters of a line that are read."""
@@ -228,7 +228,4 @@ def _number(text: str) -> int:
 
 
 def _unix_seconds(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp() if text.endswith("Z") else 0
-    except (ValueError, OverflowError):
-        return 0
+    return (parse_timestamp(text) if text.endswith("Z") else None) or 0

@@ -1,7 +1,6 @@
 """What keeps a pod from pulling images, as its status says. Pure functions."""
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import msgspec
 
@@ -9,6 +8,7 @@ from nodeprefetch.cluster.advice import PAGE
 from nodeprefetch.kube.read_objects import ContainerStatus, Pod, Terminated
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import format_age
+from nodeprefetch.values.timestamp import parse_timestamp
 
 _SECTION = "the-pod-does-not-become-ready"
 _SIGNAL_BASE = 128
@@ -122,7 +122,7 @@ def _container_troubles(container: ContainerStatus, now: float) -> Iterator[PodT
 
 def _ended(text: str, ended: Terminated, container: ContainerStatus, now: float) -> PodTrouble:
     details = []
-    at = _unix_seconds(ended.finished_at or "")
+    at = parse_timestamp(ended.finished_at or "")
     if at:
         details.append(f"{format_age(now - at)} ago")
     if container.restart_count:
@@ -142,10 +142,3 @@ def _said(reason: str | None, message: str | None) -> str:
 
 def _see(text: str) -> str:
     return f"{text} ({PAGE}#{_SECTION})"
-
-
-def _unix_seconds(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
-        return 0

@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from enum import Enum
 
 import msgspec
@@ -16,6 +15,7 @@ from nodeprefetch.kube.read_objects import Metadata
 from nodeprefetch.report.label_key import Summary, label_key, summary_key
 from nodeprefetch.report.run_result import SUCCEEDED, FirstFailure
 from nodeprefetch.runtime.faults import FINAL, FaultClass
+from nodeprefetch.values.timestamp import parse_timestamp
 
 _THERE = (CELL_SUCCEEDED, CELL_PRESENT)
 
@@ -101,7 +101,7 @@ def node_report(node: Metadata, *, prefix: str, instance: str) -> NodeReport | N
         present=present,
         missing=missing,
         failures=failures,
-        heard=_unix_seconds(summary.time),
+        heard=parse_timestamp(summary.time),
     )
 
 
@@ -157,10 +157,3 @@ def _failure(node: BoardNode, image: str, is_final: bool, causes: Sequence[Board
 
 def _of_annotation(first: FirstFailure) -> Failure:
     return Failure(image=first.image, error=first.error, error_class=first.error_class, reason=first.reason)
-
-
-def _unix_seconds(text: str) -> float | None:
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        return None
