@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 import msgspec
 
+from nodeprefetch.cluster.image_match import pull_ref
 from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture
 from nodeprefetch.errors import Problems, UsageError
 from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
@@ -130,15 +130,6 @@ def verdict(picture: Picture, goal: Goal) -> Verdict:
     if picture.is_settled and needed <= counts.nodes and counts.nodes - failed < needed:
         return Impossible(counts=counts, reason=_failures(failed, counts), causes=_final_causes(picture, asked))
     return Pending(counts=counts, notes=_notes(picture, goal, asked, counts))
-
-
-@lru_cache(maxsize=20_000)
-def pull_ref(image: str) -> str:
-    """The normalized name of an image; what is not a valid name stays as it is."""
-    try:
-        return ImageRef.parse(image).pull_ref
-    except ImageRefError:
-        return image
 
 
 def _asked(picture: Picture, goal: Goal) -> frozenset[str] | None:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import lru_cache
 
 from nodeprefetch.errors import UsageError
 from nodeprefetch.values.image_ref import ImageRef, ImageRefError, quote
@@ -20,7 +21,7 @@ def find_image(asked: str, listed: Sequence[str]) -> str | None:
         UsageError: it names more than one.
     """
     exact = [image for image in listed if image == asked] or [
-        image for image in listed if _pull_ref(image) == _pull_ref(asked)
+        image for image in listed if pull_ref(image) == pull_ref(asked)
     ]
     found = exact or [image for image in listed if _ends_with(image, asked)]
     if len(found) > 1:
@@ -51,7 +52,9 @@ def _ends_with(image: str, asked: str) -> bool:
     return any(f"/{spelling}".endswith(f"/{asked}") for spelling in spellings)
 
 
-def _pull_ref(image: str) -> str:
+@lru_cache(maxsize=20_000)
+def pull_ref(image: str) -> str:
+    """The normalized name of an image; what is not a valid name stays as it is."""
     try:
         return ImageRef.parse(image).pull_ref
     except ImageRefError:

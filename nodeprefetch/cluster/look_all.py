@@ -1,11 +1,10 @@
 """Looks at all installations of a cluster, as often as it is asked to."""
 
-import trio
-
 from nodeprefetch.cluster.access import ClusterAccess
 from nodeprefetch.cluster.installation import find_installations
 from nodeprefetch.cluster.look import Observer
 from nodeprefetch.cluster.picture import Picture
+from nodeprefetch.cluster.together import together
 
 
 class ObserverOfAll:
@@ -37,12 +36,4 @@ class ObserverOfAll:
             for each in found
             for key in [(each.namespace, each.name)]
         }
-        pictures: dict[tuple[str, str], Picture] = {}
-
-        async def look(key: tuple[str, str], observer: Observer) -> None:
-            pictures[key] = await observer.look()
-
-        async with trio.open_nursery() as nursery:
-            for key, observer in self._observers.items():
-                nursery.start_soon(look, key, observer)
-        return [pictures[key] for key in self._observers]
+        return await together(observer.look for observer in self._observers.values())

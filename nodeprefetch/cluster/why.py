@@ -1,12 +1,10 @@
 """Answers why a node is not warm: one diagnosis for each installation that has a pod there."""
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import msgspec
-import trio
 
 from nodeprefetch.cluster.access import ClusterAccess
 from nodeprefetch.cluster.diagnosis import Diagnosis
@@ -14,11 +12,10 @@ from nodeprefetch.cluster.examination import Place, examine
 from nodeprefetch.cluster.installation import Installation, find_installations
 from nodeprefetch.cluster.look import Observer
 from nodeprefetch.cluster.picture import NodePicture, NodeState
+from nodeprefetch.cluster.together import together
 from nodeprefetch.errors import NoAccessError, UsageError
 from nodeprefetch.kube import Node, NotFoundError
 from nodeprefetch.values.image_ref import quote
-
-Answer = TypeVar("Answer")
 
 _SIMILAR = 5
 """Names of nodes in an error."""
@@ -49,12 +46,12 @@ async def why(
         KubeError: the API server did not answer. The same.
     """
     installations = await find_installations(access, namespace, name)
-    places = await _all(partial(_look, access, each, node) for each in installations)
+    places = await together(partial(_look, access, each, node) for each in installations)
     node_object, note = await _read_node(access, node, places)
     places = [place for place in places if place.pod is not None] or places
     notes = (note,) if note else ()
     here = [msgspec.structs.replace(place, node_object=node_object, notes=notes) for place in places]
-    answers = await _all(partial(_examine, access, place, image, now) for place in here)
+    answers = await together(partial(_examine, access, place, image, now) for place in here)
     diagnoses = [each for each in answers if isinstance(each, Diagnosis)]
     if not diagnoses:
         raise UsageError([problem for each in answers if isinstance(each, UsageError) for problem in each.problems])
@@ -106,16 +103,3 @@ def _unknown_node(name: str, names: Sequence[str]) -> UsageError:
     else:
         known = f"none of the {len(names)} nodes has a similar name"
     return UsageError([f"node {quote(name)} not found ({known})"])
-
-
-async def _all(calls: Iterable[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
-    """Make these calls at the same time, and return what they return, in order."""
-    answers: dict[int, Answer] = {}
-
-    async def call(index: int, make: Callable[[], Awaitable[Answer]]) -> None:
-        answers[index] = await make()
-
-    async with trio.open_nursery() as nursery:
-        for index, make in enumerate(calls):
-            nursery.start_soon(call, index, make)
-    return [answers[index] for index in sorted(answers)]
