@@ -30,8 +30,7 @@ async def read_pod_log(access: ClusterAccess, pod: Pod, container: str) -> Logge
         pod: of the DaemonSet.
         container: name of the container that pulls.
     """
-    statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
-    status = next((each for each in statuses if each.name == container), None)
+    status = next((each for each in pod.status.containers if each.name == container), None)
     if status is None or not _has_run(status):
         return Logged()
     lines: list[str] = []

@@ -94,9 +94,9 @@ def _troubles(pod: Pod, now: float) -> Iterator[PodTrouble]:
         text = f"the pod is not scheduled: {_said(scheduled.reason, scheduled.message)}"
         yield PodTrouble(text=text, advice=_see("make room for it on the node, or give it a priority class"))
         return
-    for container in (*(status.init_container_statuses or ()), *(status.container_statuses or ())):
+    for container in status.containers:
         yield from _container_troubles(container, now)
-    if status.phase == "Pending" and not (status.init_container_statuses or status.container_statuses):
+    if status.phase == "Pending" and not status.containers:
         yield PodTrouble(text="the kubelet has not started the pod yet", advice=_see("check the kubelet of the node"))
 
 

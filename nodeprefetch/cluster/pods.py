@@ -85,16 +85,15 @@ def pods_of_nodes(pods: Sequence[Pod], revision: Revision, container: str) -> di
 def _view(pod: Pod, revision: Revision, container: str) -> NodePod:
     status = pod.status
     ready = status.condition("Ready")
-    statuses = [*(status.init_container_statuses or ()), *(status.container_statuses or ())]
     blocking = [each for each in pod_troubles(pod, 0) if each.is_blocking]
     is_scheduled = (scheduled := status.condition("PodScheduled")) is None or scheduled.status == "True"
-    is_starting = is_scheduled and all(_is_new(each) for each in statuses) and status.phase in {"", "Pending"}
+    is_starting = is_scheduled and all(_is_new(each) for each in status.containers) and status.phase in {"", "Pending"}
     return NodePod(
         node=pod.node,
         pod=pod.metadata.name,
         is_current=pod.metadata.deletion_timestamp is None and revision.matches(pod),
         is_ready=ready is not None and ready.status == "True",
-        is_pulling=any(each.name == container and each.state.running is not None for each in statuses),
+        is_pulling=any(each.name == container and each.state.running is not None for each in status.containers),
         is_starting=is_starting,
         has_failed=any(each.exit_code == IMAGES_MISSING for each in blocking),
         trouble=None if is_starting else next((each for each in blocking if each.exit_code != IMAGES_MISSING), None),

@@ -1,6 +1,10 @@
 """The objects that the commands for people read, as they are decoded. Servers omit empty fields, or send null."""
 
+from typing import Generic, TypeVar
+
 import msgspec
+
+Item = TypeVar("Item")
 
 Labels = dict[str, str] | None
 
@@ -208,6 +212,11 @@ class PodStatus(_Field, frozen=True):
     init_container_statuses: list[ContainerStatus] | None = None
     container_statuses: list[ContainerStatus] | None = None
 
+    @property
+    def containers(self) -> tuple[ContainerStatus, ...]:
+        """All containers, in the order in which they are started."""
+        return (*(self.init_container_statuses or ()), *(self.container_statuses or ()))
+
     def condition(self, kind: str) -> PodCondition | None:
         """Return the condition of this type, if there is one."""
         return next((each for each in self.conditions or () if each.type == kind), None)
@@ -295,29 +304,8 @@ class ObjectMetadata(_Field, frozen=True):
     metadata: Metadata
 
 
-class DaemonSetList(_Field, frozen=True):
-    """A page of them."""
+class Page(_Field, Generic[Item], frozen=True):
+    """A page of a list."""
 
-    items: list[DaemonSet] | None = None
-    metadata: ListMetadata = ListMetadata()
-
-
-class PodList(_Field, frozen=True):
-    """A page of them."""
-
-    items: list[Pod] | None = None
-    metadata: ListMetadata = ListMetadata()
-
-
-class RevisionList(_Field, frozen=True):
-    """A page of them."""
-
-    items: list[ControllerRevision] | None = None
-    metadata: ListMetadata = ListMetadata()
-
-
-class ObjectMetadataList(_Field, frozen=True):
-    """A page of them."""
-
-    items: list[ObjectMetadata] | None = None
+    items: list[Item] | None = None
     metadata: ListMetadata = ListMetadata()

@@ -1,10 +1,10 @@
 """The calls of the Kubernetes API that the commands for people make: they only read. `api.py` has those of nodes."""
 
 import shlex
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -17,14 +17,10 @@ from nodeprefetch.kube.read_objects import (
     ConfigMap,
     ControllerRevision,
     DaemonSet,
-    DaemonSetList,
-    ListMetadata,
     Metadata,
     ObjectMetadata,
-    ObjectMetadataList,
+    Page,
     Pod,
-    PodList,
-    RevisionList,
 )
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod, namespace_of_pod
 
@@ -38,18 +34,9 @@ LARGEST_PAGE = 64 << 20
 """Bytes of an answer with a page of objects, or of an aggregator."""
 
 _JSON = "application/json"
-_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 Kind = TypeVar("Kind")
-
-
-class _Page(Protocol):
-    @property
-    def metadata(self) -> ListMetadata: ...
-
-
-PageKind = TypeVar("PageKind", bound=_Page)
 
 
 class KubeReads:
@@ -77,7 +64,7 @@ class KubeReads:
         call = _Call(
             "listing DaemonSets", f"/apis/apps/v1{_in(namespace)}/daemonsets", "list daemonsets.apps", namespace
         )
-        return [each async for page in self._pages(DaemonSetList, call, labels) for each in page.items or ()]
+        return await self._list(DaemonSet, call, labels)
 
     async def daemon_set(self, namespace: str, name: str) -> DaemonSet:
         """Read a DaemonSet."""
@@ -88,18 +75,12 @@ class KubeReads:
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Pod]:
         """List the pods with these labels."""
         call = _Call(f"listing pods in {namespace}", f"/api/v1{_in(namespace)}/pods", "list pods", namespace)
-        return [each async for page in self._pages(PodList, call, labels) for each in page.items or ()]
+        return await self._list(Pod, call, labels)
 
     async def nodes(self) -> list[Metadata]:
         """List the metadata of all nodes."""
         call = _Call("listing nodes", "/api/v1/nodes", "list nodes", "", accept=_METADATA_LIST)
-        return [each.metadata async for page in self._pages(ObjectMetadataList, call, {}) for each in page.items or ()]
-
-    async def node(self, name: str) -> Metadata:
-        """Read the metadata of a node."""
-        path = f"/api/v1/nodes/{_quoted(name)}"
-        call = _Call(f"reading node {name}", path, f"get nodes/{name}", "", accept=_METADATA)
-        return (await self._get(ObjectMetadata, call)).metadata
+        return [each.metadata for each in await self._list(ObjectMetadata, call, {})]
 
     async def whole_node(self, name: str) -> Node:
         """Read a node with its conditions and taints."""
@@ -116,7 +97,7 @@ class KubeReads:
         """List the versions of the pods with these labels."""
         path, what = f"/apis/apps/v1{_in(namespace)}/controllerrevisions", f"listing ControllerRevisions in {namespace}"
         call = _Call(what, path, "list controllerrevisions.apps", namespace)
-        return [each async for page in self._pages(RevisionList, call, labels) for each in page.items or ()]
+        return await self._list(ControllerRevision, call, labels)
 
     async def service_answer(self, namespace: str, service: str, port: str, path: str) -> bytes:
         """Send a GET request to a Service over HTTP, through the API server. Returns the body.
@@ -155,15 +136,18 @@ class KubeReads:
         )
         return (await self._ask(call)).decode(errors="replace").splitlines()
 
-    async def _pages(self, kind: type[PageKind], call: "_Call", labels: Mapping[str, str]) -> AsyncGenerator[PageKind]:
+    async def _list(self, kind: type[Kind], call: "_Call", labels: Mapping[str, str]) -> list[Kind]:
+        """Read all pages of a list."""
         query: dict[str, object] = {"limit": PAGE}
         if labels:
             query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        page_of = cast("type[Page[Kind]]", Page[kind])  # type: ignore[valid-type]
+        found: list[Kind] = []
         while True:
-            page = await self._get(kind, call._replace(path=f"{call.path}?{urlencode(query)}"))
-            yield page
+            page = await self._get(page_of, call._replace(path=f"{call.path}?{urlencode(query)}"))
+            found += page.items or ()
             if not page.metadata.continue_:
-                return
+                return found
             query["continue"] = page.metadata.continue_
 
     async def _get(self, kind: type[Kind], call: "_Call") -> Kind:

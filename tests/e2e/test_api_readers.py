@@ -22,7 +22,7 @@ READS: dict[str, Callable[[KubeReads], Awaitable[object]]] = {
     "the list": lambda kube: kube.config_map(NAMESPACE, "web"),
     "pods": lambda kube: kube.pods(NAMESPACE, {}),
     "nodes": lambda kube: kube.nodes(),
-    "a node": lambda kube: kube.node(f"{NAMESPACE}-a"),
+    "a node": lambda kube: kube.whole_node(f"{NAMESPACE}-a"),
 }
 REACHING_NOBODY: dict[str, Callable[[KubeReads], Awaitable[object]]] = {
     "a log": lambda kube: kube.pod_log(NAMESPACE, "web-daemonset", "prefetch", lines=1),
