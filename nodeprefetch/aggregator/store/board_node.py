@@ -8,6 +8,7 @@ from typing import NamedTuple
 from nodeprefetch.aggregator.store.gates import gave_up_of
 from nodeprefetch.aggregator.store.node_facts import facts_of
 from nodeprefetch.aggregator.store.node_reports import rejection_of
+from nodeprefetch.aggregator.store.overview import node_state
 from nodeprefetch.aggregator.store.store import Store
 from nodeprefetch.board import FAILED, PRESENT, PULLING, SUCCEEDED, WAITING, BoardNode
 from nodeprefetch.events import Outcome
@@ -21,8 +22,6 @@ CELLS = {
     Outcome.FAILED: FAILED,
 }
 ON_NODE = frozenset((SUCCEEDED, PRESENT))
-
-_WORST_FIRST = (Outcome.FAILED, Outcome.PULLING, Outcome.WAITING, Outcome.SUCCEEDED)
 
 LONGEST = 1_000
 """Characters of an error that are shown."""
@@ -115,7 +114,7 @@ def read_node(store: Store, node: int, instance: int, name: str) -> NodeStates |
         received=max(received),
         view=BoardNode(
             node=name,
-            state=_worst(cells),
+            state=node_state(set(states)),
             cells=cells,
             list_digest=list_digest,
             heard=max(heard, *received),
@@ -159,10 +158,6 @@ def cause_of(image: int, error_class: str, reason: str) -> int:
 def _run_of(store: Store, node: int, instance: int) -> tuple[int, int, float, str, str]:
     found: tuple[int, int, float, str, str] | None = store.database.execute(_RUN, (node, instance)).fetchone()
     return found or (0, 0, 0, "", "")
-
-
-def _worst(cells: str) -> str:
-    return str(next((state for state in _WORST_FIRST if CELLS[state] in cells), Outcome.PRESENT))
 
 
 def _failures(

@@ -3,7 +3,7 @@
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -134,10 +134,10 @@ class Overviews:
         return self._latest
 
 
-def node_state(counts: Counter[str]) -> str:
-    """Return the state of a node from its images: failed if any image has failed, present only if all are present."""
+def node_state(states: Container[str]) -> str:
+    """Return the state of a node from those of its images: failed if any has failed, present only if all are."""
     for state in (Outcome.FAILED, Outcome.PULLING, Outcome.WAITING, Outcome.SUCCEEDED):
-        if counts[state]:
+        if state in states:
             return str(state)
     return str(Outcome.PRESENT)
 
