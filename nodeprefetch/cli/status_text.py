@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nodeprefetch.cli.output import columns
-from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture
+from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture, node_count
 from nodeprefetch.text.printable import printable
 from nodeprefetch.values.duration import format_age
 from nodeprefetch.values.sizes import format_share, format_size
@@ -43,7 +43,7 @@ def render_status(
 
 def _overview(pictures: Sequence[Picture], now: float) -> str:
     states = (NodeState.WARM, NodeState.PULLING, NodeState.WAITING, NodeState.FAILED, NodeState.UNSEEN)
-    heads = [each.value.replace("-", " ").upper() for each in states]
+    heads = [each.words.upper() for each in states]
     rows = [["NAMESPACE", "NAME", "NODES", *heads, "IMAGES", "SIZE", "LAST NEWS"]]
     for picture in pictures:
         counts = [str(picture.count(state)) for state in states]
@@ -88,20 +88,12 @@ def _cause(cause: Cause) -> list[str]:
     """What is wrong on how many nodes, the error, the nodes, and what to do."""
     kind = f"{cause.reason} ({cause.error_class})" if cause.error_class else cause.reason
     what = ": ".join(filter(None, (cause.image, kind)))
-    nodes = f"{cause.nodes} node{'' if cause.nodes == 1 else 's'}"
     return [
-        f"  {nodes}: {what or cause.text}",
+        f"  {node_count(cause.nodes)}: {what or cause.text}",
         *([f"    {cause.text}"] if what else []),
-        f"    on {names_of(cause)}",
+        f"    on {cause.names(SHOWN_EXAMPLES)}",
         *([f"    to do: {cause.advice}"] if cause.advice else []),
     ]
-
-
-def names_of(cause: Cause) -> str:
-    """Names of some of its nodes: `n1, n2 and 40 more`."""
-    names = cause.examples[:SHOWN_EXAMPLES]
-    more = cause.nodes - len(names)
-    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def _nodes(picture: Picture, now: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nodeprefetch.cli.output import columns
 from nodeprefetch.cluster.goal import Goal, Impossible, Pending
-from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture
+from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture, node_count
 from nodeprefetch.cluster.waiting import End, Look
 from nodeprefetch.text.printable import printable
 from nodeprefetch.values.duration import format_duration
@@ -57,9 +57,8 @@ def bytes_text(picture: Picture) -> str:
 def cause_text(cause: Cause) -> str:
     """`2 nodes: app:1: manifest unknown (n1, n2)`."""
     what = ": ".join(filter(None, [cause.image, cause.text]))
-    examples = ", ".join(cause.examples[:MOST_EXAMPLES])
-    more = f" and {cause.nodes - MOST_EXAMPLES} more" if cause.nodes > MOST_EXAMPLES else ""
-    return f"{_nodes(cause.nodes)}: {what}" + (f" ({examples}{more})" if examples else "")
+    names = cause.names(MOST_EXAMPLES)
+    return f"{node_count(cause.nodes)}: {what}" + (f" ({names})" if names else "")
 
 
 def ending(end: End | None, last: Look | None, trouble: str, *, name: str, goal: Goal, elapsed: float) -> str:
@@ -79,7 +78,7 @@ def ending(end: End | None, last: Look | None, trouble: str, *, name: str, goal:
         lines = [f"{name}: {head} {after}: {trouble or 'no answer'}"]
     elif end is End.REACHED:
         counts = last.verdict.counts
-        lines = [f"{name}: {counts.warm} of {_nodes(counts.nodes)} {_goal_text(goal, counts.nodes)} {after}"]
+        lines = [f"{name}: {counts.warm} of {node_count(counts.nodes)} {_goal_text(goal, counts.nodes)} {after}"]
     elif end is End.GONE:
         lines = [f"{name} was deleted ({after}): {trouble}"]
     elif isinstance(last.verdict, Impossible):
@@ -107,7 +106,7 @@ def _missing(last: Look) -> list[str]:
     lines = _node_rows(last.verdict.counts.lacking)
     missing = Counter(image for node in last.verdict.counts.lacking for image in node.missing or ())
     if missing:
-        images = ", ".join(f"{image} (on {_nodes(count)})" for image, count in missing.most_common(MOST_CAUSES))
+        images = ", ".join(f"{image} (on {node_count(count)})" for image, count in missing.most_common(MOST_CAUSES))
         more = f" and {len(missing) - MOST_CAUSES} more" if len(missing) > MOST_CAUSES else ""
         lines.append(f"missing images: {images}{more}")
     lines += [cause_text(cause) for cause in last.picture.causes[:MOST_CAUSES]]
@@ -119,9 +118,9 @@ def _node_rows(nodes: Sequence[NodePicture]) -> list[str]:
     """The first nodes, failed ones first."""
     order = [NodeState.FAILED, NodeState.UNSEEN, NodeState.WAITING, NodeState.PULLING, NodeState.WARM]
     shown = sorted(nodes, key=lambda node: (order.index(node.state), node.node))[:MOST_NODES]
-    rows = [(f"  {node.node}", node.state.replace("-", " "), _share(node), node.why) for node in shown]
+    rows = [(f"  {node.node}", node.state.words, _share(node), node.why) for node in shown]
     lines = columns(rows).split("\n") if rows else []
-    return lines + ([f"  and {_nodes(len(nodes) - len(shown))} more"] if len(nodes) > len(shown) else [])
+    return lines + ([f"  and {node_count(len(nodes) - len(shown))} more"] if len(nodes) > len(shown) else [])
 
 
 def _share(node: NodePicture) -> str:
@@ -133,10 +132,6 @@ def _goal_text(goal: Goal, nodes: int) -> str:
         return "warm"
     have = "has" if nodes == 1 else "have"
     return f"{have} {goal.images[0]}" if len(goal.images) == 1 else f"{have} the {len(goal.images)} images"
-
-
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
 
 
 def elapsed_text(seconds: float) -> str:

@@ -10,7 +10,7 @@ from nodeprefetch.cluster.board_source import BoardSource
 from nodeprefetch.cluster.current_list import CurrentList, read_current_list
 from nodeprefetch.cluster.installation import Installation, read_again
 from nodeprefetch.cluster.judge import Facts, picture_of
-from nodeprefetch.cluster.picture import Picture
+from nodeprefetch.cluster.picture import Picture, node_count
 from nodeprefetch.cluster.pods import GENERATION_LABEL, Revision, newest_hash, pods_of_nodes
 from nodeprefetch.cluster.reports import NodeReport, board_reports, node_report
 from nodeprefetch.errors import NoAccessError, NodeprefetchError, leaves
@@ -95,7 +95,7 @@ class _Look:
         is_aggregated = bool(self._board) and any(node in reports for node in pods)
         notes = [*self._notes, *self._source.notes(installation), *self._current.notes]
         if is_aggregated and unheard:
-            notes.append(f"the aggregator has not heard of {_nodes(len(unheard))}; their labels are used")
+            notes.append(f"the aggregator has not heard of {node_count(len(unheard))}; their labels are used")
         elif self._board and pods and not is_aggregated:
             notes.append(f"the aggregator has not heard of any node of {installation.instance}")
         if installation.is_settled and len(pods) < installation.desired:
@@ -154,7 +154,3 @@ class _Look:
             for node in nodes
         }
         self._of_nodes = {name: report for name, report in reports.items() if report is not None}
-
-
-def _nodes(count: int) -> str:
-    return f"{count} node{'' if count == 1 else 's'}"

@@ -21,6 +21,16 @@ class NodeState(StrEnum):
     UNSEEN = "not-seen"
     """Its pod runs nowhere yet, or nothing was heard of it."""
 
+    @property
+    def words(self) -> str:
+        """As it is written for people."""
+        return self.value.replace("-", " ")
+
+
+def node_count(count: int) -> str:
+    """`1 node`, `2 nodes`."""
+    return "1 node" if count == 1 else f"{count} nodes"
+
 
 class NodePicture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A node on which the installation should run."""
@@ -87,6 +97,12 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_final: bool = False
     advice: str = ""
     """What to do, one line."""
+
+    def names(self, most: int) -> str:
+        """Names of some of its nodes: `n1, n2 and 40 more`. Empty if none is known."""
+        shown = self.examples[:most]
+        more = self.nodes - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if shown and more > 0 else "")
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
