@@ -112,9 +112,8 @@ def _image_missing(options: Options) -> Alert:
     nodes = f"sum {_BY} ({selected(options, 'nodeprefetch_nodes')})"
     pulls = selected(options, "nodeprefetch_pull_duration_seconds_count")
     increased = f"sum {by} (increase({pulls}[{_duration(window)}])) > 0"
-    begun = (
-        f"sum {by} ({pulls}) unless sum {by} ({pulls} offset {_duration(window)})"  # 1 at first, which is no increase
-    )
+    # A series begins with 1, which does not count as an increase.
+    begun = f"sum {by} ({pulls}) unless sum {by} ({pulls} offset {_duration(window)})"
     return Alert(
         name="NodeprefetchImageMissing",
         expression=f"({missing}\n  >= 3 > on (namespace, job) group_left () 0.1 * {nodes})\n"
@@ -210,7 +209,7 @@ def _no_news(options: Options) -> Alert:
 
 
 def _throttling(options: Options) -> Alert:
-    """Fire if the registry slows down the fleet for an hour. Pulls wait and go on, so this is no more than a hint."""
+    """Fire if the registry slows down the fleet for an hour. Pulls wait and go on, so this is only informational."""
     waits = selected(options, "nodeprefetch_registry_throttled_seconds_total")
     nodes = f"sum {_BY} ({selected(options, 'nodeprefetch_nodes')})"
     return Alert(

@@ -19,7 +19,7 @@ import { TokenPrompt } from "./token.js";
 import { plural, time } from "./words.js";
 
 const REDRAW = 1000; // milliseconds between two redraws for news
-const RETELL = 30000; // between two times that a screen reader is told
+const ANNOUNCE = 30000; // between two announcements by a screen reader
 const RELIST = 5000; // between two updates of the table while the map is in front of it
 
 const board = new Board();
@@ -41,7 +41,7 @@ let lost = "";
 let drawnAt = 0;
 let listedAt = -RELIST;
 let listTimer = 0;
-let toldAt = 0;
+let announcedAt = 0;
 let timer = 0;
 let shownFilters = "";
 
@@ -110,7 +110,7 @@ function draw() {
   const found = rows(board, filters, shown);
   setText(byId("sentence"), sentence(board));
   showTitle();
-  tell();
+  announce();
   causes.show(board.causes);
   controls.offer(board.instances, board.instance);
   byId("empty").hidden = found.length > 0;
@@ -138,11 +138,11 @@ function showTitle() {
   document.title = [isKnown && lost ? `Connection lost: ${text}` : text, "nodeprefetch"].filter(Boolean).join(" - ");
 }
 
-/** Tell a screen reader, but not each second. */
-function tell() {
+/** Have a screen reader announce the sentence, but not each second. */
+function announce() {
   const text = sentence(board);
-  if (drawnAt < toldAt + RETELL && toldAt > 0) return;
-  toldAt = drawnAt;
+  if (drawnAt < announcedAt + ANNOUNCE && announcedAt > 0) return;
+  announcedAt = drawnAt;
   setText(byId("told"), text);
 }
 
