@@ -26,6 +26,10 @@ class Outcome(StrEnum):
         return self not in {Outcome.WAITING, Outcome.PULLING}
 
 
+ON_NODE = frozenset({Outcome.SUCCEEDED, Outcome.PRESENT})
+"""States of images that are on the node."""
+
+
 class RunEnd(StrEnum):
     """Why a run ended."""
 

@@ -10,15 +10,13 @@ from nodeprefetch.cluster.image_facts import ImageFacts
 from nodeprefetch.cluster.obstacles import Obstacle
 from nodeprefetch.cluster.picture import NodePicture, NodeState
 from nodeprefetch.cluster.pod_log import LogLine
-from nodeprefetch.events import Outcome
+from nodeprefetch.events import ON_NODE, Outcome
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import format_age
 from nodeprefetch.values.timestamp import format_timestamp
 
 ATTEMPTS_SHOWN = 10
 """Attempts of an image, if no image was named."""
-
-_ON_NODE = {Outcome.SUCCEEDED, Outcome.PRESENT}
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +154,7 @@ def _missing(evidence: Evidence) -> list[str]:
     missing = evidence.node.missing
     order = {name: place for place, name in enumerate(evidence.listed or ())}
     if missing is None:
-        missing = tuple(name for name, facts in evidence.images.items() if facts.state not in _ON_NODE)
+        missing = tuple(name for name, facts in evidence.images.items() if facts.state not in ON_NODE)
     return sorted(dict.fromkeys(missing), key=lambda name: order.get(name, len(order)))
 
 
@@ -186,7 +184,7 @@ def _state_without_facts(name: str, evidence: Evidence) -> str:
 
 def _failure(facts: ImageFacts | None, attempts: Sequence[AttemptRecord]) -> ImageFacts:
     """The error to show: what the image's state says, otherwise that of its latest attempt."""
-    if facts is not None and (facts.error or facts.state in _ON_NODE):
+    if facts is not None and (facts.error or facts.state in ON_NODE):
         return facts
     if not attempts or not attempts[0].error:
         return ImageFacts(state="")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import trio
 
 from nodeprefetch.credentials.auth import AuthConfig, Credential, Lookup, Verdict
-from nodeprefetch.events import CredentialsMatched, ImageFinished, Outcome, RetryPlanned
+from nodeprefetch.events import ON_NODE, CredentialsMatched, ImageFinished, Outcome, RetryPlanned
 from nodeprefetch.pull.attempt import Attempt, PullContext, StaleCredentialError
 from nodeprefetch.pull.digests import KnownDigest
 from nodeprefetch.pull.registry_budget import resumes_first
@@ -62,7 +62,7 @@ class Pull:
     @property
     def is_present(self) -> bool:
         """Whether the image is on the node."""
-        return self.outcome in {Outcome.SUCCEEDED, Outcome.PRESENT}
+        return self.outcome in ON_NODE
 
     @property
     def can_resume_later(self) -> bool:

@@ -12,9 +12,6 @@ Nodes that lack images have news more often: `keep` repeats a failed run after 1
 restarts a failed `fetch` after 5.
 """
 
-WARM = (Outcome.SUCCEEDED, Outcome.PRESENT)
-"""States of nodes that lack nothing."""
-
 NodeKey = tuple[int, int]
 """Numbers of node and instance."""
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import trio
 
-from nodeprefetch.aggregator.store.cold import WARM, ColdNodes, NodeKey, Seen
+from nodeprefetch.aggregator.store.cold import ColdNodes, NodeKey, Seen
 from nodeprefetch.aggregator.store.slices import WITHIN, slices
 from nodeprefetch.aggregator.store.store import Store
-from nodeprefetch.events import Outcome
+from nodeprefetch.events import ON_NODE, Outcome
 
 _IMAGES_NAMED = 100
 """Images with digest skew that are listed; all are counted."""
@@ -167,7 +167,7 @@ class _Nodes:
             return
         state = node_state(self._images)
         self.counts[self._current[1], state] += 1
-        if state not in WARM and (run := self._database.execute(_LAST_NEWS, self._current).fetchone()):
+        if state not in ON_NODE and (run := self._database.execute(_LAST_NEWS, self._current).fetchone()):
             self.lacking[self._current] = Seen(state, run[0])
 
 

@@ -8,10 +8,9 @@ from collections.abc import Container
 
 import msgspec
 
-from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, TagMoved
+from nodeprefetch.events import ON_NODE, AttemptFinished, AttemptStarted, ImageFinished, Outcome, TagMoved
 
 _FINAL = frozenset(str(outcome) for outcome in Outcome if outcome.is_final)
-_ON_NODE = (Outcome.SUCCEEDED, Outcome.PRESENT)
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +64,7 @@ class ImageState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_on_node(self) -> bool:
         """Whether the runtime had the image when it got this state."""
-        return self.state in _ON_NODE
+        return self.state in ON_NODE
 
 
 def waiting(known: ImageState | None, run: int, at: float, *, is_warm: bool = False) -> ImageState | None:
