@@ -13,6 +13,7 @@ from nodeprefetch.tickets.client import NoAnswerError, Ticket
 from nodeprefetch.tickets.messages import TicketRequest, TicketState
 from nodeprefetch.tickets.spread import place
 from tests.support.aggregator import aggregator_process, on_any_port, running_aggregator
+from tests.support.ports import free_port
 
 NODES = sorted((f"node-{number}" for number in range(6)), key=lambda node: place("web", node))
 
@@ -65,8 +66,8 @@ async def test_a_node_with_a_wrong_token_gets_the_reason(tmp_path: Path):
 
 async def test_a_node_finds_an_aggregator_again_that_was_killed(tmp_path: Path):
     """Without a limit of its own, the program allows all nodes."""
-    with aggregator_process(tmp_path, tmp_path / "log") as (_, running):
-        port = running.http_port
+    port = free_port()
+    with aggregator_process(tmp_path, tmp_path / "log", port=port):
         async with open_tickets(read_destination(f"127.0.0.1:{port}")) as tickets:
             with trio.fail_after(300):
                 assert await ticket(tickets.ask, "n1").obtain()

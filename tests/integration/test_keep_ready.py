@@ -11,6 +11,7 @@ from tests.integration.keeping import Keep, remove, serve
 from tests.integration.program import Start
 from tests.support.containerd import Containerd
 from tests.support.patience import eventually
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.containerd
 
@@ -18,9 +19,7 @@ pytestmark = pytest.mark.containerd
 @pytest.fixture
 def address() -> str:
     """On loopback, where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def is_ready(address: str) -> bool:

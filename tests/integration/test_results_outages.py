@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.integration.reported import (
     kept_attempts,
 )
 from tests.support.aggregator_program import AggregatorProgram
+from tests.support.ports import free_port
 from tests.support.proxy import FaultProxy, Passage
 
 pytestmark = pytest.mark.containerd
@@ -156,9 +156,7 @@ def dead_endpoint(request: pytest.FixtureRequest) -> Iterator[str]:
         with FaultProxy(("127.0.0.1", 1), then=Passage.stall()) as proxy:
             yield proxy.address
     else:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{free_port()}"
 
 
 @pytest.mark.parametrize("code", [0, 1])

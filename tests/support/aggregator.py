@@ -117,12 +117,12 @@ def aggregator_process(data_dir: Path, log: Path, *, port: int = 0) -> Iterator[
     Args:
         data_dir: where its database is.
         log: where its output goes; emptied first.
-        port: for HTTP; 0: any.
+        port: for HTTP; 0: any. To start again on the same one, use `free_port`.
     """
     log.write_bytes(b"")
     daemon = Daemon([sys.executable, "-c", _PROGRAM, str(data_dir), str(port)], log, {})
     try:
-        daemon.wait_until(lambda: log.read_text().count("\n") >= 2)
+        daemon.wait_until(lambda: log.read_text().count("submissions)\n") == 2)
         first, second, *_ = log.read_text().splitlines()
         yield daemon, RunningAggregator(http_port=_port(first), grpc_port=_port(second))
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.aggregator import Answer
+from tests.support.ports import free_ports
 from tests.support.spawn import Background, Daemon
 
 _PORTS = 2
@@ -45,8 +46,7 @@ class AggregatorProgram(Background):
         self._arguments = (command, "--bind=127.0.0.1", *([f"--data-dir={self.data_dir}"] if keeps else []), *arguments)
         self._tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
         self._daemon: Daemon | None = None
-        self.http_port = self.grpc_port = 0
-        """Known after the first start, and the same after restarts."""
+        self.http_port, self.grpc_port = free_ports(2)
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
@@ -59,7 +59,6 @@ class AggregatorProgram(Background):
             {"PYTHONUNBUFFERED": "1", **ours},
         )
         self._daemon.wait_until(lambda: len(self._addresses()) == _PORTS)
-        self.http_port, self.grpc_port = (int(line.partition(" (")[0].rpartition(":")[2]) for line in self._addresses())
 
     def kill(self) -> None:
         """Kill it with SIGKILL."""

@@ -4,11 +4,10 @@ What controllers would make (service accounts of namespaces, pods of DaemonSets)
 """
 
 import json
-import socket
 import ssl
 import urllib.error
 import urllib.request
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +17,7 @@ import trustme
 
 from tests.support.cluster_programs import api_server_program, programs_directory
 from tests.support.kubectl import Kubectl
+from tests.support.ports import free_ports
 from tests.support.spawn import Daemon, DaemonError, find_program
 
 AUDIENCE = "https://kubernetes.test"
@@ -181,7 +181,7 @@ class ApiServer:
 
     def _start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
-        client, peer, self._port = _free_ports(3)
+        client, peer, self._port = free_ports(3)
         urls = [f"http://127.0.0.1:{port}" for port in (client, peer)]
         self._run(
             "etcd",
@@ -266,11 +266,3 @@ def _answers(url: str, context: ssl.SSLContext | None = None) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

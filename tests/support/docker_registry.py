@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from nodeprefetch.testing.images import Image, Index
+from tests.support.ports import free_port
 from tests.support.publish import push
 from tests.support.spawn import Background, Daemon, DaemonError, find_program
 
@@ -44,13 +45,13 @@ class DockerRegistry(Background):
         self._program = program
         self._directory = directory.absolute()
         self._htpasswd = htpasswd
-        self._port = 0
+        self._port = free_port()
         self._daemon: Daemon | None = None
         self.log = self._directory / "registry.log"
 
     @property
     def address(self) -> str:
-        """`127.0.0.1:PORT`, the registry part of image names; known after the first `start`."""
+        """`127.0.0.1:PORT`, the registry part of image names."""
         return f"127.0.0.1:{self._port}"
 
     @property
@@ -59,7 +60,7 @@ class DockerRegistry(Background):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def start(self) -> None:
-        """Start it, and wait until it listens; after a `stop`, on the same port as before.
+        """Start it, and wait until it listens.
 
         Raises:
             DaemonError: it ended, or did not get ready.
@@ -71,8 +72,6 @@ class DockerRegistry(Background):
         command = [self._program, "serve", str(self._config)]
         self._daemon = Daemon(command, self.log, {})
         self._daemon.wait_until(lambda: _LISTENS.search(self.log_text, seen) is not None)
-        match = _LISTENS.search(self.log_text, seen)
-        self._port = int(match[1]) if match else self._port
 
     def stop(self) -> None:
         """End it; what was pushed stays."""

@@ -16,6 +16,7 @@ import msgspec
 
 from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.testing.waiting import wait_until
+from tests.support.ports import free_port
 from tests.support.spawn import Background
 
 ROUTE = "/v1/events"
@@ -103,7 +104,7 @@ class FakeAggregator(Background):
 
         self._changed = threading.Condition()
         self._server: _Server | None = None
-        self._port = _free_port()
+        self._port = free_port()
 
     @property
     def endpoint(self) -> str:
@@ -265,9 +266,3 @@ def reset(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         # not SSLSocket.shutdown: it would take the TLS state away from the thread that uses it
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from deploy_gen.objects import Object
+from tests.support.ports import free_port
 from tests.support.spawn import Daemon, find_program
 
 _PATIENCE = 300.0
@@ -80,8 +80,7 @@ def running_prometheus(directory: Path, *, target: int, monitor: Object, rules: 
     }
     (directory / "prometheus.json").write_text(json.dumps(config))
     (directory / "rules.json").write_text(json.dumps(rules["spec"]))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = directory / "log"
     command = [
         program,

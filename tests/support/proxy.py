@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from nodeprefetch.testing.waiting import wait_until
+from tests.support.ports import free_port
 
 _CHUNK = 1 << 16
 _PORTIONS_PER_SECOND = 20
@@ -100,7 +101,7 @@ class FaultProxy:
         self._changed = threading.Condition()
         self._script = list(script)
         self._then = then or Passage.free()
-        self._port = 0
+        self._port = free_port()
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
         self._links: dict[int, _Link] = {}
@@ -118,7 +119,7 @@ class FaultProxy:
 
     @property
     def address(self) -> str:
-        """`127.0.0.1:PORT`; known after the first `accept`."""
+        """`127.0.0.1:PORT`."""
         return f"127.0.0.1:{self._port}"
 
     @property
@@ -140,9 +141,7 @@ class FaultProxy:
         """Take connections; after `refuse`, on the same port as before."""
         if self._listener is not None:
             return
-        listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
-        self._listener = listener
-        self._port = listener.getsockname()[1]
+        self._listener = listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
         self._acceptor = threading.Thread(target=self._run, args=(listener,), name="fault proxy", daemon=True)
         self._acceptor.start()
 

@@ -19,6 +19,7 @@ from nodeprefetch.cli.ready_port import bind_ready_port
 from nodeprefetch.keep.lists import Snapshot
 from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan, Rejection
 from tests.support.patience import eventually
+from tests.support.ports import free_port
 
 PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen."""
@@ -426,9 +427,7 @@ def test_a_second_signal_ends_both_at_once(start: Start) -> None:
 @pytest.fixture
 def address() -> str:
     """Where nobody else listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 def test_the_port_opens_after_the_first_run_and_again_after_that_of_a_new_list(start: Start, address: str) -> None:

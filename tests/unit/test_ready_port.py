@@ -7,12 +7,7 @@ import pytest
 
 from nodeprefetch.cli.ready_port import bind_ready_port
 from nodeprefetch.errors import UsageError
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+from tests.support.ports import free_port
 
 
 def connects(address: str, port: int) -> bool:
