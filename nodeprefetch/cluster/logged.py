@@ -33,22 +33,23 @@ async def read_pod_log(access: ClusterAccess, pod: Pod, container: str) -> Logge
     status = next((each for each in pod.status.containers if each.name == container), None)
     if status is None or not _has_run(status):
         return Logged()
-    lines: list[str] = []
+    text = ""
     notes: list[str] = []
     metadata = pod.metadata
     for is_previous in (True, False) if status.state.running and status.last_state.terminated else (False,):
         try:
-            lines += await access.kube.pod_log(
+            log = await access.kube.pod_log(
                 metadata.namespace, metadata.name, container, lines=LOG_LINES, previous=is_previous
             )
+            text += f"{log}\n"  # a container that is killed leaves half a line
         except NoAccessError as refused:
             return Logged(notes=(f"the pod's log cannot be read: {refused.on_one_line}",))
         except KubeError as error:
             if not is_previous:  # the kubelet keeps the log of the container before for as long as it likes
                 notes.append(f"the pod's log cannot be read: {error}")
     return Logged(
-        lines=read_log("\n".join(lines)),
-        written_by=f"container {container} of pod {metadata.name}" if lines else "",
+        lines=read_log(text),
+        written_by=f"container {container} of pod {metadata.name}" if text.strip() else "",
         notes=tuple(notes),
     )
 

@@ -1,6 +1,7 @@
 """Asks the aggregator what it knows of one node: the state of each image, and all attempts."""
 
 from collections.abc import Mapping
+from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
@@ -9,6 +10,7 @@ from nodeprefetch.board import AttemptRecord
 from nodeprefetch.cluster.board_source import BoardSource
 from nodeprefetch.cluster.image_facts import ImageFacts
 from nodeprefetch.cluster.installation import Installation
+from nodeprefetch.cluster.together import together
 from nodeprefetch.errors import NoAccessError, NodeprefetchError
 
 MOST_ATTEMPTS = 1_000
@@ -69,22 +71,27 @@ async def ask_aggregator(source: BoardSource, installation: Installation, node: 
     """
     about = {"instance": installation.instance, "node": node}
     wanted = {**about, "limit": MOST_ATTEMPTS, **({"image": image} if image is not None else {})}
-    notes: list[str] = []
 
     async def get(kind: type[msgspec.Struct], path: str, query: Mapping[str, object], what: str) -> object:
+        """Return the answer, or why there is none."""
         try:
             body = await source.get(f"{path}?{urlencode(query)}", installation)
             return msgspec.json.decode(body, type=kind)
         except NoAccessError as refused:
-            notes.append(f"the aggregator cannot be asked for {what}: {refused.on_one_line}")
+            return f"the aggregator cannot be asked for {what}: {refused.on_one_line}"
         except NodeprefetchError as error:
-            notes.append(f"the aggregator did not answer for {what}: {error}")
+            return f"the aggregator did not answer for {what}: {error}"
         except (ValueError, RecursionError):
-            notes.append(f"the aggregator does not serve {what}: is its version older?")
-        return None
+            return f"the aggregator does not serve {what}: is its version older?"
 
-    status = await get(_Status, "/v1/status", about, "the state of this node")
-    attempts = await get(_Attempts, "/v1/attempts", wanted, "attempts")
+    answers = await together(
+        [
+            partial(get, _Status, "/v1/status", about, "the state of this node"),
+            partial(get, _Attempts, "/v1/attempts", wanted, "attempts"),
+        ]
+    )
+    status, attempts = answers
+    notes = tuple(answer for answer in answers if isinstance(answer, str))
     images: dict[str, ImageFacts] = {}
     tickets: dict[str, int] = {}
     if isinstance(status, _Status):
@@ -103,5 +110,5 @@ async def ask_aggregator(source: BoardSource, installation: Installation, node: 
         has_older_attempts=known.more,
         is_complete=bool(images) and not notes,
         tickets=tickets,
-        notes=tuple(notes),
+        notes=notes,
     )

@@ -116,9 +116,7 @@ class KubeReads:
         check = f"get services/{service}:{port} --subresource=proxy"
         return await self._ask(_Call(f"asking Service {service} in {namespace}", proxied, check, namespace))
 
-    async def pod_log(
-        self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False
-    ) -> list[str]:
+    async def pod_log(self, namespace: str, pod: str, container: str, *, lines: int, previous: bool = False) -> str:
         """Read the last lines that a container has written.
 
         Args:
@@ -134,7 +132,7 @@ class KubeReads:
         call = _Call(
             what, path, f"get pods/{pod} --subresource=log", namespace, accept="text/plain, application/json, */*"
         )
-        return (await self._ask(call)).decode(errors="replace").splitlines()
+        return (await self._ask(call)).decode(errors="replace")
 
     async def _list(self, kind: type[Kind], call: "_Call", labels: Mapping[str, str]) -> list[Kind]:
         """Read all pages of a list."""
