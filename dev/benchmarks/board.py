@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 import msgspec
 import trio
@@ -18,15 +19,13 @@ from benchmarks.tickets import processor_time
 from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, Outcome, Phase, Progress, RunStarted
 from nodeprefetch.settings import PullPolicy
+from nodeprefetch.submit.submitter import PROGRESS_INTERVAL
 
 _IMAGES, _AT_ONCE, _READERS = 40, 4, 3
 """Images of each node, those that it pulls at the same time, and pages that are open."""
 
-_EVERY = 5.0
-"""Seconds between two batches of a node, as `fetch` sends progress."""
-
-_TURN = 3
-"""Batches after which one of a node's pulls is done, and the next one begins."""
+_TURN = 15.0
+"""Seconds after which one of a node's pulls is done, and the next one begins."""
 
 _MEASURED = 20.0
 """Seconds."""
@@ -37,27 +36,28 @@ _NAMES = [f"registry.example.com/team/application-{number}:2026.11" for number i
 
 
 def board(around: Surroundings) -> Iterator[Figure]:
-    """Let 1,000 nodes pull, then 5,000."""
-    for nodes in (1_000, 5_000):
-        with aggregator(around, f"board-{nodes}") as server:
-            yield from trio.run(_measure, server, nodes)
+    """Let 100 of 1,000 nodes pull, as with tickets, then all of 1,000 and of 5,000."""
+    for nodes, pulling in ((1_000, 100), (1_000, 1_000), (5_000, 5_000)):
+        with aggregator(around, f"board-{nodes}-{pulling}") as server:
+            yield from trio.run(_measure, server, nodes, pulling)
 
 
-async def _measure(server: Server, nodes: int) -> list[Figure]:
-    fleet = [_Node(number) for number in range(nodes)]
+async def _measure(server: Server, nodes: int, pulling: int) -> list[Figure]:
+    fleet = [_Node(number, pulls=number < pulling) for number in range(nodes)]
     async with trio.open_nursery() as nursery:
         connections = min(nodes, _CONNECTIONS)
         for first in range(connections):
             nursery.start_soon(_follow, server, fleet[first::connections])
-        while any(node.batches < 2 for node in fleet):  # noqa: ASYNC110, PLR2004 - all pull
+        while not all(node.has_turned for node in fleet[:pulling]):  # noqa: ASYNC110
             await trio.sleep(1)
-        name = f"{nodes:,} nodes x {_IMAGES} images, all pull"
+        name = f"{nodes:,} nodes x {_IMAGES} images, {pulling:,} pull"
         figures = [await _share(server, fleet, f"{name}: processor time, nobody reads")]
         for _ in range(_READERS):
             nursery.start_soon(_read, server)
         await trio.sleep(3)
-        figures.append(await _share(server, fleet, f"  {_READERS} pages open"))
-        figures.append(_difference(figures, goal=10 if nodes == 1_000 else None))  # noqa: PLR2004
+        goal = 10 if nodes == 1_000 else None  # noqa: PLR2004
+        figures.append(await _share(server, fleet, f"  {_READERS} pages open", goal))
+        figures.append(_difference(figures))
         seconds, size = await trio.to_thread.run_sync(_ask_often, server)
         figures += [
             milliseconds("  GET /v1/board as JSON", seconds),
@@ -68,19 +68,19 @@ async def _measure(server: Server, nodes: int) -> list[Figure]:
     return figures
 
 
-async def _share(server: Server, fleet: "list[_Node]", name: str) -> Figure:
+async def _share(server: Server, fleet: "list[_Node]", name: str, goal: float | None = None) -> Figure:
     """Return percent of a processor."""
     sent, used, began = sum(node.batches for node in fleet), processor_time(server.pid), time.monotonic()
     await trio.sleep(_MEASURED)
     seconds = time.monotonic() - began
     rate = (sum(node.batches for node in fleet) - sent) / seconds
     share = 100 * (processor_time(server.pid) - used) / seconds
-    return Figure(name=f"{name} ({rate:.0f} batches/s)", unit="%", values=(share,))
+    return Figure(name=f"{name} ({rate:.0f} batches/s)", unit="%", values=(share,), goal=goal)
 
 
-def _difference(shares: list[Figure], goal: float | None) -> Figure:
+def _difference(shares: list[Figure]) -> Figure:
     without, reading = (figure.median for figure in shares)
-    return Figure(name="  of that for the pages", unit="%", values=(reading - without,), goal=goal)
+    return Figure(name="  of that for the pages", unit="%", values=(reading - without,))
 
 
 def _ask_often(server: Server) -> tuple[list[float], int]:
@@ -109,20 +109,36 @@ class _Node:
     """A node that pulls."""
 
     number: int
+    pulls: bool
+    """Otherwise it waits for a ticket."""
+
     batches: int = 0
+    has_turned: bool = False
+    """Whether one of its pulls is done."""
+
+    due: float = 0.0
+    """When it sends its next batch."""
+
+    _turn: float = 0.0
     _pulls: list[tuple[int, int]] = field(default_factory=list)
     """Images that are pulled, and bytes that are there."""
 
     _next: int = 0
 
+    def __post_init__(self) -> None:
+        self.due = self._turn = trio.current_time() + random.uniform(0, _TURN)
+
     def batch(self) -> bytes:
-        """Return what it says next."""
+        """Return what it says next: at its turns, and for progress."""
         events: list[AnyEvent] = []
         if not self.batches:
             events.append(self._run())
-        elif self.batches % _TURN == self.number % _TURN and self._pulls:
+        elif self.due >= self._turn:
             events += self._finish(self._pulls.pop(0)[0])
-        while len(self._pulls) < _AT_ONCE and self._next < _IMAGES:
+            self.has_turned = True
+        if self.due >= self._turn:
+            self._turn += _TURN
+        while self.pulls and len(self._pulls) < _AT_ONCE and self._next < _IMAGES:
             events.append(
                 AttemptStarted(attempt_id=self._attempt(self._next), image=_NAMES[self._next], attempt=1, limit=30)
             )
@@ -133,6 +149,10 @@ class _Node:
         self.batches += 1
         about = {"run_id": f"run-{self.number}", "node": f"ip-10-0-{self.number}.eu-west-1.internal"}
         return msgspec.msgpack.encode(Batch(**about, version="1", instance="my-images", events=tuple(events)))
+
+    def answered(self, progress_interval: float) -> None:
+        """Set when it sends its next batch."""
+        self.due = min(self.due + progress_interval, self._turn) if self.pulls else inf
 
     def _attempt(self, image: int) -> str:
         return f"00000000-0000-4000-8000-{self.number:06x}{image:03x}{self.batches:03x}"
@@ -170,15 +190,13 @@ class _Node:
 
 
 async def _follow(server: Server, nodes: list[_Node]) -> None:
-    """Send what the nodes of one connection say, each every few seconds."""
-    await trio.sleep(random.uniform(0, _EVERY))
+    """Send what the nodes of one connection say."""
     async with _connected(server, nodes[0].number) as stream:
-        due = trio.current_time()
         while True:
-            for node in nodes:
-                await trio.sleep_until(due)
-                due += _EVERY / len(nodes)
-                await _post(stream, node.batch())
+            node = min(nodes, key=lambda each: each.due)
+            await trio.sleep_until(node.due)
+            answer = msgspec.json.decode(await _post(stream, node.batch()))
+            node.answered(answer.get("progress_interval", PROGRESS_INTERVAL))
 
 
 @asynccontextmanager
@@ -189,7 +207,8 @@ async def _connected(server: Server, number: int) -> AsyncIterator[trio.SocketSt
         yield trio.SocketStream(socket)
 
 
-async def _post(stream: trio.SocketStream, body: bytes) -> None:
+async def _post(stream: trio.SocketStream, body: bytes) -> bytes:
+    """Return the body of the answer."""
     head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/msgpack\r\n"
     await stream.send_all(head + b"content-length: %d\r\n\r\n" % len(body) + body)
     answer = b""
@@ -200,3 +219,4 @@ async def _post(stream: trio.SocketStream, body: bytes) -> None:
         answer += part
     if not answer.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(answer[:500].decode(errors="replace"))
+    return answer.partition(b"\r\n\r\n")[2]

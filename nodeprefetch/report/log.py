@@ -289,7 +289,7 @@ def log_to(
         progress_interval: seconds between progress lines of an attempt; 0: none.
         clock: seconds, monotonic.
     """
-    pace = ProgressPace(progress_interval, clock, at_once=False)
+    pace = ProgressPace(progress_interval, clock)
 
     def emit(event: Event) -> None:
         if not isinstance(event, NodeDescribed) and pace.passes(event):  # nobody looks for that in a log

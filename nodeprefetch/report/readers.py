@@ -124,21 +124,19 @@ class ProgressPace:
     """Limits `Progress` events to one per attempt and interval; all other events pass.
 
     Args:
-        interval: seconds; 0: no progress at all.
+        interval: seconds, also from the start of the attempt to the first one; 0: no progress at all.
         clock: seconds, monotonic.
-        at_once: whether the first one passes at once, or only an interval after the start of the attempt.
     """
 
-    def __init__(self, interval: float, clock: Callable[[], float], *, at_once: bool) -> None:
+    def __init__(self, interval: float, clock: Callable[[], float]) -> None:
         self._interval = interval
         self._clock = clock
-        self._at_once = at_once
         self._due: dict[str, float] = {}
 
     def passes(self, event: Event) -> bool:
         """Whether to pass on the event."""
         match event:
-            case AttemptStarted() if not self._at_once:
+            case AttemptStarted():
                 self._due[event.attempt_id] = self._clock() + self._interval
             case AttemptFinished():
                 self._due.pop(event.attempt_id, None)

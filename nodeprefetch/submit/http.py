@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Annotated
 
 import httpcore
 import msgspec
@@ -107,22 +108,30 @@ class HttpTransport:
             return UnsupportedProtocol(f"connection lost: {deepest_text(error)}", certain=False)
         except httpcore.NetworkError as error:
             return Unavailable(f"cannot connect: {deepest_text(error)}")
-        return result_for(answer.status, answer.headers, answer.shown, now=datetime.now(UTC))
+        return result_for(answer, now=datetime.now(UTC))
 
 
-def result_for(status: int, headers: Iterable[tuple[bytes, bytes]], text: str, *, now: datetime) -> DeliveryResult:
-    """Return what an HTTP status means for a batch.
+class _Receipt(msgspec.Struct):
+    """The body of a response that acknowledges a batch, as far as it is needed."""
+
+    progress_interval: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+
+def result_for(answer: HttpAnswer, *, now: datetime) -> DeliveryResult:
+    """Return what an answer means for a batch.
 
     Args:
-        status: HTTP status code.
-        headers: of the response; only `Retry-After` is used.
-        text: the beginning of the response body, for the log.
+        answer: of its headers only `Retry-After` is used.
         now: the time that a date in `Retry-After` is compared with.
     """
-    shown = f"HTTP status {status}" + (f": {text}" if text else "")
+    status, headers = answer.status, answer.headers
+    shown = f"HTTP status {status}" + (f": {answer.shown}" if answer.shown else "")
     match status:
         case _ if 200 <= status < 300:  # noqa: PLR2004 (HTTP)
-            return Accepted()
+            try:
+                return Accepted(msgspec.json.decode(answer.body, type=_Receipt).progress_interval)
+            except (ValueError, RecursionError):  # whatever it says: the batch has arrived
+                return Accepted()
         case 413:
             return Undeliverable(shown)
         case _ if status in _UNSUPPORTED:

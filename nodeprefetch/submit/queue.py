@@ -1,7 +1,9 @@
-"""The events to send: the batch under way, and a bounded buffer that drops the least important events first."""
+"""The events to send: the batch under way, a bounded buffer that drops the least important first, and progress."""
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from itertools import islice
+from math import inf
 
 from nodeprefetch.events import (
     AttemptFinished,
@@ -9,6 +11,7 @@ from nodeprefetch.events import (
     Event,
     ImageFinished,
     ImagesListed,
+    Progress,
     RunFinished,
     RunStarted,
     TagMoved,
@@ -18,7 +21,7 @@ MAX_RESULTS = 100_000
 """Results to keep (see `is_result`); beyond that, the oldest attempts are dropped."""
 
 MAX_OTHER_EVENTS = 10_000
-"""Other events to keep. They report progress, and the results contain everything that matters in the end."""
+"""Other events to keep. The results contain everything that matters in the end."""
 
 MAX_BATCH_EVENTS = 500
 """Events per request: some 100 kB of msgpack, which an aggregator processes at its best speed."""
@@ -44,18 +47,25 @@ class Outbox:
 
     Args:
         buffer: where events wait.
+        progress: goes with every batch, and alone when it is due.
         most: events of a batch.
     """
 
-    def __init__(self, buffer: "Buffer", *, most: int = MAX_BATCH_EVENTS) -> None:
+    def __init__(self, buffer: "Buffer", progress: "LatestProgress", *, most: int = MAX_BATCH_EVENTS) -> None:
         self._buffer = buffer
+        self._progress = progress
         self._most = most
         self._size = most
         self._growing = False
         self._taken: tuple[Event, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self._taken) or len(self._buffer) > 0
+        return bool(self._taken) or len(self._buffer) > 0 or self._progress.is_due
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether there is a batch that has been taken and is not acknowledged."""
+        return bool(self._taken)
 
     @property
     def results(self) -> int:
@@ -66,6 +76,8 @@ class Outbox:
         """The events to send now; the same ones again until `acknowledged` or `split`."""
         if not self._taken:
             self._taken = self._buffer.take(self._size)
+            if len(self._taken) < self._size:  # so all that happened before has been taken too
+                self._taken += self._progress.take()
         return self._taken[: self._size]
 
     def acknowledged(self) -> None:
@@ -148,3 +160,43 @@ class Buffer:
             if isinstance(event, RunStarted | RunFinished):
                 self._ends -= 1
         return tuple(event for _, event in taken)
+
+
+class LatestProgress:
+    """The latest progress of each running attempt. All of it is sent together: once an interval, or with other events.
+
+    Args:
+        interval: seconds.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, interval: float, clock: Callable[[], float]) -> None:
+        self.interval = interval
+        self._clock = clock
+        self._latest: dict[str, Progress] = {}
+        self._taken_at = -inf
+
+    def note(self, event: Event) -> None:
+        """Take the progress or the end of an attempt; other events change nothing."""
+        if isinstance(event, Progress):
+            self._latest[event.attempt_id] = event
+        elif isinstance(event, AttemptFinished):
+            self._latest.pop(event.attempt_id, None)
+
+    @property
+    def due_at(self) -> float:
+        """When it is to be sent at the latest; infinite if there is none."""
+        return self._taken_at + self.interval if self._latest else inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be sent now."""
+        return self._clock() >= self.due_at
+
+    def take(self) -> tuple[Progress, ...]:
+        """Remove and return all of it."""
+        if not self._latest:
+            return ()
+        taken, self._latest = tuple(self._latest.values()), {}
+        self._taken_at = self._clock()
+        return taken

@@ -31,6 +31,9 @@ class Transport(Protocol):
 class Accepted(msgspec.Struct, frozen=True):
     """Acknowledged: the aggregator has the batch."""
 
+    progress_interval: float = 0.0
+    """Seconds between two batches with progress that the aggregator asks for."""
+
 
 class Undeliverable(msgspec.Struct, frozen=True):
     """Not as it is: the batch is too large, or an event cannot be encoded. A part of it may get through."""

@@ -4,6 +4,7 @@ import importlib
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
 from typing import Literal, cast
 
 import trio
@@ -11,11 +12,11 @@ import trio
 from nodeprefetch import __version__
 from nodeprefetch.batch import AnyEvent, Batch
 from nodeprefetch.errors import UsageError
-from nodeprefetch.events import Event, RunFinished, RunStarted
-from nodeprefetch.report.readers import Deliverer, ProgressPace
+from nodeprefetch.events import Event, Progress, RunFinished, RunStarted
+from nodeprefetch.report.readers import Deliverer
 from nodeprefetch.submit.destination import read_destination
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
-from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
+from nodeprefetch.submit.queue import Buffer, LatestProgress, Outbox, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
     DeliveryResult,
@@ -38,7 +39,13 @@ REQUEST_LIMIT = 10.0
 """Seconds after which a request without a response is cancelled and sent again."""
 
 PROGRESS_INTERVAL = 5.0
-"""Seconds between two progress events of an attempt: a thousand nodes may report to one aggregator."""
+"""Seconds between two batches with progress, if the aggregator does not ask for a longer time."""
+
+MAX_PROGRESS_INTERVAL = 60.0
+"""Seconds, whatever the aggregator asks for."""
+
+GATHERING = 0.1
+"""Seconds that an event waits for others: the end of a pull, that of its image, and the start of the next pull."""
 
 OpenTransport = Callable[[WireProtocol], AbstractAsyncContextManager[Transport]]
 
@@ -46,9 +53,10 @@ OpenTransport = Callable[[WireProtocol], AbstractAsyncContextManager[Transport]]
 class Submitter(Deliverer):
     """Delivers events to an aggregator.
 
-    Events wait until the ID of the run is known. Then they are sent at once, or with the next request while one is
-    under way. What is not acknowledged is sent again, after growing delays. Requests are made one after another, so
-    the aggregator gets events in order, some of them twice.
+    Events wait until the ID of the run is known. Then they are sent a tenth of a second later, or with the next request
+    while one is under way. What is not acknowledged is sent again, after growing delays. Requests are made one after
+    another, so the aggregator gets events in order, some of them twice. Of progress only the latest is sent, every few
+    seconds.
 
     Args:
         endpoint: address of the aggregator, see `parse_endpoint`.
@@ -84,9 +92,9 @@ class Submitter(Deliverer):
         self._open_transport = open_transport or self._open
         self._warn = warn
         self._warned: set[str] = set()
-        self._pace = ProgressPace(PROGRESS_INTERVAL, trio.current_time, at_once=True)
+        self._progress = LatestProgress(PROGRESS_INTERVAL, trio.current_time)
         self._buffer = Buffer()
-        self._outbox = Outbox(self._buffer)
+        self._outbox = Outbox(self._buffer, self._progress)
         self._run_id = ""
         self._node = node
         self._instance = instance
@@ -94,7 +102,7 @@ class Submitter(Deliverer):
         self._working = trio.Lock()
         self._woken = trio.Event()
         self._idle = trio.Event()
-        """Set while there is nothing to send."""
+        """Set while there is nothing to send but progress."""
 
         self._idle.set()
         self._over = trio.Event()
@@ -113,11 +121,12 @@ class Submitter(Deliverer):
             self._run_id = event.run_id
         if isinstance(event, RunFinished):
             self._hurry()
-        if is_worth_sending(event) and self._pace.passes(event):
+        self._progress.note(event)
+        if is_worth_sending(event) and not isinstance(event, Progress):
             self._buffer.add(event)
-            self._woken.set()
             if self._idle.is_set():
                 self._idle = trio.Event()
+        self._woken.set()
 
     async def run(self) -> None:
         """Deliver in the background until cancelled, or until `finish` has nothing left to do."""
@@ -154,6 +163,8 @@ class Submitter(Deliverer):
             try:
                 async with self._open_transport(protocol) as transport:
                     while self._retry.protocol is protocol and await self._has_events():
+                        if not (self._outbox.is_under_way or self._over.is_set()):
+                            await self._wait(GATHERING)
                         await self._handle(await self._deliver(transport))
             except Exception as error:  # noqa: BLE001 - whatever is wrong here, the run continues
                 await self._handle(Unavailable(f"unexpected error: {deepest_text(error)}"))
@@ -165,7 +176,8 @@ class Submitter(Deliverer):
             if self._finishing.is_set():
                 return False
             self._woken = trio.Event()
-            await self._woken.wait()
+            with trio.move_on_at(self._progress.due_at if self._run_id else inf):
+                await self._woken.wait()
         return True
 
     async def _deliver(self, transport: Transport) -> DeliveryResult:
@@ -186,6 +198,7 @@ class Submitter(Deliverer):
         match result:
             case Accepted():
                 self._outbox.acknowledged()
+                self._progress.interval = min(max(result.progress_interval, PROGRESS_INTERVAL), MAX_PROGRESS_INTERVAL)
                 self._last_error = ""
             case Undeliverable():
                 dropped = self._outbox.split()

@@ -11,6 +11,7 @@ import pytest
 
 from nodeprefetch.aggregator.server.middleware import REQUEST
 from nodeprefetch.aggregator.settings import Bounds
+from nodeprefetch.events import Phase, Progress
 from tests.support.aggregator import on_any_port, running_aggregator
 from tests.support.batches import attempt, batch_of, begun, ended
 from tests.support.patience import eventually
@@ -94,6 +95,19 @@ def test_a_line_of_json_as_the_guide_shows_it_may_have_events_of_the_future(aggr
     assert [{"accepted": 1, "duplicates": 0}, {"accepted": 0, "duplicates": 1}] == accepted
     (image,) = status["instances"][0]["nodes"][0]["images"]
     assert {"at": 5.0, "before": "sha256:1", "after": "sha256:2"} == image["moved"]
+
+
+def test_many_nodes_that_pull_are_asked_for_less_progress():
+    """By the answer to each batch: 301 nodes may each report every six seconds."""
+    pulling = Progress(attempt_id="x", image="m:1", phase=Phase.DOWNLOADING)
+    lines = [msgspec.json.encode(batch_of(pulling, node=f"n{number}")) for number in range(301)]
+    with running_aggregator(on_any_port()) as running:
+        answers = [
+            json.loads(running.ask("POST", "/v1/events", b"\n".join(part), LINES).body)
+            for part in (lines[:100], lines[100:200], lines[200:300], lines[300:])
+        ]
+
+    assert [None, None, None, 6] == [answer.get("progress_interval") for answer in answers]
 
 
 def test_gzip_is_decompressed(aggregator):

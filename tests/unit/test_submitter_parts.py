@@ -24,8 +24,8 @@ from nodeprefetch.events import (
 )
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint, short
-from nodeprefetch.submit.http import parse_retry_after, result_for
-from nodeprefetch.submit.queue import Buffer, Outbox, is_worth_sending
+from nodeprefetch.submit.http import HttpAnswer, parse_retry_after, result_for
+from nodeprefetch.submit.queue import Buffer, LatestProgress, Outbox, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
     Rejected,
@@ -183,7 +183,7 @@ def outbox_of(*names, most):
     buffer = Buffer()
     for name in names:
         buffer.add(attempt(name))
-    return Outbox(buffer, most=most)
+    return Outbox(buffer, LatestProgress(5, lambda: 0), most=most)
 
 
 def names(events):
@@ -351,11 +351,30 @@ def test_trouble_alone_is_no_sign_of_another_protocol(answer):
     ],
 )
 def test_a_status_has_a_meaning(status, answer):
-    assert answer == result_for(status, [(b"X", b"y"), (b"Retry-After", b"7")], "why", now=NOW)
+    headers = [(b"X", b"y"), (b"Retry-After", b"7")]
+    assert answer == result_for(HttpAnswer(status=status, headers=headers, body=b"", shown="why"), now=NOW)
 
 
 def test_a_status_without_a_text_or_a_wish_is_enough():
-    assert Unavailable("HTTP status 503") == result_for(503, [], "", now=NOW)
+    assert Unavailable("HTTP status 503") == result_for(HttpAnswer(status=503, headers=[], body=b"", shown=""), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "interval"),
+    [
+        (b'{"accepted": 1, "duplicates": 0, "progress_interval": 17}', 17),
+        (b'{"accepted": 1, "duplicates": 0}', 0),
+        (b'{"progress_interval": -1}', 0),
+        (b'{"progress_interval": NaN}', 0),
+        (b'{"progress_interval": "never"}', 0),
+        (b"\xff", 0),
+        (b"[" * 1000, 0),
+        (b"", 0),
+    ],
+)
+def test_an_aggregator_may_ask_for_less_progress(body, interval):
+    answer = HttpAnswer(status=200, headers=[], body=body, shown="")
+    assert Accepted(interval) == result_for(answer, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,50 @@ def submitter(script, said=None, **options):
     )
 
 
+def progress(name, done):
+    return Progress(attempt_id=name, image="a", phase=Phase.DOWNLOADING, done_bytes=done)
+
+
+def reported(script, name):
+    return [
+        (name, event.done_bytes) for event in script.events if isinstance(event, Progress) and event.attempt_id == name
+    ]
+
+
 def attempt(name):
     return AttemptFinished(attempt_id=name, image="a", attempt=1, started_at=1, duration=1, limit=30)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """The tests below state moments without this time, which every batch waits for more events."""
+    monkeypatch.setattr(module, "GATHERING", 0.0)
+
+
+async def test_events_wait_a_moment_for_others_but_not_at_the_end(autojump_clock, monkeypatch):
+    monkeypatch.setattr(module, "GATHERING", 0.1)
+    script = Script()
+    reporter = submitter(script)
+    async with reporting(reporter, STARTED):
+        await trio.sleep(0.05)
+        reporter.emit(attempt("a"))
+        await trio.sleep(1)
+        reporter.emit(attempt("b"))
+        await trio.sleep(0.05)
+        reporter.emit(FINISHED)
+        await trio.sleep(1)
+
+    assert pytest.approx([0.1, 1.1]) == script.times
+    assert [2, 2] == [len(batch.events) for batch in script.batches]
+
+
+async def test_a_batch_that_is_sent_again_waits_for_nothing_else(autojump_clock, monkeypatch):
+    monkeypatch.setattr(module, "GATHERING", 0.1)
+    script = Script(Unavailable("away"))
+    async with reporting(submitter(script), STARTED):
+        await trio.sleep(5)
+
+    assert pytest.approx([0.1, 0.6]) == script.times
 
 
 async def test_an_event_goes_at_once_when_nothing_is_under_way_and_else_with_the_next_request(autojump_clock):
@@ -219,7 +261,7 @@ async def test_results_that_had_to_go_are_counted_once_at_the_end(autojump_clock
     script = Script(takes=5)
     reporter = submitter(script, said)
     reporter._buffer = Buffer(max_results=10)
-    reporter._outbox = Outbox(reporter._buffer)
+    reporter._outbox = Outbox(reporter._buffer, reporter._progress)
     async with reporting(reporter, STARTED):
         await trio.sleep(1)
         for number in range(25):
@@ -338,19 +380,89 @@ def test_an_unknown_event_is_sent():
     assert 1 == len(reporter._buffer)
 
 
-async def test_how_far_an_attempt_is_goes_out_every_five_seconds(autojump_clock):
-    """Told each second from 0 to 11: those of 0, 5 and 10 go, each at once."""
-    script = Script()
-    sender = submitter(script)
+EVERY = 0.7
+"""Seconds: no multiple of it is a moment at which progress goes out."""
 
+
+async def pulling(sender, names, seconds):
+    """Each of these attempts progresses by one byte every 0.7 seconds."""
+    for number in range(int(seconds / EVERY) + 1):
+        for name in names:
+            sender.emit(progress(name, number))
+        await trio.sleep(EVERY)
+
+
+@pytest.mark.parametrize(
+    ("answer", "moments"),
+    [
+        (Accepted(), [0, 5, 10, 15, 20]),
+        (Accepted(2), [0, 5, 10, 15, 20]),
+        (Accepted(7.5), [0, 7.5, 15, 22.5]),
+        (Accepted(1e9), [0]),
+    ],
+)
+async def test_the_latest_progress_of_all_goes_together_every_few_seconds(autojump_clock, answer, moments):
+    """Every five, or as rarely as the aggregator asks, but once a minute."""
+    script = Script(*[answer] * 100)
+    sender = submitter(script)
     async with reporting(sender):
         sender.emit(STARTED)
-        for second in range(12):
-            sender.emit(Progress(attempt_id="x", image="a", phase=Phase.DOWNLOADING, done_bytes=second))
-            await trio.sleep(1)
+        await pulling(sender, "xy", 24)
 
-    assert [0, 5, 10] == [event.done_bytes for event in script.events if isinstance(event, Progress)]
-    assert [0, 5, 10] == script.times
+    assert moments == script.times
+    assert [("x", int(at / EVERY)) for at in moments] == reported(script, "x")
+    assert [("y", int(at / EVERY)) for at in moments] == reported(script, "y")
+
+
+async def test_an_aggregator_cannot_ask_for_silence(autojump_clock):
+    script = Script(*[Accepted(1e9)] * 100)
+    sender = submitter(script)
+    async with reporting(sender):
+        sender.emit(STARTED)
+        await pulling(sender, "x", 130)
+
+    assert [0, 60, 120] == script.times
+
+
+async def test_progress_goes_along_with_other_events(autojump_clock):
+    """What is sent at 3.6 makes the next due at 8.6."""
+    script = Script()
+    sender = submitter(script)
+    async with reporting(sender), trio.open_nursery() as nursery:
+        sender.emit(STARTED)
+        nursery.start_soon(pulling, sender, "x", 9)
+        await trio.sleep(3.6)
+        sender.emit(attempt("y"))
+
+    assert [0, 3.6, 8.6] == script.times
+    assert [("x", int(at / EVERY)) for at in script.times] == reported(script, "x")
+
+
+async def test_no_progress_follows_the_end_of_an_attempt(autojump_clock):
+    """An aggregator would take it for an image that is still pulled."""
+    script = Script()
+    sender = submitter(script)
+    async with reporting(sender):
+        sender.emit(STARTED)
+        await pulling(sender, "xy", 3)
+        sender.emit(attempt("x"))
+        await trio.sleep(60)
+
+    assert [("x", 0)] == reported(script, "x")
+    assert 2 == len(reported(script, "y"))
+    assert 2 == len(script.times)
+
+
+async def test_no_progress_piles_up_while_nobody_answers(autojump_clock):
+    script = Script(*[Unavailable("away")] * 5, takes=1)
+    sender = submitter(script)
+    async with reporting(sender):
+        sender.emit(STARTED)
+        await pulling(sender, "x", 120)
+        await trio.sleep(60)
+
+    assert len(script.batches) > 10
+    assert {1} == {len([event for event in batch.events if event != STARTED]) for batch in script.batches[1:]}
 
 
 class Label:

@@ -153,17 +153,20 @@ def _is_late(known: ImageState, event: AttemptStarted | AttemptFinished | ImageF
     return event.at < known.since and not isinstance(event, ImageFinished)
 
 
-_COLUMNS = "image, run, state, since, attempt, duration, error, error_class, reason, size, digest"
+_COLUMNS = "run, state, since, attempt, duration, error, error_class, reason, size, digest"
 _MOVED = "moved_run, moved_at, moved_from, moved_to"
-_SELECT = f"SELECT {_COLUMNS}, {_MOVED} FROM state WHERE node = ? AND instance = ?"  # noqa: S608 - constants
+_KEY = "node = ? AND instance = ?"
+_SELECT = f"SELECT {_COLUMNS}, {_MOVED} FROM state WHERE {_KEY} AND image = ?"  # noqa: S608 - constants
+_OLDER = f"SELECT image FROM state WHERE {_KEY} AND run < ?"  # noqa: S608 - constants
+_DELETE = f"DELETE FROM state WHERE {_KEY} AND image = ?"  # noqa: S608 - constants
 _REPLACE = (
-    f"INSERT OR REPLACE INTO state (node, instance, received, {_COLUMNS}, {_MOVED})"  # noqa: S608 - constants
+    f"INSERT OR REPLACE INTO state (node, instance, received, image, {_COLUMNS}, {_MOVED})"  # noqa: S608 - constants
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
 class NodeStates:
-    """The states of one node and instance, for the duration of a transaction.
+    """The states of one node and instance, for the duration of a transaction. Reads those that are asked for.
 
     Args:
         database: with the table `state`.
@@ -174,21 +177,23 @@ class NodeStates:
     def __init__(self, database: sqlite3.Connection, instance: int, node: int) -> None:
         self._database = database
         self._key = (node, instance)
-        rows = database.execute(_SELECT, self._key)
-        self._states = {row[0]: _state_of(row[1:]) for row in rows}
+        self._states: dict[int, ImageState | None] = {}
         self._changed: set[int] = set()
         self.growth = 0
         """Number of states added to the database, less those removed."""
 
     def get(self, image: int) -> ImageState | None:
         """Return the state of an image, by its number."""
-        return self._states.get(image)
+        if image not in self._states:
+            row = self._database.execute(_SELECT, (*self._key, image)).fetchone()
+            self._states[image] = _state_of(row) if row else None
+        return self._states[image]
 
     def put(self, image: int, state: ImageState | None) -> bool:
         """Set the state of an image; None changes nothing. Returns whether it changed."""
         if state is None:
             return False
-        known = self._states.get(image)
+        known = self.get(image)
         if known is None:
             self.growth += 1
         elif state.moved is None and known.moved is not None:
@@ -199,7 +204,7 @@ class NodeStates:
 
     def move(self, image: int, run: int, event: TagMoved) -> bool:
         """Record a move of an image's tag. Returns whether it is new."""
-        known = self._states.get(image) or ImageState(run=run, state=Outcome.WAITING, since=event.at)
+        known = self.get(image) or ImageState(run=run, state=Outcome.WAITING, since=event.at)
         if known.moved is not None and (known.moved.run, known.moved.at) >= (run, event.at):
             return False
         move = Move(run=run, at=event.at, before=event.before, after=event.after)
@@ -207,21 +212,23 @@ class NodeStates:
 
     def drop_others(self, images: Container[int], run: int) -> None:
         """Remove images that are not in the list of this new run."""
-        gone = [image for image, state in self._states.items() if image not in images and state.run < run]
-        for image in gone:
-            del self._states[image]
-            self._changed.discard(image)
+        older = [image for (image,) in self._database.execute(_OLDER, (*self._key, run))]
+        gone = [image for image in older if image not in images]
+        self._states.update(dict.fromkeys(gone))
+        self._changed.difference_update(gone)
         self.growth -= len(gone)
-        self._database.executemany(
-            "DELETE FROM state WHERE node = ? AND instance = ? AND image = ?", [(*self._key, image) for image in gone]
-        )
+        self._database.executemany(_DELETE, [(*self._key, image) for image in gone])
 
     def write(self, now: int) -> None:
         """Write changed states to the database."""
         node, instance = self._key
         self._database.executemany(
             _REPLACE,
-            [(node, instance, now, image, *_row_of(self._states[image])) for image in self._changed],
+            [
+                (node, instance, now, image, *_row_of(state))
+                for image in self._changed
+                if (state := self._states[image]) is not None
+            ],
         )
         self._changed.clear()
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import trio
+
 from nodeprefetch.aggregator.access.auth import Authenticator
 from nodeprefetch.aggregator.counters import Budget, Counters
 from nodeprefetch.aggregator.fair_lock import FairLock
@@ -18,6 +20,7 @@ from nodeprefetch.aggregator.web.boards import Boards, SharedTexts
 from nodeprefetch.aggregator.web.coalescer import Coalescer
 from nodeprefetch.aggregator.web.decode import Decoder
 from nodeprefetch.aggregator.web.decode_ticket import TicketDecoder
+from nodeprefetch.aggregator.web.progress_interval import ProgressInterval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Service:
     """Held by queries, and while large bodies are decoded."""
 
     expositions: Coalescer
+    progress_interval: ProgressInterval
     tickets: TicketDesk
     ticket_decoder: TicketDecoder
 
@@ -95,6 +99,7 @@ def make_service(
         texts=SharedTexts(budget, settings.bounds.in_flight // 4),
         lock=lock,
         expositions=Coalescer(lock),
+        progress_interval=ProgressInterval(trio.current_time),
         tickets=TicketDesk(limits, settings.growth, settings.bounds),
         ticket_decoder=TicketDecoder(settings.bounds),
         log=log,

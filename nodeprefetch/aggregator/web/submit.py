@@ -13,6 +13,7 @@ from nodeprefetch.aggregator.refusal import RefusedError, json_response
 from nodeprefetch.aggregator.server.middleware import Receive, address_of
 from nodeprefetch.aggregator.settings import Bounds
 from nodeprefetch.aggregator.store.records import Submission
+from nodeprefetch.aggregator.web.progress_interval import SHORTEST
 from nodeprefetch.aggregator.web.service import Service
 
 _GZIP = 16 + zlib.MAX_WBITS
@@ -127,9 +128,14 @@ async def submit(service: Service, request: Request) -> Response:
         for batch in batches:
             caller.check_node(batch.node)
         receipt = await service.writer.submit([Submission(batch=batch) for batch in batches], body)
+    for batch in batches:
+        service.progress_interval.note(batch)
     service.counters.requests["http"] += 1
     service.counters.accepted["http"] += receipt.accepted
     service.counters.duplicates["http"] += receipt.duplicates
     nodes = [batch.node for batch in batches[:5]]
     service.debug(f"stored {receipt.accepted} events, {receipt.duplicates} duplicates, of nodes {nodes}")
-    return json_response({"accepted": receipt.accepted, "duplicates": receipt.duplicates})
+    answer = {"accepted": receipt.accepted, "duplicates": receipt.duplicates}
+    if (interval := service.progress_interval.seconds) > SHORTEST:
+        answer["progress_interval"] = interval
+    return json_response(answer)
