@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import indent
 from typing import NoReturn
@@ -18,11 +19,12 @@ from tests.support.cluster_programs import why_no_cluster
 NODES = 3
 
 
-def main(archive: Path) -> int:
-    """Run the steps and keep the cluster until Enter. Return the exit code.
+def main(archive: Path, *, show: Callable[[Path, WarmCluster], None]) -> int:
+    """Run the steps and show the cluster. Return the exit code.
 
     Args:
         archive: the image of this checkout, an OCI archive.
+        show: is given the cluster's directory, and the cluster.
     """
     reason = why_no_cluster()
     if reason is not None:
@@ -39,7 +41,7 @@ def main(archive: Path) -> int:
                 say(f"step {number} of the README: {_titles()[number]}")
                 print(indent(script, "    "), flush=True)
                 print(site.type(script), flush=True)
-            leave_up(Path(directory), site)
+            show(Path(directory), site)
             say("cleaning up")
     return 0
 
@@ -80,7 +82,7 @@ def _stop(number: int, _frame: object) -> NoReturn:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(Path(sys.argv[1])))
+        sys.exit(main(Path(sys.argv[1]), show=leave_up))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except AssertionError as error:  # a step failed: the message is its output

@@ -1,14 +1,18 @@
 """Take the screenshots of the documentation (for dev/screenshots)."""
 
 import random
+import sys
 import tempfile
 from pathlib import Path
 
+import demo_cluster
 from playwright.sync_api import Browser, Page
 
 from nodeprefetch.batch import AnyEvent
 from tests.browser.chromium import Window, running_chromium
+from tests.e2e.warmcluster import PROXY, WarmCluster
 from tests.support.aggregator_program import AggregatorProgram
+from tests.support.cluster_api import api_from_here
 from tests.support.submissions import MIB, finished, pulling, run_begins, submit
 
 FOLDER = Path(__file__).parents[1] / "docs/images"
@@ -46,6 +50,16 @@ def main() -> None:
             _take(browser, url, "page-details.png", scheme="dark", details=MISSING)
 
 
+def of_demo(archive: Path) -> int:
+    """Take one of the page of a cluster on which the README's steps were run. Return the exit code."""
+
+    def show(_: Path, site: WarmCluster) -> None:
+        with api_from_here(site.cluster) as api, running_chromium() as browser:
+            _take(browser, f"{api}{PROXY}/", "page-demo.png", scheme="light", height=420)
+
+    return demo_cluster.main(archive, show=show)
+
+
 def _events(number: int, node: str) -> list[AnyEvent]:
     """What a node has reported: some fail, some pull, the others are done."""
     chance = random.Random(number)
@@ -64,8 +78,8 @@ def _events(number: int, node: str) -> list[AnyEvent]:
     return events
 
 
-def _take(browser: Browser, url: str, name: str, *, scheme: str, details: str = "") -> None:
-    window = Window(browser, scheme=scheme, height=760)
+def _take(browser: Browser, url: str, name: str, *, scheme: str, details: str = "", height: int = 760) -> None:
+    window = Window(browser, scheme=scheme, height=height)
     page = window.page
     page.goto(url)
     window.wait_until("performance.getEntriesByName('map drawn').length > 0")
@@ -87,4 +101,6 @@ def _open_details(page: Page, image: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.exit(of_demo(Path(sys.argv[1])))
     main()
