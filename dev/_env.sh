@@ -28,7 +28,8 @@ use_venv() {
     export PATH
 }
 
-# Prints the usable Pythons of this machine, one per version, oldest first: Debian's, pyenv's, those in PATH.
+# Prints the usable Pythons of this machine, oldest first, of each minor version (3.11) the oldest: Debian's, pyenv's,
+# those in PATH.
 find_pythons() {
     local python minor
     {
@@ -39,7 +40,8 @@ find_pythons() {
                 ! is_usable "$python" || echo "$("$python" -c 'import platform; print(platform.python_version())') $python"
             done
         done
-    } | sort --version-sort --stable --key=1,1 --unique | cut -d ' ' -f 2-
+    } | sort --version-sort --stable --key=1,1 | awk '{ split($1, part, "."); if (!seen[part[1] "." part[2]]++) print }' |
+        cut -d ' ' -f 2-
 }
 
 is_usable() {
