@@ -177,11 +177,16 @@ class LatestProgress:
         self._taken_at = -inf
 
     def note(self, event: Event) -> None:
-        """Take the progress or the end of an attempt; other events change nothing."""
-        if isinstance(event, Progress):
-            self._latest[event.attempt_id] = event
-        elif isinstance(event, AttemptFinished):
-            self._latest.pop(event.attempt_id, None)
+        """Take the progress or the end of an attempt, or the end of the run; other events change nothing."""
+        match event:
+            case Progress():
+                self._latest[event.attempt_id] = event
+            case AttemptFinished():
+                self._latest.pop(event.attempt_id, None)
+            case RunFinished():
+                self._latest.clear()
+            case _:
+                pass
 
     @property
     def due_at(self) -> float:

@@ -453,6 +453,18 @@ async def test_no_progress_follows_the_end_of_an_attempt(autojump_clock):
     assert 2 == len(script.times)
 
 
+async def test_no_progress_follows_the_end_of_the_run(autojump_clock):
+    script = Script(takes=1)
+    sender = submitter(script)
+    async with reporting(sender):
+        sender.emit(STARTED)
+        await pulling(sender, "x", 3)
+        sender.emit(FINISHED)
+
+    assert FINISHED == script.events[-1]
+    assert [("x", 0)] == reported(script, "x")
+
+
 async def test_no_progress_piles_up_while_nobody_answers(autojump_clock):
     script = Script(*[Unavailable("away")] * 5, takes=1)
     sender = submitter(script)
