@@ -20,6 +20,10 @@ def argument(text: str, metavar: str) -> Parameter:
 InstallationName = Annotated[str, argument("Name of the installation, which is that of its DaemonSet.", "NAME")]
 
 
+KUBECONFIG = _flag("Kubeconfig. Default: $KUBECONFIG, ~/.kube/config, or the service account of this pod.", "FILE")
+CONTEXT = _flag("Context of the kubeconfig. Default: its current one.", "NAME")
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class ClusterFlags:
@@ -34,11 +38,8 @@ class ClusterFlags:
             "-n",
         ),
     ] = None
-    kubeconfig: Annotated[
-        str | None,
-        _flag("Kubeconfig. Default: $KUBECONFIG, ~/.kube/config, or the service account of this pod.", "FILE"),
-    ] = None
-    context: Annotated[str | None, _flag("Context of the kubeconfig. Default: its current one.", "NAME")] = None
+    kubeconfig: Annotated[str | None, KUBECONFIG] = None
+    context: Annotated[str | None, CONTEXT] = None
     aggregator: Annotated[
         str | None,
         _flag(

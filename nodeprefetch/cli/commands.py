@@ -39,6 +39,7 @@ CLUSTER_COMMANDS = {
     "status": "Show on how many nodes of a cluster the images are, why they are missing on others, and what to do.",
     "wait": "Wait until the nodes of an installation have its images. Ends early if they cannot get them.",
     "why": "Show why images are missing on a node: all attempts, errors, what is in the way, and what to do.",
+    "discover": "Print the images that Kubernetes manifests name, or that run in a cluster, as a list for fetch.",
 }
 """Commands for people and scripts, which `kubectl nodeprefetch` has too, and their help. One module each."""
 

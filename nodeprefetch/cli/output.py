@@ -19,8 +19,8 @@ def print_records(records: Sequence[Record], output: str, to_table: Callable[[Se
     write(sys.stdout, (to_json(records) if output == "json" else to_table(records)) + "\n")
 
 
-def to_json(records: "Sequence[msgspec.Struct]") -> str:
-    """Format records as a JSON array of objects."""
+def to_json(records: "msgspec.Struct | Sequence[msgspec.Struct]") -> str:
+    """Format a record as a JSON object, or several as an array of objects."""
     import msgspec  # noqa: PLC0415 - not for --help
 
     return json_text(msgspec.to_builtins(records), indent=2)

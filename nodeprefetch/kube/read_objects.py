@@ -281,6 +281,76 @@ class Pod(_Field, frozen=True):
         return ""
 
 
+class OwnerReference(_Field, frozen=True):
+    """An object that a pod belongs to."""
+
+    kind: str
+    name: str
+    controller: bool = False
+
+
+class RunningMetadata(_Field, frozen=True):
+    """Of a running pod."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: Labels = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class ImageVolume(_Field, frozen=True):
+    """A volume that is an image."""
+
+    reference: str = ""
+
+
+class RunningVolume(_Field, frozen=True):
+    """A volume of a running pod."""
+
+    image: ImageVolume | None = None
+
+
+class RunningContainer(_Field, frozen=True):
+    """A container of a running pod."""
+
+    name: str
+    image: str = ""
+
+
+class RunningContainerStatus(_Field, frozen=True):
+    """The image of a container, as the runtime knows it."""
+
+    name: str
+    image_id: str = msgspec.field(name="imageID", default="")
+    """Often `REPOSITORY@DIGEST`."""
+
+
+class RunningSpec(_Field, frozen=True):
+    """What a running pod is made of."""
+
+    node_name: str = ""
+    init_containers: list[RunningContainer] | None = None
+    containers: list[RunningContainer] | None = None
+    ephemeral_containers: list[RunningContainer] | None = None
+    volumes: list[RunningVolume] | None = None
+
+
+class RunningStatus(_Field, frozen=True):
+    """What the kubelet says of the images of a running pod."""
+
+    init_container_statuses: list[RunningContainerStatus] | None = None
+    container_statuses: list[RunningContainerStatus] | None = None
+    ephemeral_container_statuses: list[RunningContainerStatus] | None = None
+
+
+class RunningPod(_Field, frozen=True):
+    """A pod and its images, without anything else."""
+
+    metadata: RunningMetadata
+    spec: RunningSpec = RunningSpec()
+    status: RunningStatus = RunningStatus()
+
+
 class ConfigMap(_Field, frozen=True):
     """A ConfigMap."""
 

@@ -21,6 +21,7 @@ from nodeprefetch.kube.read_objects import (
     ObjectMetadata,
     Page,
     Pod,
+    RunningPod,
 )
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod, namespace_of_pod
 
@@ -64,7 +65,7 @@ class KubeReads:
         call = _Call(
             "listing DaemonSets", f"/apis/apps/v1{_in(namespace)}/daemonsets", "list daemonsets.apps", namespace
         )
-        return await self._list(DaemonSet, call, labels)
+        return await self._list(DaemonSet, call, _with_labels(labels))
 
     async def daemon_set(self, namespace: str, name: str) -> DaemonSet:
         """Read a DaemonSet."""
@@ -75,7 +76,21 @@ class KubeReads:
     async def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Pod]:
         """List the pods with these labels."""
         call = _Call(f"listing pods in {namespace}", f"/api/v1{_in(namespace)}/pods", "list pods", namespace)
-        return await self._list(Pod, call, labels)
+        return await self._list(Pod, call, _with_labels(labels))
+
+    async def running_pods(self, namespace: str | None, *, selector: str = "", node: str = "") -> list[RunningPod]:
+        """List the pods that have not ended, with their images.
+
+        Args:
+            namespace: None: all.
+            selector: of labels, as kubectl takes it; empty: all.
+            node: only pods on this node; empty: on all.
+        """
+        fields = ["status.phase!=Succeeded", "status.phase!=Failed", *([f"spec.nodeName={node}"] if node else [])]
+        where = "all namespaces" if namespace is None else namespace
+        call = _Call(f"listing pods in {where}", f"/api/v1{_in(namespace)}/pods", "list pods", namespace)
+        query = {"fieldSelector": ",".join(fields), **({"labelSelector": selector} if selector else {})}
+        return await self._list(RunningPod, call, query)
 
     async def nodes(self) -> list[Metadata]:
         """List the metadata of all nodes."""
@@ -97,7 +112,7 @@ class KubeReads:
         """List the versions of the pods with these labels."""
         path, what = f"/apis/apps/v1{_in(namespace)}/controllerrevisions", f"listing ControllerRevisions in {namespace}"
         call = _Call(what, path, "list controllerrevisions.apps", namespace)
-        return await self._list(ControllerRevision, call, labels)
+        return await self._list(ControllerRevision, call, _with_labels(labels))
 
     async def service_answer(self, namespace: str, service: str, port: str, path: str) -> bytes:
         """Send a GET request to a Service over HTTP, through the API server. Returns the body.
@@ -134,11 +149,9 @@ class KubeReads:
         )
         return (await self._ask(call)).decode(errors="replace")
 
-    async def _list(self, kind: type[Kind], call: "_Call", labels: Mapping[str, str]) -> list[Kind]:
-        """Read all pages of a list."""
-        query: dict[str, object] = {"limit": PAGE}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+    async def _list(self, kind: type[Kind], call: "_Call", selectors: Mapping[str, str]) -> list[Kind]:
+        """Read all pages of a list. The selectors are parameters of the query."""
+        query: dict[str, object] = {"limit": PAGE, **selectors}
         page_of = cast("type[Page[Kind]]", Page[kind])  # type: ignore[valid-type]
         found: list[Kind] = []
         while True:
@@ -218,6 +231,10 @@ async def connect_reads(
         return KubeReads(client, namespace=namespace, kubectl_flags=tuple(flags))
 
     return await trio.to_thread.run_sync(load, abandon_on_cancel=True)
+
+
+def _with_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    return {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())} if labels else {}
 
 
 def _in(namespace: str | None) -> str:

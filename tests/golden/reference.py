@@ -24,6 +24,7 @@ COMMANDS = (
     "status",
     "wait",
     "why",
+    "discover",
     "fetch",
     "keep",
     "explain",
@@ -42,6 +43,7 @@ GUIDES = {
     "aggregate": "Also called `aggregate-metrics`. Guide: [Aggregator](aggregator.md).",
     "status": "Guide: [Is it warm?](status.md).",
     "why": "Guide: [Why is a node not warm?](status.md#why-is-a-node-not-warm).",
+    "discover": "Guide: [Lists from manifests](discover.md).",
     "leases": "Guide: [Resuming pulls](resume.md).",
     "unpin": "Guide: [Pins and free disk](pins-and-disk.md).",
     "plugins": "Guide: [Credential plugins](plugins.md).",
@@ -54,6 +56,7 @@ USAGES = {
     "status": "[NAME]",
     "wait": "NAME",
     "why": "NODE [IMAGE]",
+    "discover": "PATH…",
     "fetch": "[IMAGE…]",
     "keep": "[IMAGE…]",
     "explain": "[IMAGE…]",
@@ -96,7 +99,8 @@ EXIT_CODES: Mapping[str, Mapping[int | str, str]] = {
         OK: "Done. `fetch`: every image is present (with `--allow-failures`: the run ended). `wait`: the nodes are"
         " warm",
         SOME_IMAGE_MISSING: "`fetch`: some images could not be pulled. `wait`: the nodes cannot become warm."
-        " `aggregate`: the database is damaged",
+        " `discover`: no images were found, or, with `--diff`, something has changed. `aggregate`: the database is"
+        " damaged",
         USAGE: "Invalid flags, lists or secrets; all problems were reported, nothing was pulled",
         NO_RUNTIME: "No container runtime responded within `--runtime-wait`. Commands about a cluster: the API server"
         " did not answer, or a permission is missing",
@@ -121,7 +125,8 @@ All commands, flags, environment variables and exit codes.
 
 Every flag of `nodeprefetch` can also be set by an environment variable: `--cri-socket` by
 `{PREFIX}CRI_SOCKET`. Set a switch to `true`, and separate the values of a list by spaces. Flags win over
-variables. Switches that make a command destructive, or that choose what `status` shows, have no variable.
+variables. Switches that make a command destructive, or that choose what `status` shows, and the flags of `discover`
+have no variable.
 
 Durations are written as in Go: `1m30s`, `1.5h`, `300ms`.
 

@@ -77,10 +77,13 @@ class ReadObjects:
         if refusal := self._refusal("list", resource, namespace):
             return refusal
         wanted = dict(each.split("=", 1) for each in query.get("labelSelector", "").split(",") if each)
+        fields = [each for each in query.get("fieldSelector", "").split(",") if each]
         found = [
             each
             for (of, _), each in sorted(self.objects.get(resource, {}).items())
-            if namespace in ("", of) and wanted.items() <= (each["metadata"].get("labels") or {}).items()
+            if namespace in ("", of)
+            and wanted.items() <= (each["metadata"].get("labels") or {}).items()
+            and all(_has_field(each, *selector.split("=", 1)) for selector in fields)
         ]
         start = int(query.get("continue", "0"))
         end = start + min(int(query.get("limit", "500")), self.largest_page)
@@ -102,6 +105,14 @@ class ReadObjects:
         if text is None:
             return _status(404, "NotFound", f'pods "{pod}" not found')
         return 200, "".join(text.splitlines(keepends=True)[-int(query["tailLines"]) :]).encode()
+
+
+def _has_field(body: Mapping[str, Any], field: str, wanted: str) -> bool:
+    """Whether an object has a field, as `PATH=VALUE` or `PATH!=VALUE` of a field selector say."""
+    value: Any = body
+    for key in field.removesuffix("!").split("."):
+        value = value.get(key, "") if isinstance(value, dict) else ""
+    return bool(value != wanted if field.endswith("!") else value == wanted)
 
 
 def _status(code: int, reason: str, message: str) -> tuple[int, Body]:

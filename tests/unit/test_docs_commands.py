@@ -1,5 +1,6 @@
 """Command lines of the documentation: ours are taken by the parser they are for, and every flag named exists."""
 
+import io
 import re
 import shlex
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def test_a_command_of_the_pages_is_taken(
     for name in ("images.txt", "first.txt"):
         (tmp_path / name).write_text("nginx:1.27\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"nginx:1.27\n")))
 
     read(command)
 
