@@ -11,7 +11,8 @@ from cyclopts import Group, Parameter
 from nodeprefetch.cli.cluster_flags import CONTEXT, KUBECONFIG
 from nodeprefetch.cli.environment import read_environment
 from nodeprefetch.cli.flag_kinds import CLUSTER, IMAGES, OUTPUT
-from nodeprefetch.cli.inputs import read_images
+from nodeprefetch.cli.flags import CredentialFlags
+from nodeprefetch.cli.inputs import load_credential_plugins, read_images
 from nodeprefetch.cli.output import print_records, to_json, warn
 from nodeprefetch.errors import Problems
 from nodeprefetch.text.outlet import write
@@ -37,7 +38,7 @@ def _flag(text: str, metavar: str | None, group: Group, *names: str) -> Paramete
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DiscoverFlags:
+class DiscoverFlags(CredentialFlags):
     """Which images to print, and how."""
 
     cluster: Annotated[
@@ -71,6 +72,14 @@ class DiscoverFlags:
             "Leave out images with such names; * and ? stand for any characters. May be repeated.", "PATTERN", IMAGES
         ),
     ] = ()
+    resolve: Annotated[
+        bool,
+        _flag(
+            "Pin each tag to the digest that it stands for now. Asks registries, with the credentials of fetch.",
+            None,
+            IMAGES,
+        ),
+    ] = False
     output: Annotated[Literal["list", "json"], _flag("Output format. Default: list.", None, OUTPUT)] = "list"
     diff: Annotated[
         str | None,
@@ -114,12 +123,13 @@ def discover(
     for problem in (*read.problems, *(f"{each} (--exclude leaves it out)" for each in found.problems)):
         problems.add(problem)
     problems.raise_if_any()
+    images = _resolved(found.images, flags) if flags.resolve else found.images
     if old is not None:
-        return _print_difference(difference(found.images, old), flags.output)
-    if not found.images:
+        return _print_difference(difference(images, old), flags.output)
+    if not images:
         warn("no images found" + ("" if flags.guess else "; --guess looks for names in all texts"))
         return NOTHING_FOUND
-    print_records(found.images, flags.output, _list)
+    print_records(images, flags.output, _list)
     return FOUND
 
 
@@ -157,6 +167,28 @@ async def _list_pods(flags: DiscoverFlags) -> "list[RunningPod]":
         context=flags.context,
     ) as access:
         return await access.kube.running_pods(flags.namespace, selector=flags.selector, node=flags.node)
+
+
+def _resolved(images: "Sequence[FoundImage]", flags: DiscoverFlags) -> "Sequence[FoundImage]":
+    """Return the images with digests.
+
+    Raises:
+        UsageError: with every image whose digest is not known, and why.
+    """
+    from nodeprefetch.cli.stop_signals import run_interruptibly  # noqa: PLC0415 - not for --help
+    from nodeprefetch.credentials.chain import open_chain  # noqa: PLC0415
+    from nodeprefetch.discover.resolve import resolved  # noqa: PLC0415
+    from nodeprefetch.text.known_secrets import knowing_secrets  # noqa: PLC0415
+
+    variables = read_environment().variables
+    plugins = load_credential_plugins(flags, variables, warn)
+
+    async def main() -> "Sequence[FoundImage]":
+        async with open_chain(plugins, warn) as credentials:
+            return await resolved(images, credentials, variables)
+
+    with knowing_secrets():
+        return run_interruptibly(main)
 
 
 def _list(images: "Sequence[FoundImage]") -> str:

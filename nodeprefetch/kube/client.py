@@ -65,7 +65,7 @@ class KubeClient:
         url, port = _address("address of the API server", server.url)
         host = url.hostname or ""
         proxy_url = proxy_for(url.scheme, host, port, environment)
-        proxy = _proxy(proxy_url) if proxy_url else None
+        proxy = read_proxy(proxy_url) if proxy_url else None
         self._via = f"by the proxy {proxy.url.host.decode()}:{proxy.url.port}: " if proxy else ""
         bracketed = f"[{host}]" if ":" in host else host
         self._host = f"{bracketed}:{port}"
@@ -206,7 +206,12 @@ def _address(name: str, text: str) -> tuple[SplitResult, int]:
     return url, port
 
 
-def _proxy(text: str) -> httpcore.Proxy:
+def read_proxy(text: str) -> httpcore.Proxy:
+    """Return the proxy at a URL, as `proxy_for` returns it.
+
+    Raises:
+        KubeError: it is not http:// or https:// with a host.
+    """
     url, port = _address("proxy in HTTPS_PROXY or HTTP_PROXY", text)
     origin = httpcore.URL(scheme=url.scheme.encode(), host=(url.hostname or "").encode(), port=port, target=b"/")
     if url.username is None:
