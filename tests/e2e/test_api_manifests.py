@@ -1,7 +1,7 @@
 """What the generator prints, taken by real API servers: the newest, and the oldest that is supported."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -83,6 +83,36 @@ def test_every_installation_is_taken(prepared: ApiServer, name: str) -> None:
 
     assert wanted == _names(tried)
     assert wanted == _names(done)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_there_is_what_was_applied(prepared: ApiServer, name: str) -> None:
+    """Tools that compare the two, as those of GitOps do, find no difference: the server has only added its defaults."""
+    manifest = text(name)
+    prepared.kubectl.apply(manifest)
+
+    live = json.loads(prepared.kubectl.run("get", "--filename=-", "--output=json", stdin=manifest))
+    by_name = {(each["kind"], each["metadata"]["name"]): each for each in live.get("items", [live])}
+
+    for wanted in yaml.safe_load_all(manifest):
+        there = by_name[wanted["kind"], wanted["metadata"]["name"]]
+        assert [] == list(_differences(wanted, there, wanted["kind"]))
+    assert "" == prepared.kubectl.run("diff", "--server-side", "--filename=-", stdin=manifest)
+
+
+def _differences(wanted: Any, there: Any, path: str) -> Iterator[str]:
+    """What is not as it was applied. The server may add keys, but neither items nor other values."""
+    if isinstance(wanted, dict) and isinstance(there, dict):
+        for key, value in wanted.items():
+            if key in there:
+                yield from _differences(value, there[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key} is not there"
+    elif isinstance(wanted, list) and isinstance(there, list) and len(wanted) == len(there):
+        for index, pair in enumerate(zip(wanted, there, strict=True)):
+            yield from _differences(*pair, f"{path}[{index}]")
+    elif wanted != there or type(wanted) is not type(there):
+        yield f"{path}: {wanted!r} became {there!r}"
 
 
 def test_all_of_a_readiness_rule_but_its_dry_run_is_immutable(prepared: ApiServer) -> None:
