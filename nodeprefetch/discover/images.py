@@ -9,12 +9,15 @@ from nodeprefetch.discover.documents import Document
 from nodeprefetch.discover.places import Place, places
 from nodeprefetch.values.image_ref import ImageRef, ImageRefError
 
+CLUSTER = "cluster"
+"""Source of what was found in running pods."""
+
 
 class FoundPlace(Place, frozen=True, kw_only=True, omit_defaults=True):
     """Where an image was found."""
 
     source: str
-    """The file, as the user named it; `standard input`, or `cluster`."""
+    """The file, as the user named it; `standard input`, or `CLUSTER`."""
 
     node: str = ""
     """On which the pod is; empty: this is no pod, or it is on none yet."""
@@ -92,7 +95,7 @@ def sum_up(found: Iterable[FoundPlace], choice: Choice) -> FoundImages:
         try:
             ref = ImageRef.parse(place.text)
         except ImageRefError as error:
-            if not (place.guessed or place.node):  # a node that has such a pod cannot pull it either
+            if not (place.guessed or place.source == CLUSTER):  # no node can run such a pod either
                 problems.append(f"{': '.join(filter(None, (place.source, place.object_name, place.field)))}: {error}")
             continue
         if choice.leaves_out(ref.normalized) or (choice.registries and ref.registry not in choice.registries):

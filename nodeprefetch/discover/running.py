@@ -2,11 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from nodeprefetch.discover.images import FoundPlace
+from nodeprefetch.discover.images import CLUSTER, FoundPlace
 from nodeprefetch.kube.read_objects import RunningPod
-
-CLUSTER = "cluster"
-"""Where these images were found."""
 
 _TEMPLATE_HASH = "pod-template-hash"
 """Label with which the name of a Deployment's ReplicaSet ends."""

@@ -39,6 +39,7 @@ def api() -> Iterator[FakeKube]:
         reads.put("pods", pod("db-0", "n1", DB, **owned("StatefulSet", "db")))
         reads.put("pods", pod("waiting", "", "registry.example.com/large:1", phase="Pending"))
         reads.put("pods", pod("broken", "n1", "Not An Image"))
+        reads.put("pods", pod("broken-too", "", "Not An Image", phase="Pending"))
         reads.put("pods", pod("done", "n1", "registry.example.com/job:1", phase="Succeeded"))
         reads.put("pods", pod("lost", "n1", "registry.example.com/job:2", phase="Failed"))
         elsewhere = pod("tool", "n2", "registry.example.com/tool:1")
