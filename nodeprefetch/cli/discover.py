@@ -47,6 +47,9 @@ class DiscoverFlags(CredentialFlags):
     namespace: Annotated[
         str | None, _flag("Only pods in this namespace. Default: all.", "NAMESPACE", CLUSTER, "--namespace", "-n")
     ] = None
+    all_namespaces: Annotated[
+        bool, _flag("In all namespaces, which is the default.", None, CLUSTER, "--all-namespaces", "-A")
+    ] = False
     selector: Annotated[
         str, _flag("Only pods with these labels, as for kubectl.", "SELECTOR", CLUSTER, "--selector", "-l")
     ] = ""
@@ -137,9 +140,12 @@ def _problems(manifests: Sequence[str], flags: DiscoverFlags) -> list[str]:
     found = [f"unknown flag {quote(each)}" for each in manifests if each.startswith("-") and each != "-"]
     if not (manifests or flags.cluster):
         found.append("no manifests given; name files or directories, - for standard input, or --cluster")
+    if flags.namespace and flags.all_namespaces:
+        found.append("--namespace and --all-namespaces exclude each other")
     if not flags.cluster:
         given = {
             "--namespace": flags.namespace,
+            "--all-namespaces": flags.all_namespaces,
             "--selector": flags.selector,
             "--node": flags.node,
             "--min-nodes": flags.min_nodes,

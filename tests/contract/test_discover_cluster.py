@@ -71,6 +71,7 @@ registry.example.com/team/app:1  # 3x on 2 nodes in Deployment/web, 2 digests
 registry.example.com/tool:1  # 1x on 1 node in Pod/tool
 """
     assert (0, expected, "") == printed(api, tmp_path, capsys)
+    assert (0, expected, "") == printed(api, tmp_path, capsys, "-A")
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,8 @@ def test_without_permission_it_says_how_to_check(
 
 
 def test_flags_about_pods_require_the_cluster(capsys: pytest.CaptureFixture[str]) -> None:
-    assert 2 == run(["discover", "x.yaml", "-n", "a", "-l", "b=c", "--node", "d", "--min-nodes", "2"])
-    assert [
-        f"nodeprefetch: {flag} requires --cluster" for flag in ("--namespace", "--selector", "--node", "--min-nodes")
-    ] == capsys.readouterr().err.splitlines()
+    assert 2 == run(["discover", "x.yaml", "-n", "a", "-A", "-l", "b=c", "--node", "d", "--min-nodes", "2"])
+    both, *others = capsys.readouterr().err.splitlines()
+    assert "nodeprefetch: --namespace and --all-namespaces exclude each other" == both
+    flags = ("--namespace", "--all-namespaces", "--selector", "--node", "--min-nodes")
+    assert [f"nodeprefetch: {flag} requires --cluster" for flag in flags] == others
