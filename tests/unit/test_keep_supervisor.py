@@ -350,7 +350,7 @@ def test_without_reports_a_broken_list_starts_no_run_more(start: Start) -> None:
     keep.edit("broken\n")
     keep.wait_for_log("image list is invalid")
     keep.edit("b:1\n")
-    keep.wait_until(lambda: "b:1" in keep.given)
+    keep.wait_until_reported(3)
 
     assert ["a:1: ", "broken: ", "b:1: "] == keep.reported
 
