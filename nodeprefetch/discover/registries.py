@@ -109,7 +109,7 @@ class Registries:
         the registry is asked without a login.
 
         Raises:
-            RegistryError: it cannot be found out, for example because there is no such image.
+            RegistryError: it is not known, for example because the registry does not have the image.
         """
         if image.digest:
             return image.digest
@@ -171,7 +171,7 @@ class Registries:
             answer = await self._request(method, url, {"Accept": _ACCEPT, "Authorization": authorization})
             if answer.status in _REDIRECTED and (location := answer.headers.get("location")):
                 there = _address(urljoin, url, location)
-                if _address(urlsplit, there).netloc != urlsplit(url).netloc:
+                if _address(urlsplit, there)[:2] != urlsplit(url)[:2]:  # another host, or no longer TLS
                     auth, authorization = None, ""
                 url = there
             elif answer.status == 401 and not authorization:  # noqa: PLR2004 - HTTP

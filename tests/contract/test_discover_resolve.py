@@ -217,6 +217,28 @@ def test_a_token_server_that_sends_none_is_a_problem(strange: type[Strange]) -> 
         ask(strange.address, "me")
 
 
+def test_the_login_does_not_follow_to_the_same_host_without_tls() -> None:
+    """The registry here only says what it is asked."""
+    seen = []
+
+    class Scripted(Registries):
+        async def _request(self, method, url, headers, form=None):
+            seen.append((url, headers["Authorization"]))
+            if url.startswith("http:"):
+                return registries._Answer(200, {"docker-content-digest": IMAGE.digest}, b"")
+            if headers["Authorization"]:
+                return registries._Answer(307, {"location": "http://registry.test/moved"}, b"")
+            return registries._Answer(401, {"www-authenticate": "Basic"}, b"")
+
+    async def main() -> str:
+        async with Scripted(FakeCredentialSource(logins={"registry.test": ["me"]}), {}) as asked:
+            return await asked.digest(ImageRef.parse("registry.test/a:1"))
+
+    assert IMAGE.digest == trio.run(main)
+    assert ("http://registry.test/moved", "") == seen[-1]
+    assert 3 == len(seen)
+
+
 def found(name: str) -> FoundImage:
     return FoundImage(image=name, guessed=False, nodes=0, digests=(), places=())
 
