@@ -51,7 +51,7 @@ class Outbox:
         most: events of a batch.
     """
 
-    def __init__(self, buffer: "Buffer", progress: "LatestProgress", *, most: int = MAX_BATCH_EVENTS) -> None:
+    def __init__(self, buffer: "Buffer", progress: "PendingProgress", *, most: int = MAX_BATCH_EVENTS) -> None:
         self._buffer = buffer
         self._progress = progress
         self._most = most
@@ -162,7 +162,7 @@ class Buffer:
         return tuple(event for _, event in taken)
 
 
-class LatestProgress:
+class PendingProgress:
     """The latest progress of each running attempt. All of it is sent together: once an interval, or with other events.
 
     Args:

@@ -16,7 +16,7 @@ from nodeprefetch.events import Event, Progress, RunFinished, RunStarted
 from nodeprefetch.report.readers import Deliverer
 from nodeprefetch.submit.destination import read_destination
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint
-from nodeprefetch.submit.queue import Buffer, LatestProgress, Outbox, is_worth_sending
+from nodeprefetch.submit.queue import Buffer, Outbox, PendingProgress, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
     DeliveryResult,
@@ -92,7 +92,7 @@ class Submitter(Deliverer):
         self._open_transport = open_transport or self._open
         self._warn = warn
         self._warned: set[str] = set()
-        self._progress = LatestProgress(PROGRESS_INTERVAL, trio.current_time)
+        self._progress = PendingProgress(PROGRESS_INTERVAL, trio.current_time)
         self._buffer = Buffer()
         self._outbox = Outbox(self._buffer, self._progress)
         self._run_id = ""

@@ -25,7 +25,7 @@ from nodeprefetch.events import (
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.submit.endpoint import Endpoint, deepest_text, parse_endpoint, short
 from nodeprefetch.submit.http import HttpAnswer, parse_retry_after, result_for
-from nodeprefetch.submit.queue import Buffer, LatestProgress, Outbox, is_worth_sending
+from nodeprefetch.submit.queue import Buffer, Outbox, PendingProgress, is_worth_sending
 from nodeprefetch.submit.retry import (
     Accepted,
     Rejected,
@@ -183,7 +183,7 @@ def outbox_of(*names, most):
     buffer = Buffer()
     for name in names:
         buffer.add(attempt(name))
-    return Outbox(buffer, LatestProgress(5, lambda: 0), most=most)
+    return Outbox(buffer, PendingProgress(5, lambda: 0), most=most)
 
 
 def names(events):
