@@ -21,7 +21,7 @@ from nodeprefetch.values.image_ref import quote
 
 if TYPE_CHECKING:
     from nodeprefetch.discover.images import Difference, FoundImage
-    from nodeprefetch.kube.read_objects import RunningPod
+    from nodeprefetch.kube.running_pods import RunningPod
 
 _SHOWN = 4
 """Objects that the comment of a line names."""

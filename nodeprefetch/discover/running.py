@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from nodeprefetch.discover.images import CLUSTER, FoundPlace
-from nodeprefetch.kube.read_objects import RunningPod
+from nodeprefetch.kube.running_pods import RunningPod
 
 _TEMPLATE_HASH = "pod-template-hash"
 """Label with which the name of a Deployment's ReplicaSet ends."""

@@ -9,11 +9,11 @@ Item = TypeVar("Item")
 Labels = dict[str, str] | None
 
 
-class _Field(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ObjectPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of an object. Fields of other names are ignored."""
 
 
-class Metadata(_Field, frozen=True):
+class Metadata(ObjectPart, frozen=True):
     """Of any object."""
 
     name: str = ""
@@ -27,14 +27,14 @@ class Metadata(_Field, frozen=True):
     deletion_timestamp: str | None = None
 
 
-class ListMetadata(_Field, frozen=True):
+class ListMetadata(ObjectPart, frozen=True):
     """Of a list."""
 
     continue_: str = msgspec.field(name="continue", default="")
     """Token of the next page; empty on the last."""
 
 
-class EnvVar(_Field, frozen=True):
+class EnvVar(ObjectPart, frozen=True):
     """A variable of a container."""
 
     name: str
@@ -43,7 +43,7 @@ class EnvVar(_Field, frozen=True):
     """Not None: the kubelet finds its value."""
 
 
-class VolumeMount(_Field, frozen=True):
+class VolumeMount(ObjectPart, frozen=True):
     """Where a volume is in a container."""
 
     name: str
@@ -51,7 +51,7 @@ class VolumeMount(_Field, frozen=True):
     sub_path: str = ""
 
 
-class Container(_Field, frozen=True):
+class Container(ObjectPart, frozen=True):
     """A container of a pod's template."""
 
     name: str
@@ -62,33 +62,33 @@ class Container(_Field, frozen=True):
     volume_mounts: list[VolumeMount] | None = None
 
 
-class KeyToPath(_Field, frozen=True):
+class KeyToPath(ObjectPart, frozen=True):
     """A key of a ConfigMap, and the file it becomes."""
 
     key: str
     path: str
 
 
-class ConfigMapSource(_Field, frozen=True):
+class ConfigMapSource(ObjectPart, frozen=True):
     """A ConfigMap in a volume."""
 
     name: str = ""
     items: list[KeyToPath] | None = None
 
 
-class ProjectedSource(_Field, frozen=True):
+class ProjectedSource(ObjectPart, frozen=True):
     """A part of a projected volume."""
 
     config_map: ConfigMapSource | None = None
 
 
-class Projected(_Field, frozen=True):
+class Projected(ObjectPart, frozen=True):
     """A projected volume."""
 
     sources: list[ProjectedSource] | None = None
 
 
-class Volume(_Field, frozen=True):
+class Volume(ObjectPart, frozen=True):
     """A volume of a pod's template."""
 
     name: str
@@ -96,7 +96,7 @@ class Volume(_Field, frozen=True):
     projected: Projected | None = None
 
 
-class Toleration(_Field, frozen=True):
+class Toleration(ObjectPart, frozen=True):
     """A taint of nodes that pods tolerate."""
 
     key: str = ""
@@ -108,7 +108,7 @@ class Toleration(_Field, frozen=True):
     """Empty: all effects."""
 
 
-class PodTemplateSpec(_Field, frozen=True):
+class PodTemplateSpec(ObjectPart, frozen=True):
     """The pods of a DaemonSet."""
 
     node_selector: Labels = None
@@ -118,33 +118,33 @@ class PodTemplateSpec(_Field, frozen=True):
     volumes: list[Volume] | None = None
 
 
-class PodTemplate(_Field, frozen=True):
+class PodTemplate(ObjectPart, frozen=True):
     """Template of the pods."""
 
     spec: PodTemplateSpec = PodTemplateSpec()
 
 
-class LabelSelector(_Field, frozen=True):
+class LabelSelector(ObjectPart, frozen=True):
     """Which pods belong to it."""
 
     match_labels: Labels = None
 
 
-class DaemonSetSpec(_Field, frozen=True):
+class DaemonSetSpec(ObjectPart, frozen=True):
     """What a DaemonSet is to be."""
 
     selector: LabelSelector = LabelSelector()
     template: PodTemplate = PodTemplate()
 
 
-class DaemonSetStatus(_Field, frozen=True):
+class DaemonSetStatus(ObjectPart, frozen=True):
     """What has become of it."""
 
     observed_generation: int = 0
     desired_number_scheduled: int = 0
 
 
-class DaemonSet(_Field, frozen=True):
+class DaemonSet(ObjectPart, frozen=True):
     """A DaemonSet of apps/v1."""
 
     metadata: Metadata
@@ -152,20 +152,20 @@ class DaemonSet(_Field, frozen=True):
     status: DaemonSetStatus = DaemonSetStatus()
 
 
-class Waiting(_Field, frozen=True):
+class Waiting(ObjectPart, frozen=True):
     """A container that does not run yet, or not at the moment."""
 
     reason: str = ""
     message: str = ""
 
 
-class Running(_Field, frozen=True):
+class Running(ObjectPart, frozen=True):
     """A container that runs."""
 
     started_at: str | None = None
 
 
-class Terminated(_Field, frozen=True):
+class Terminated(ObjectPart, frozen=True):
     """A container that has ended."""
 
     exit_code: int = 0
@@ -175,7 +175,7 @@ class Terminated(_Field, frozen=True):
     finished_at: str | None = None
 
 
-class ContainerState(_Field, frozen=True):
+class ContainerState(ObjectPart, frozen=True):
     """One of its fields is not None."""
 
     waiting: Waiting | None = None
@@ -183,7 +183,7 @@ class ContainerState(_Field, frozen=True):
     terminated: Terminated | None = None
 
 
-class ContainerStatus(_Field, frozen=True):
+class ContainerStatus(ObjectPart, frozen=True):
     """A container of a pod."""
 
     name: str
@@ -193,7 +193,7 @@ class ContainerStatus(_Field, frozen=True):
     last_state: ContainerState = ContainerState()
 
 
-class PodCondition(_Field, frozen=True):
+class PodCondition(ObjectPart, frozen=True):
     """A condition of a pod."""
 
     type: str
@@ -202,7 +202,7 @@ class PodCondition(_Field, frozen=True):
     message: str | None = None
 
 
-class PodStatus(_Field, frozen=True):
+class PodStatus(ObjectPart, frozen=True):
     """What has become of a pod."""
 
     phase: str = ""
@@ -222,7 +222,7 @@ class PodStatus(_Field, frozen=True):
         return next((each for each in self.conditions or () if each.type == kind), None)
 
 
-class FieldRequirement(_Field, frozen=True):
+class FieldRequirement(ObjectPart, frozen=True):
     """A requirement on a field of a node."""
 
     key: str
@@ -230,38 +230,38 @@ class FieldRequirement(_Field, frozen=True):
     values: list[str] | None = None
 
 
-class NodeSelectorTerm(_Field, frozen=True):
+class NodeSelectorTerm(ObjectPart, frozen=True):
     """Which nodes a pod may run on."""
 
     match_fields: list[FieldRequirement] | None = None
 
 
-class NodeSelector(_Field, frozen=True):
+class NodeSelector(ObjectPart, frozen=True):
     """Any of the terms."""
 
     node_selector_terms: list[NodeSelectorTerm] | None = None
 
 
-class NodeAffinity(_Field, frozen=True):
+class NodeAffinity(ObjectPart, frozen=True):
     """Which nodes a pod must or should run on."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
 
 
-class Affinity(_Field, frozen=True):
+class Affinity(ObjectPart, frozen=True):
     """Where a pod may run."""
 
     node_affinity: NodeAffinity | None = None
 
 
-class PodSpec(_Field, frozen=True):
+class PodSpec(ObjectPart, frozen=True):
     """What a pod is to be."""
 
     node_name: str = ""
     affinity: Affinity | None = None
 
 
-class Pod(_Field, frozen=True):
+class Pod(ObjectPart, frozen=True):
     """A pod."""
 
     metadata: Metadata
@@ -281,77 +281,7 @@ class Pod(_Field, frozen=True):
         return ""
 
 
-class OwnerReference(_Field, frozen=True):
-    """An object that a pod belongs to."""
-
-    kind: str
-    name: str
-    controller: bool = False
-
-
-class RunningMetadata(_Field, frozen=True):
-    """Of a running pod."""
-
-    name: str = ""
-    namespace: str = ""
-    labels: Labels = None
-    owner_references: list[OwnerReference] | None = None
-
-
-class ImageVolume(_Field, frozen=True):
-    """A volume that is an image."""
-
-    reference: str = ""
-
-
-class RunningVolume(_Field, frozen=True):
-    """A volume of a running pod."""
-
-    image: ImageVolume | None = None
-
-
-class RunningContainer(_Field, frozen=True):
-    """A container of a running pod."""
-
-    name: str
-    image: str = ""
-
-
-class RunningContainerStatus(_Field, frozen=True):
-    """The image of a container, as the runtime knows it."""
-
-    name: str
-    image_id: str = msgspec.field(name="imageID", default="")
-    """Often `REPOSITORY@DIGEST`."""
-
-
-class RunningSpec(_Field, frozen=True):
-    """What a running pod is made of."""
-
-    node_name: str = ""
-    init_containers: list[RunningContainer] | None = None
-    containers: list[RunningContainer] | None = None
-    ephemeral_containers: list[RunningContainer] | None = None
-    volumes: list[RunningVolume] | None = None
-
-
-class RunningStatus(_Field, frozen=True):
-    """What the kubelet says of the images of a running pod."""
-
-    init_container_statuses: list[RunningContainerStatus] | None = None
-    container_statuses: list[RunningContainerStatus] | None = None
-    ephemeral_container_statuses: list[RunningContainerStatus] | None = None
-
-
-class RunningPod(_Field, frozen=True):
-    """A pod and its images, without anything else."""
-
-    metadata: RunningMetadata
-    spec: RunningSpec = RunningSpec()
-    status: RunningStatus = RunningStatus()
-
-
-class ConfigMap(_Field, frozen=True):
+class ConfigMap(ObjectPart, frozen=True):
     """A ConfigMap."""
 
     metadata: Metadata
@@ -360,7 +290,7 @@ class ConfigMap(_Field, frozen=True):
     """Decoded."""
 
 
-class ControllerRevision(_Field, frozen=True):
+class ControllerRevision(ObjectPart, frozen=True):
     """A version of a DaemonSet's pods."""
 
     metadata: Metadata
@@ -368,13 +298,13 @@ class ControllerRevision(_Field, frozen=True):
     """The newest one has the largest."""
 
 
-class ObjectMetadata(_Field, frozen=True):
+class ObjectMetadata(ObjectPart, frozen=True):
     """An object without what is special about its kind."""
 
     metadata: Metadata
 
 
-class Page(_Field, Generic[Item], frozen=True):
+class Page(ObjectPart, Generic[Item], frozen=True):
     """A page of a list."""
 
     items: list[Item] | None = None

@@ -21,8 +21,8 @@ from nodeprefetch.kube.read_objects import (
     ObjectMetadata,
     Page,
     Pod,
-    RunningPod,
 )
+from nodeprefetch.kube.running_pods import RunningPod
 from nodeprefetch.kube.server import SERVICE_ACCOUNT, api_server_of_pod, namespace_of_pod
 
 if TYPE_CHECKING:
