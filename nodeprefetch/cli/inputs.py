@@ -1,7 +1,6 @@
 """Reads what a command is given besides settings: image lists and the options of credential plugins."""
 
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -35,13 +34,9 @@ def read_list_file(file: str) -> bytes:
         OSError: it cannot be read.
         ValueError: the path contains a NUL byte.
     """
-    if file == "-":
-        return sys.stdin.buffer.read(MAX_LIST_BYTES + 1)
+    from nodeprefetch.text.plain_file import read_given  # noqa: PLC0415 - not for --help
 
-    from nodeprefetch.text.plain_file import open_given  # noqa: PLC0415 - not for --help
-
-    with open_given(file) as stream:
-        return stream.read(MAX_LIST_BYTES + 1)
+    return read_given(file, MAX_LIST_BYTES + 1)
 
 
 def read_images(

@@ -1,14 +1,14 @@
 """Reads manifests: files, directories and standard input, with YAML of any number of documents, or JSON."""
 
-import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
-from nodeprefetch.text.plain_file import open_given
+from nodeprefetch.text.plain_file import read_given
 
 MAX_BYTES = 512 << 20
 """Of a source: all objects of a large cluster are some hundred megabytes."""
@@ -16,7 +16,7 @@ MAX_BYTES = 512 << 20
 STANDARD_INPUT = "standard input"
 
 _KINDS = (".yaml", ".yml", ".json")
-_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +77,7 @@ def _files_in(directory: Path) -> list[str]:
 
 
 def _read(file: str) -> bytes:
-    if file == "-":
-        content = sys.stdin.buffer.read(MAX_BYTES + 1)
-    else:
-        with open_given(file) as opened:
-            content = opened.read(MAX_BYTES + 1)
+    content = read_given(file, MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES >> 20} MiB")
     return content
@@ -98,8 +94,9 @@ def _parse(content: bytes) -> Iterator[Any]:
     yield from yaml.load_all(content, Loader=_loader())
 
 
+@cache
 def _loader() -> Any:
-    """Return a loader for which all scalars are texts: `1.20` is a tag, and an invalid date is no error."""
+    """Return a loader that reads all scalars as texts: `1.20` stays a tag, and an invalid date is accepted."""
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first one is ten times as fast
 
     class Loader(base):  # type: ignore[misc]

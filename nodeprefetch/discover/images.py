@@ -20,14 +20,14 @@ class FoundPlace(Place, frozen=True, kw_only=True, omit_defaults=True):
     """The file, as the user named it; `standard input`, or `CLUSTER`."""
 
     node: str = ""
-    """On which the pod is; empty: this is no pod, or it is on none yet."""
+    """Of the pod; empty if this is not a pod, or if it has not been scheduled."""
 
     digest: str = ""
     """Of what runs there; empty if it is not known."""
 
     @property
     def object_name(self) -> str:
-        """The object: `Deployment/web`; empty: the document is none of Kubernetes."""
+        """The object: `Deployment/web`; empty: the document is not a Kubernetes object."""
         return f"{self.kind}/{self.name}" if self.kind else ""
 
 

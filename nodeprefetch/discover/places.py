@@ -45,7 +45,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """The name, as it is written."""
 
     kind: str = ""
-    """Of the object; empty: the document is no object of Kubernetes."""
+    """Of the object; empty: the document is not a Kubernetes object."""
 
     name: str = ""
     namespace: str = ""

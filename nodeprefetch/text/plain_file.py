@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,19 @@ def open_given(path: str | Path) -> BinaryIO:
         raise OSError(reason, os.strerror(reason) if reason == errno.EISDIR else "not a regular file", str(path))
     os.set_blocking(number, True)
     return os.fdopen(number, "rb")
+
+
+def read_given(path: str, most: int) -> bytes:
+    """Read the beginning of a file named by the user, see `open_given`; `-` is standard input.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: the path contains a NUL byte.
+    """
+    if path == "-":
+        return sys.stdin.buffer.read(most)
+    with open_given(path) as file:
+        return file.read(most)
 
 
 def _open(path: str | Path) -> int:
