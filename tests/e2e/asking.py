@@ -121,7 +121,7 @@ def status(site: WarmCluster, *, kubeconfig: str = "") -> dict[str, Any]:
 def no_aggregator(site: WarmCluster) -> Iterator[None]:
     """Inside, there is none behind its Service. The next one has lost what this one knew."""
     scale = f"kubectl scale deployment {INSTANCE}-metrics --namespace {NAMESPACE} --replicas"
-    site.type(f"{scale} 0\nkubectl wait --for=delete pod --selector {AGGREGATOR} --namespace {NAMESPACE} --timeout 2m")
+    site.type(f"{scale} 0\nkubectl wait --for=delete pod --selector {AGGREGATOR} --namespace {NAMESPACE} --timeout 5m")
     try:
         yield
     finally:

@@ -31,7 +31,7 @@ class GatedNodes:
     def install(self) -> None:
         """Install all three, on nodes that are labeled with their names; at first there are none."""
         self.kubectl.apply(READINESS_RULES.read_text("utf-8"))
-        self.kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=30s")
+        self.kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=5m")
         login = "docker-server=registry.example.com --docker-username=ci-reader --docker-password=not-a-real-password"
         self.site.type(
             f"kubectl create namespace {NAMESPACE}\n"
@@ -127,7 +127,7 @@ class GatedNodes:
     def wait_for_condition(self, name: str, number: int, status: str) -> None:
         """Block until `kubectl wait` sees it."""
         wanted = f"--for=condition=nodeprefetch.io/{name}={status}"
-        self.kubectl.run("wait", wanted, f"node/node-{number}", "--timeout=120s")
+        self.kubectl.run("wait", wanted, f"node/node-{number}", "--timeout=5m")
 
     def wait_until_open(self, number: int, *names: str) -> None:
         """Block until none of our taints is left, and these installations say that the node is warm."""

@@ -143,7 +143,7 @@ def install(server: ApiServer, name: str, namespace: str, *flags: str) -> Instal
     return made
 
 
-def _wait_for_policies(made: Installation, *, patience: float = 120.0) -> None:
+def _wait_for_policies(made: Installation, *, patience: float = 300.0) -> None:
     """Until each policy refuses a probe, which changes nothing: that takes some seconds after it was applied."""
     label = {"metadata": {"labels": {"probe.io/probe": "x"}}}
     event = {"metadata": {"name": "probe", "namespace": "default"}, "involvedObject": {"kind": "Pod", "name": "probe"}}

@@ -51,8 +51,8 @@ class Kept:
             f"nodeprefetch-deploy {NAME} --namespace {NAMESPACE} --collect-metrics {_FLAGS} > {NAME}.yaml\n"
             f"kubectl apply -f {NAME}.yaml\n"
             f"kubectl patch deployment {NAME}-metrics --namespace {NAMESPACE} --patch '{_ON_THE_FIRST_NODE}'\n"
-            f"kubectl rollout status daemonset/{NAME} --namespace {NAMESPACE} --timeout=4m\n"
-            f"kubectl rollout status deployment/{NAME}-metrics --namespace {NAMESPACE} --timeout=4m\n"
+            f"kubectl rollout status daemonset/{NAME} --namespace {NAMESPACE} --timeout=5m\n"
+            f"kubectl rollout status deployment/{NAME}-metrics --namespace {NAMESPACE} --timeout=5m\n"
         )
 
     def remove(self) -> None:
@@ -95,7 +95,14 @@ class Kept:
         return self.site.holds(*self.images) and all(self.label(node) == "succeeded" for node in self.nodes)
 
     def wait_until_warm(self) -> None:
-        self.site.wait_until(lambda: self.is_warm, f"all images and labels: {list(self.images)}")
+        """Block until it is so."""
+        try:
+            self.site.wait_until(lambda: self.is_warm, f"all images and labels: {list(self.images)}")
+        except AssertionError as error:
+            for node in self.nodes:
+                error.add_note(f"node-{node}: label {self.label(node)!r}, images {self.site.images(node)}")
+                error.add_note("\n".join(self.log(node).splitlines()[-30:]))
+            raise
 
     def log(self, node: int) -> str:
         """What `keep` on a node has written, also without the API server."""

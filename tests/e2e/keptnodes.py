@@ -44,7 +44,7 @@ class KeptNodes:
     def restart(self) -> None:
         self.site.type(f"kubectl rollout restart daemonset/{self.name} --namespace {self.namespace}")
 
-    def wait_for_rollout(self, limit: str = "2m") -> None:
+    def wait_for_rollout(self, limit: str = "5m") -> None:
         """Until it is complete.
 
         Raises:

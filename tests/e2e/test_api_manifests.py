@@ -68,7 +68,7 @@ def prepared(api_server: ApiServer) -> ApiServer:
         kubectl.apply(json.dumps(_definition(kind)))
     kubectl.apply(json.dumps(namespace_object("prefetch")))
     kubectl.apply(READINESS_RULES.read_text("utf-8"))
-    kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=30s")
+    kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=5m")
     return api_server
 
 

@@ -54,7 +54,7 @@ def test_kubectl_waits_for_the_condition(
 
     ended = fetch(fresh, image, node_condition=True)
 
-    assert "condition met" in _wait(fresh, "60s")
+    assert "condition met" in _wait(fresh, "5m")
     present = _condition(fresh)
     assert (("False", "Pulling"), ("False", "PullFailed"), ("True", "ImagesPresent")) == tuple(
         (each["status"], each["reason"]) for each in (pulling, stopped, present)

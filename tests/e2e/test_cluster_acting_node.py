@@ -20,8 +20,8 @@ def test_pods_report_as_their_nodes_and_kubelets_go_on_under_the_policy(site: Wa
                 "nodeprefetch-deploy acting --namespace acting --secret registry-login --node-condition"
                 " --node-access impersonate --restrict-node-access > acting.yaml\n"
                 "kubectl apply -f acting.yaml\n"
-                "kubectl wait --for=condition=nodeprefetch.io/acting node --all --timeout=2m\n"
-                "kubectl rollout status daemonset/acting --namespace acting --timeout=2m\n"
+                "kubectl wait --for=condition=nodeprefetch.io/acting node --all --timeout=5m\n"
+                "kubectl rollout status daemonset/acting --namespace acting --timeout=5m\n"
             )
             labels = {node["metadata"]["labels"].get("nodeprefetch.io/acting") for node in site.kubectl.items("nodes")}
             site.wait_until(lambda: _refuses_acting_nodes(site), "the policy")

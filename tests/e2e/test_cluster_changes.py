@@ -39,7 +39,7 @@ def test_a_node_that_joins_later_is_warmed(site: WarmCluster) -> None:
     node = site.cluster.add_node()
 
     site.wait_until(lambda: {"succeeded"} == site.labels, f"the label of {node}")
-    site.kubectl.run("rollout", "status", f"daemonset/{INSTANCE}", f"--namespace={NAMESPACE}", "--timeout=60s")
+    site.kubectl.run("rollout", "status", f"daemonset/{INSTANCE}", f"--namespace={NAMESPACE}", "--timeout=5m")
     assert 4 == len(site.nodes)
     assert set(IMAGES) <= site.images(4)
 
@@ -75,7 +75,7 @@ def test_a_system_priority_class_is_allowed_where_the_cluster_limits_it(site: Wa
                 "nodeprefetch-deploy warm --namespace critical --secret registry-login"
                 " --priority-class system-node-critical > critical.yaml\n"
                 "kubectl apply -f critical.yaml\n"
-                "kubectl rollout status daemonset/warm --namespace critical --timeout=2m\n"
+                "kubectl rollout status daemonset/warm --namespace critical --timeout=5m\n"
             )
             pods = site.kubectl.items("pods", namespace="critical")
         finally:

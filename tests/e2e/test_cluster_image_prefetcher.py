@@ -58,7 +58,7 @@ def test_its_manifests_run_our_image_after_the_line_that_the_error_names(site: W
             site.type(patch)
 
             for kind in ("deployment/former-metrics", "daemonset/former"):
-                site.type(f"kubectl rollout status {kind} --namespace {NAMESPACE} --timeout=3m")
+                site.type(f"kubectl rollout status {kind} --namespace {NAMESPACE} --timeout=5m")
             assert {"succeeded"} == set(labels(site))
             assert site.holds(IMAGE)
             assert [(node, IMAGE) for node in sorted(site.nodes)] == results(site)

@@ -47,7 +47,7 @@ def node(gated: GatedNodes) -> int:
 
 def test_a_pod_waits_for_the_images_of_a_new_node(gated: GatedNodes, node: int) -> None:
     """It starts from what was prefetched: the kubelet pulls nothing."""
-    gated.kubectl.run("wait", "--for=condition=Ready", "pod/first", "--namespace=default", "--timeout=60s")
+    gated.kubectl.run("wait", "--for=condition=Ready", "pod/first", "--namespace=default", "--timeout=5m")
 
     pod = gated.kubectl.get("pod", "first", "default")
     events = gated.kubectl.items("events", namespace="default")
@@ -83,9 +83,9 @@ def test_a_node_that_restarts_opens_and_stays_open(gated: GatedNodes, node: int)
 
     gated.site.cluster.stop_node(node)
     gated.site.cluster.start_node(node)
-    gated.kubectl.run("wait", "--for=condition=Ready", f"node/node-{node}", "--timeout=60s")
+    gated.kubectl.run("wait", "--for=condition=Ready", f"node/node-{node}", "--timeout=5m")
     gated.run_pod("restarted", node)
-    gated.kubectl.run("wait", "--for=condition=Ready", "pod/restarted", "--namespace=default", "--timeout=60s")
+    gated.kubectl.run("wait", "--for=condition=Ready", "pod/restarted", "--namespace=default", "--timeout=5m")
 
     assert set() == gated.taints(node)
 
@@ -119,7 +119,7 @@ def given_up(gated: GatedNodes) -> int:
 
 def test_a_node_opens_with_its_last_taint(gated: GatedNodes, given_up: int) -> None:
     gated.wait_until_open(given_up)
-    gated.kubectl.run("wait", "--for=condition=Ready", "pod/both", "--namespace=default", "--timeout=60s")
+    gated.kubectl.run("wait", "--for=condition=Ready", "pod/both", "--namespace=default", "--timeout=5m")
 
     assert f"node-{given_up}" == gated.kubectl.get("pod", "both", "default")["spec"]["nodeName"]
 
@@ -145,7 +145,7 @@ def test_the_readiness_controller_opens_a_node_by_the_rule(gated: GatedNodes) ->
             gated.run_pod("ruled", number)
             gated.wait_for_condition(RULED, number, "False")
             gated.site.wait_until(lambda: gated.is_kept_away("ruled"), "the scheduler keeps the pod away")
-        gated.kubectl.run("wait", "--for=condition=Ready", "pod/ruled", "--namespace=default", "--timeout=120s")
+        gated.kubectl.run("wait", "--for=condition=Ready", "pod/ruled", "--namespace=default", "--timeout=5m")
 
     node = gated.kubectl.get("node", f"node-{number}")
     assert set() == gated.taints(number)

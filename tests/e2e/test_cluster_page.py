@@ -32,7 +32,7 @@ def test_the_page_shows_what_happens_on_the_cluster(site: WarmCluster) -> None:
         window = Window(browser)
         page = window.page
         sentence = page.locator("h1")
-        expect.set_options(timeout=120 * MILLISECONDS)
+        expect.set_options(timeout=300 * MILLISECONDS)
         page.goto(f"{api}{PROXY}/")
         expect(sentence).to_contain_text(f"{count} of {count} nodes warm")
 

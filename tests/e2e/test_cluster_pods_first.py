@@ -46,7 +46,7 @@ def test_a_pod_that_starts_during_a_prefetch_gets_its_image_first(site: WarmClus
         site.wait_until(lambda: "pulls paused" in site.log(fetcher["metadata"]["name"]), "the pause")
         before = registry.layers(NODE, without=POD_REPOSITORY)
         registry.heal()
-        site.kubectl.run("wait", "--for=condition=Ready", "pod/first", "--timeout=120s")
+        site.kubectl.run("wait", "--for=condition=Ready", "pod/first", "--timeout=5m")
     finally:
         registry.heal()
         site.kubectl.run("delete", "pod", "first", "--wait=false")

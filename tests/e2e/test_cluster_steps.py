@@ -53,7 +53,7 @@ def test_a_pod_that_asks_for_the_label_starts_without_a_login(site: WarmCluster)
     """Nobody pulls for it: its image is there. The registry would not give it the image."""
     site.kubectl.run("create", "--filename=-", stdin=json.dumps(yaml.safe_load(POD)))
 
-    site.kubectl.run("wait", "--for=condition=Ready", "pod/user", "--timeout=60s")
+    site.kubectl.run("wait", "--for=condition=Ready", "pod/user", "--timeout=5m")
 
     events = site.kubectl.items("events", namespace="default")
     reasons = {event["message"] for event in events if event["involvedObject"]["name"] == "user"}

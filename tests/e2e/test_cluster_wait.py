@@ -181,7 +181,7 @@ def test_a_job_waits_with_the_account_of_its_pod(
     site.start_change(*IMAGES, *images)
 
     site.kubectl.run("create", "--filename=-", stdin=job)
-    site.kubectl.run("wait", "job/my-images-warm", f"--for=condition={condition}", f"-n{NAMESPACE}", "--timeout=4m")
+    site.kubectl.run("wait", "job/my-images-warm", f"--for=condition={condition}", f"-n{NAMESPACE}", "--timeout=5m")
     log = site.kubectl.run("logs", "job/my-images-warm", f"--namespace={NAMESPACE}")
     pods = site.kubectl.items("pods", selector="job-name=my-images-warm", namespace=NAMESPACE)
     site.kubectl.run("delete", "job", "my-images-warm", f"--namespace={NAMESPACE}")

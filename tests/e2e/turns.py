@@ -62,7 +62,7 @@ class Turns:
     def wait_for_rollout(self) -> None:
         for kind in ("daemonset/", "deployment/"):
             name = f"{kind}{NAME}{'-metrics' if kind == 'deployment/' else ''}"
-            self.site.type(f"kubectl rollout status {name} --namespace {NAMESPACE} --timeout=4m")
+            self.site.type(f"kubectl rollout status {name} --namespace {NAMESPACE} --timeout=5m")
 
     def limit(self, nodes: int) -> None:
         """Edit how many nodes may pull, and wait until the aggregator shows it, as it does once it knows a node."""

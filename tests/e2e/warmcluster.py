@@ -29,7 +29,7 @@ LOGIN_DAEMON = "registry-login"
 IMAGES = ("registry.example.com/team/app:1.2", "registry.example.com/team/db:16")
 """Of the list in the README."""
 
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 """Seconds after which what a test waits for is not going to happen. A guard, never a fact."""
 
 
@@ -116,7 +116,7 @@ class WarmCluster:
                 f"kubectl annotate nodes --all nodeprefetch.io/{name}.summary-\n"
             )
 
-    def change_list(self, *images: str, limit: str = "2m") -> None:
+    def change_list(self, *images: str, limit: str = "5m") -> None:
         """As the README's section says, with less patience.
 
         Raises:
@@ -125,13 +125,13 @@ class WarmCluster:
         self.start_change(*images)
         self.wait_for_rollout(limit)
 
-    def wait_for_rollout(self, limit: str = "2m") -> None:
+    def wait_for_rollout(self, limit: str = "5m") -> None:
         """Until every node has every image."""
         self.type(f"kubectl rollout status daemonset/{INSTANCE} --namespace {NAMESPACE} --timeout={limit}")
 
     def wait_for_aggregator(self) -> None:
         """Until its pod is ready."""
-        self.type(f"kubectl rollout status deployment/{INSTANCE}-metrics --namespace {NAMESPACE} --timeout=2m")
+        self.type(f"kubectl rollout status deployment/{INSTANCE}-metrics --namespace {NAMESPACE} --timeout=5m")
 
     def start_change(self, *images: str) -> None:
         """The same without waiting."""
