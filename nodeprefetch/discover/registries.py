@@ -22,9 +22,7 @@ from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import AuthConfig, CredentialSource, Verdict
 from nodeprefetch.errors import NodeprefetchError
 from nodeprefetch.http_backend import Backend
-from nodeprefetch.kube.client import read_proxy
-from nodeprefetch.kube.errors import KubeError
-from nodeprefetch.kube.proxy import proxy_for
+from nodeprefetch.http_proxy import proxy_for, read_proxy
 from nodeprefetch.text.innermost import innermost_message
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.image_ref import DEFAULT_DOMAIN, DEFAULT_TAG, ImageRef
@@ -234,7 +232,7 @@ class Registries:
         if proxy not in self._pools:
             try:
                 by = read_proxy(proxy) if proxy else None
-            except KubeError as error:
+            except ValueError as error:
                 raise RegistryError(str(error)) from None
             pool = httpcore.AsyncConnectionPool(ssl_context=self._tls, proxy=by, network_backend=Backend())
             self._open.push_async_callback(pool.aclose)

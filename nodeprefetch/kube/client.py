@@ -4,7 +4,6 @@ Imports httpcore, which is slow, so import this module only when there is someth
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import SplitResult, unquote, urlsplit
 
 import httpcore
 import msgspec
@@ -12,6 +11,7 @@ import trio
 
 from nodeprefetch import __version__
 from nodeprefetch.http_backend import Backend
+from nodeprefetch.http_proxy import proxy_for, read_proxy, read_url
 from nodeprefetch.kube.errors import (
     ConflictError,
     ForbiddenError,
@@ -24,7 +24,6 @@ from nodeprefetch.kube.errors import (
     UnreachableError,
 )
 from nodeprefetch.kube.messages import message_of, one_line, seconds_of
-from nodeprefetch.kube.proxy import proxy_for
 from nodeprefetch.kube.server import ApiServer
 from nodeprefetch.text.innermost import innermost_message
 
@@ -37,7 +36,6 @@ CALLS_AT_ONCE = 16
 LARGEST_ANSWER = 2 << 20
 """Bytes of an answer. The largest object that etcd stores by default has 1.5 MiB."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _BY_STATUS: Mapping[int, type[KubeError]] = {
     401: UnauthorizedError,
     403: ForbiddenError,
@@ -62,10 +60,13 @@ class KubeClient:
 
     def __init__(self, server: ApiServer, environment: Mapping[str, str], *, kept_connections: int = 0) -> None:
         self._server = server
-        url, port = _address("address of the API server", server.url)
-        host = url.hostname or ""
-        proxy_url = proxy_for(url.scheme, host, port, environment)
-        proxy = read_proxy(proxy_url) if proxy_url else None
+        try:
+            url, port = read_url("address of the API server", server.url)
+            host = url.hostname or ""
+            proxy_url = proxy_for(url.scheme, host, port, environment)
+            proxy = read_proxy(proxy_url) if proxy_url else None
+        except ValueError as error:
+            raise KubeError(str(error)) from None
         self._via = f"by the proxy {proxy.url.host.decode()}:{proxy.url.port}: " if proxy else ""
         bracketed = f"[{host}]" if ":" in host else host
         self._host = f"{bracketed}:{port}"
@@ -186,37 +187,6 @@ def _unpacker(headers: Iterable[tuple[bytes, bytes]], largest: int) -> Callable[
             raise KubeError("the answer is not valid gzip") from None
 
     return unpacked
-
-
-def _address(name: str, text: str) -> tuple[SplitResult, int]:
-    """A URL and its port.
-
-    Raises:
-        KubeError: it is not http:// or https:// with a host.
-    """
-    invalid = KubeError(f"invalid {name}: expected http:// or https:// and a host")
-    try:
-        url = urlsplit(text)
-        default_port = _DEFAULT_PORTS[url.scheme]
-        port = url.port or default_port
-    except (ValueError, KeyError):
-        raise invalid from None
-    if not (url.hostname and url.hostname.isascii()):
-        raise invalid
-    return url, port
-
-
-def read_proxy(text: str) -> httpcore.Proxy:
-    """Return the proxy at a URL, as `proxy_for` returns it.
-
-    Raises:
-        KubeError: it is not http:// or https:// with a host.
-    """
-    url, port = _address("proxy in HTTPS_PROXY or HTTP_PROXY", text)
-    origin = httpcore.URL(scheme=url.scheme.encode(), host=(url.hostname or "").encode(), port=port, target=b"/")
-    if url.username is None:
-        return httpcore.Proxy(origin)
-    return httpcore.Proxy(origin, auth=(unquote(url.username).encode(), unquote(url.password or "").encode()))
 
 
 def _refusal(what: str, response: httpcore.Response, content: bytes, secrets: tuple[str, ...]) -> KubeError:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodeprefetch.kube.proxy import proxy_for
+from nodeprefetch.http_proxy import proxy_for
 
 
 @pytest.mark.parametrize(
