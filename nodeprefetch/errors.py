@@ -43,9 +43,9 @@ class Problems:
         except UsageError as error:
             self._problems += [problem for problem in error.problems if problem not in self._problems]
 
-    def add(self, problem: str) -> None:
-        """Add a problem."""
-        self._problems.append(problem)
+    def add(self, *problems: str) -> None:
+        """Add problems."""
+        self._problems += problems
 
     @property
     def first(self) -> str:

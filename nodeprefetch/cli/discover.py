@@ -114,8 +114,7 @@ def discover(
     from nodeprefetch.discover.running import running_places  # noqa: PLC0415
 
     problems = Problems()
-    for problem in _problems(manifests, flags):
-        problems.add(problem)
+    problems.add(*_problems(manifests, flags))
     with problems.collected():
         old = read_images([flags.diff], ()) if flags.diff is not None else None
     problems.raise_if_any()
@@ -123,8 +122,7 @@ def discover(
     places = [*places_in(read.documents, with_guesses=flags.guess), *running_places(_running_pods(flags))]
     choice = Choice(registries=flags.registry, excluded=flags.exclude, min_nodes=flags.min_nodes)
     found = sum_up(places, choice)
-    for problem in (*read.problems, *(f"{each} (--exclude leaves it out)" for each in found.problems)):
-        problems.add(problem)
+    problems.add(*read.problems, *(f"{each} (--exclude leaves it out)" for each in found.problems))
     problems.raise_if_any()
     images = _resolved(found.images, flags) if flags.resolve else found.images
     if old is not None:
@@ -163,16 +161,11 @@ def _running_pods(flags: DiscoverFlags) -> "Sequence[RunningPod]":
 
 
 async def _list_pods(flags: DiscoverFlags) -> "list[RunningPod]":
-    from nodeprefetch.cli.cluster_access import parse_pull_arguments  # noqa: PLC0415 - not for --help
-    from nodeprefetch.cluster.access import open_access  # noqa: PLC0415
+    from nodeprefetch.cluster.access import open_reads  # noqa: PLC0415 - not for --help
 
-    async with open_access(
-        parse=parse_pull_arguments,
-        environment=read_environment().variables,
-        kubeconfig=flags.kubeconfig,
-        context=flags.context,
-    ) as access:
-        return await access.kube.running_pods(flags.namespace, selector=flags.selector, node=flags.node)
+    variables = read_environment().variables
+    async with open_reads(environment=variables, kubeconfig=flags.kubeconfig, context=flags.context) as kube:
+        return await kube.running_pods(flags.namespace, selector=flags.selector, node=flags.node)
 
 
 def _resolved(images: "Sequence[FoundImage]", flags: DiscoverFlags) -> "Sequence[FoundImage]":

@@ -41,14 +41,35 @@ async def open_access(
 ) -> AsyncGenerator[ClusterAccess]:
     """Find the API server, and open connections when they are needed.
 
-    A `KubeError` that leaves the block becomes a `NoAccessError`.
-
     Args:
         parse: parses the command line of a DaemonSet's container.
         environment: the variables.
+        kubeconfig: as for `open_reads`.
+        context: as for `open_reads`.
+        destination: an aggregator; None: through the API server.
+
+    Raises:
+        NoAccessError: as from `open_reads`.
+    """
+    async with (
+        open_reads(environment=environment, kubeconfig=kubeconfig, context=context) as kube,
+        _direct(destination) as aggregator,
+    ):
+        yield ClusterAccess(kube=kube, namespace=kube.namespace, parse=parse, aggregator=aggregator)
+
+
+@asynccontextmanager
+async def open_reads(
+    *, environment: Mapping[str, str], kubeconfig: str | None = None, context: str | None = None
+) -> AsyncGenerator[KubeReads]:
+    """Find the API server, and open connections to it when they are needed.
+
+    A `KubeError` that leaves the block becomes a `NoAccessError`.
+
+    Args:
+        environment: the variables.
         kubeconfig: a file; None: as kubectl finds it, otherwise the pod's service account.
         context: of the kubeconfig; None: the current one.
-        destination: an aggregator; None: through the API server.
 
     Raises:
         NoAccessError: there is no usable login; in the block: the API server does not answer, or refuses.
@@ -57,8 +78,7 @@ async def open_access(
     try:
         kube = await connect_reads(kubeconfig, context=context, environment=environment)
         try:
-            async with _direct(destination) as aggregator:
-                yield ClusterAccess(kube=kube, namespace=kube.namespace, parse=parse, aggregator=aggregator)
+            yield kube
         finally:
             await kube.aclose()
     except* UnauthorizedError as group:

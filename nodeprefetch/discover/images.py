@@ -30,6 +30,11 @@ class FoundPlace(Place, frozen=True, kw_only=True, omit_defaults=True):
         """The object: `Deployment/web`; empty: the document is not a Kubernetes object."""
         return f"{self.kind}/{self.name}" if self.kind else ""
 
+    @property
+    def origin(self) -> tuple[str, str, str]:
+        """The object, among all that were read."""
+        return self.source, self.object_name, self.namespace
+
 
 class FoundImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image that was found."""
@@ -109,15 +114,13 @@ def sum_up(found: Iterable[FoundPlace], choice: Choice) -> FoundImages:
 
 def _image(name: str, found: Sequence[FoundPlace]) -> FoundImage:
     # a guess about an object that is known to have the image says nothing new
-    known = {(each.source, each.object_name, each.namespace) for each in found if not each.guessed}
+    known = {each.origin for each in found if not each.guessed}
     return FoundImage(
         image=name,
         guessed=not known,
         nodes=len({each.node for each in found} - {""}),
         digests=tuple(sorted({each.digest for each in found} - {""})),
-        places=tuple(
-            each for each in found if not each.guessed or (each.source, each.object_name, each.namespace) not in known
-        ),
+        places=tuple(each for each in found if not each.guessed or each.origin not in known),
     )
 
 

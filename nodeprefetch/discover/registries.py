@@ -50,7 +50,6 @@ _REDIRECTED = frozenset({301, 302, 303, 307, 308})
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REFUSED = frozenset({401, 403})
 
-
 _INVALID = "the registry names an invalid address"
 
 Address = TypeVar("Address")
