@@ -12,12 +12,10 @@ from typing import Any
 from tests.e2e.installation import ROOT
 from tests.e2e.readme import commands, section
 from tests.e2e.warmcluster import AGGREGATOR, INSTANCE, NAMESPACE, WarmCluster
+from tests.support.patience import PATIENCE
 
 WAIT = f"kubectl nodeprefetch wait {INSTANCE} --namespace {NAMESPACE}"
 STATUS = f"kubectl nodeprefetch status {INSTANCE} --namespace {NAMESPACE}"
-LONG_WAIT = 300.0
-"""Seconds after which a command is not going to end. A guard, never a fact."""
-
 CI_PAGE = (ROOT / "docs" / "ci.md").read_text("utf-8")
 
 
@@ -62,19 +60,19 @@ class Asked:
             AssertionError: it ended without, or did not write it.
         """
         with self._changed:
-            self._changed.wait_for(lambda: any(word in self._text for word in words) or self.has_ended, LONG_WAIT)
+            self._changed.wait_for(lambda: any(word in self._text for word in words) or self.has_ended, PATIENCE)
             assert any(word in self._text for word in words), f"{self.command} did not write {words}:\n{self._text}"
 
     def end(self) -> Answered:
         """Wait for its end."""
-        self._reader.join(LONG_WAIT)
+        self._reader.join(PATIENCE)
         assert self._ended_at is not None, f"{self.command} did not end:\n{self.text}"
         return Answered(code=self._shell.returncode, text=self.text, at=self._ended_at)
 
     def kill(self) -> None:
         """End it where it has not ended."""
         self._shell.kill()
-        self._reader.join(LONG_WAIT)
+        self._reader.join(PATIENCE)
 
     def _read(self) -> None:
         assert self._shell.stdout

@@ -14,6 +14,7 @@ import yaml
 
 from tests.support.apiserver import Answer, ApiServer
 from tests.support.kubectl import Kubectl
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 NODES, EVENTS = "/api/v1/nodes", "/api/v1/namespaces/default/events"
@@ -143,7 +144,7 @@ def install(server: ApiServer, name: str, namespace: str, *flags: str) -> Instal
     return made
 
 
-def _wait_for_policies(made: Installation, *, patience: float = 300.0) -> None:
+def _wait_for_policies(made: Installation, *, patience: float = PATIENCE) -> None:
     """Until each policy refuses a probe, which changes nothing: that takes some seconds after it was applied."""
     label = {"metadata": {"labels": {"probe.io/probe": "x"}}}
     event = {"metadata": {"name": "probe", "namespace": "default"}, "involvedObject": {"kind": "Pod", "name": "probe"}}

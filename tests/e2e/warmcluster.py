@@ -16,6 +16,7 @@ from tests.e2e.readme import commands, section, steps
 from tests.support.cluster import OPEN_REGISTRY, Cluster
 from tests.support.cluster_programs import programs_directory
 from tests.support.kubectl import KubectlError
+from tests.support.patience import PATIENCE
 from tests.support.publish import write_oci_layout
 
 INSTANCE, NAMESPACE = "my-images", "prefetch"
@@ -28,9 +29,6 @@ PROXY = f"/api/v1/namespaces/{NAMESPACE}/services/{INSTANCE}-metrics:http/proxy"
 LOGIN_DAEMON = "registry-login"
 IMAGES = ("registry.example.com/team/app:1.2", "registry.example.com/team/db:16")
 """Of the list in the README."""
-
-_PATIENCE = 300.0
-"""Seconds after which what a test waits for is not going to happen. A guard, never a fact."""
 
 
 class WarmCluster:
@@ -261,7 +259,7 @@ class WarmCluster:
         running = [pod for pod in self.pods() if _is_running(pod)]
         return sum(f"msg=pulling image={image}" in self.log(pod["metadata"]["name"]) for pod in running)
 
-    def wait_until(self, is_so: Callable[[], bool], what: str, *, patience: float = _PATIENCE) -> None:
+    def wait_until(self, is_so: Callable[[], bool], what: str, *, patience: float = PATIENCE) -> None:
         """Block until it is so."""
         until = time.monotonic() + patience
         while not is_so():

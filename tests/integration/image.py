@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import pytest
 
-from tests.integration.program import PATIENCE, Ended
+from tests.integration.program import Ended
+from tests.support.patience import PATIENCE
 from tests.support.spawn import find_program
 
 ROOT = Path(__file__).parents[2]

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.support.containerd import Containerd
-
-PATIENCE = 300.0
-"""Seconds after which what a test waits for is not going to happen. A guard, never a fact."""
+from tests.support.patience import PATIENCE
 
 Line = dict[str, Any]
 """One line of the log."""

@@ -14,8 +14,9 @@ from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.lease_labels import PullLease, pull_lease
 from nodeprefetch.testing.images import Image, make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from tests.integration.program import PATIENCE, Ended, Program, Start, fetch_arguments
+from tests.integration.program import Ended, Program, Start, fetch_arguments
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 NUMBERS = itertools.count()
 

@@ -12,8 +12,9 @@ import pytest
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.credential_sources import SLOW, entry, install, notices, refusals, used, write_secret
-from tests.integration.program import PATIENCE, RunFetch, RunHere, Start, StartFetch, seconds_to_end
+from tests.integration.program import RunFetch, RunHere, Start, StartFetch, seconds_to_end
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 RIGHT, WRONG = "r1ght-of-ann", "wr0ng-of-ann"
 AT_ONCE = 20.0

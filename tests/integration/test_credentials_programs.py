@@ -19,8 +19,9 @@ from tests.integration.credential_sources import (
     used,
     write_secret,
 )
-from tests.integration.program import PATIENCE, RunFetch, StartFetch, seconds_to_end
+from tests.integration.program import RunFetch, StartFetch, seconds_to_end
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 

@@ -17,8 +17,9 @@ import pytest
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.credential_sources import Programs, entry, install, processes_of, write_secret
-from tests.integration.program import PATIENCE, Ended, Program, Start, flags
+from tests.integration.program import Ended, Program, Start, flags
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 

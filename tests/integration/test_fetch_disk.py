@@ -30,10 +30,11 @@ from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor
 from tests.integration.keeping import Keep
-from tests.integration.program import PATIENCE, StartFetch
+from tests.integration.program import StartFetch
 from tests.support.containerd import Containerd
 from tests.support.daemons import containerd2_program, why_no_containerd, why_no_containerd2
 from tests.support.leases import GivenLeases
+from tests.support.patience import PATIENCE
 from tests.support.tmpfs import mounted_tmpfs
 
 pytestmark = pytest.mark.containerd

@@ -14,8 +14,9 @@ from nodeprefetch.runtime.cri import CriImageService
 from nodeprefetch.runtime.pin_labels import PINNED, PINNED_VALUE, marks
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from tests.integration.program import PATIENCE, Ended, Start, fetch_arguments
+from tests.integration.program import Ended, Start, fetch_arguments
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 

@@ -23,9 +23,10 @@ from nodeprefetch.testing.run import longest
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from tests.conftest import CONTAINERDS
-from tests.integration.program import PATIENCE, Ended, Start
+from tests.integration.program import Ended, Start
 from tests.integration.resuming import Node
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 

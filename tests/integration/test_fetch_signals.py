@@ -14,7 +14,6 @@ from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.node import image_ids, wait_for_log
 from tests.integration.program import (
-    PATIENCE,
     StartFetch,
     command,
     fetch_arguments,
@@ -22,6 +21,7 @@ from tests.integration.program import (
     seconds_to_end,
 )
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 IN_ORDER = 20.0

@@ -15,7 +15,6 @@ import pytest
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry, Fault
 from tests.integration.program import (
-    PATIENCE,
     RunFetch,
     Start,
     StartFetch,
@@ -24,6 +23,7 @@ from tests.integration.program import (
     private_environment,
 )
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 
 SHOW_CURSOR = "\x1b[?25h"
 

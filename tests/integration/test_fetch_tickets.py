@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.runtime.api import ImageRecord
-from tests.integration.program import PATIENCE, command, flags, log_lines, private_environment
+from tests.integration.program import command, flags, log_lines, private_environment
 from tests.support.aggregator import RunningAggregator, on_any_port, running_aggregator
 from tests.support.cri_server import FakeCriServer
-from tests.support.patience import eventually
+from tests.support.patience import PATIENCE, eventually
 
 IMAGE = "registry.test/app:1"
 IMAGE_ID = "sha256:" + "1" * 64

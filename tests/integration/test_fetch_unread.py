@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from nodeprefetch.events import ImageFinished, RunEnd, RunFinished
-from tests.integration.program import PATIENCE, command, flags, log_lines, private_environment
+from tests.integration.program import command, flags, log_lines, private_environment
 from tests.integration.reported import ENVIRONMENT, INSTANCE, LABEL, LABELS, NODE
 from tests.support.cri_server import HANG, FakeCriServer, Refusal
 from tests.support.fake_aggregator import FakeAggregator
 from tests.support.fake_kube import FakeKube
+from tests.support.patience import PATIENCE
 
 IMAGES = 200
 """Their lines are a hundred kilobytes and more, a pipe of these tests takes 4 KiB."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import PATIENCE, private_environment
+from tests.integration.program import private_environment
+from tests.support.patience import PATIENCE
 
 STUCK = """
 import sys, time

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from nodeprefetch.aggregator.store.schema import FILE
-from tests.integration.program import PATIENCE, command, private_environment
+from tests.integration.program import command, private_environment
 from tests.support.batches import attempt, batch_of
+from tests.support.patience import PATIENCE
 
 NODE = "n" * 500
 """Each submission is told with it."""

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.aggregator import Answer
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_ports
 from tests.support.spawn import Background, Daemon
 
 _PORTS = 2
 """Lines that it prints when it listens."""
-
-_PATIENCE = 300.0
-"""Timeout of a query in seconds."""
 
 
 class AggregatorProgram(Background):
@@ -147,8 +145,8 @@ class AggregatorProgram(Background):
     def connect(self) -> http.client.HTTPConnection:
         """Return a connection to the port for queries and submissions; the first request opens it."""
         if self._tls is not None:
-            return http.client.HTTPSConnection("localhost", self.http_port, context=self._tls, timeout=_PATIENCE)
-        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=_PATIENCE)
+            return http.client.HTTPSConnection("localhost", self.http_port, context=self._tls, timeout=PATIENCE)
+        return http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=PATIENCE)
 
     def _addresses(self) -> Sequence[str]:
         return [line for line in self.log_text.splitlines(keepends=True) if " on http" in line and line.endswith("\n")]
@@ -159,7 +157,7 @@ def _messages(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     latest = time.monotonic()
     while line := response.readline().decode():
         if line.startswith(":"):  # a sign of life
-            if time.monotonic() - latest > _PATIENCE:
+            if time.monotonic() - latest > PATIENCE:
                 raise TimeoutError("no message comes")
         elif line != "\n":
             name, _, value = line.rstrip("\n").partition(": ")

@@ -17,14 +17,12 @@ import trustme
 
 from tests.support.cluster_programs import api_server_program, programs_directory
 from tests.support.kubectl import Kubectl
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_ports
 from tests.support.spawn import Daemon, DaemonError, find_program
 
 AUDIENCE = "https://kubernetes.test"
 """Of tokens for the API server itself."""
-
-_PATIENCE = 300.0
-"""Seconds in which it gets ready also on a busy machine."""
 
 
 class Answer(NamedTuple):
@@ -136,7 +134,7 @@ class ApiServer:
         if certificate:
             context.load_cert_chain(self._directory / f"{certificate}.crt", self._directory / f"{certificate}.key")
         try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE, context=context) as answer:
                 return Answer(answer.status, json.load(answer))
         except urllib.error.HTTPError as refusal:
             return Answer(refusal.code, json.load(refusal))
@@ -195,11 +193,11 @@ class ApiServer:
                 f"--initial-advertise-peer-urls={urls[1]}",
                 f"--initial-cluster=default={urls[1]}",
             ],
-        ).wait_until(lambda: _answers(f"{urls[0]}/health"), patience=_PATIENCE)
+        ).wait_until(lambda: _answers(f"{urls[0]}/health"), patience=PATIENCE)
         self._certify()
         self._server = self._run("kube-apiserver", [str(self._program), *self._flags(urls[0])])
         context = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
-        self._server.wait_until(lambda: _answers(f"{self.url}/readyz", context), patience=_PATIENCE)
+        self._server.wait_until(lambda: _answers(f"{self.url}/readyz", context), patience=PATIENCE)
 
     def _run(self, name: str, command: list[str]) -> Daemon:
         daemon = Daemon(command, self._directory / f"{name}.log", {})

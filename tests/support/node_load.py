@@ -14,6 +14,7 @@ from nodeprefetch.events import AttemptFinished, AttemptStarted, ImageFinished, 
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.values.image_list import list_digest
 from nodeprefetch.values.image_ref import ImageRef
+from tests.support.patience import PATIENCE
 
 INSTANCE = "load"
 
@@ -25,9 +26,6 @@ _RESENT_EVERY = 10
 
 _FAILING_EVERY = 10
 """The first attempt at each so many-th image fails."""
-
-_PATIENCE = 300.0
-"""Seconds without an answer after which none is coming."""
 
 _HEADERS = {"Content-Type": "application/msgpack"}
 
@@ -91,10 +89,10 @@ def send(load: Load) -> Sent:
     open_now = threading.Barrier(load.connections + 1)
 
     def sender(share: Sequence[Sequence[_Request]]) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", load.port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", load.port, timeout=PATIENCE)
         try:
             connection.connect()
-            open_now.wait(_PATIENCE)
+            open_now.wait(PATIENCE)
             for each in (request for node in share for request in node):
                 status, text = _post(connection, each.body)
                 if status == http.HTTPStatus.OK:
@@ -111,7 +109,7 @@ def send(load: Load) -> Sent:
     for thread in threads:
         thread.start()
     try:
-        open_now.wait(_PATIENCE)
+        open_now.wait(PATIENCE)
         began = time.monotonic()
     finally:
         for thread in threads:

@@ -13,10 +13,9 @@ from urllib.parse import urlencode
 import pytest
 
 from deploy_gen.objects import Object
+from tests.support.patience import PATIENCE
 from tests.support.ports import free_port
 from tests.support.spawn import Daemon, find_program
-
-_PATIENCE = 300.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +26,7 @@ class Prometheus:
 
     def ask(self, path: str, **query: str) -> Any:
         """Send a request to its API; returns `data`."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", f"/api/v1/{path}?{urlencode(query)}")
             answer = json.loads(connection.getresponse().read())
@@ -90,7 +89,7 @@ def running_prometheus(directory: Path, *, target: int, monitor: Object, rules: 
     ]
     daemon = Daemon(command, log, {})
     try:
-        daemon.wait_until(lambda: "Server is ready" in log.read_text(errors="replace"), patience=_PATIENCE)
+        daemon.wait_until(lambda: "Server is ready" in log.read_text(errors="replace"), patience=PATIENCE)
         yield Prometheus(port=port)
     finally:
         daemon.stop()

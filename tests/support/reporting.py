@@ -7,9 +7,7 @@ import trio
 
 from nodeprefetch.events import Event
 from nodeprefetch.report.readers import Reporter
-
-_PATIENCE = 300.0
-"""Seconds after which what a test waits for is not going to happen."""
+from tests.support.patience import PATIENCE
 
 
 @asynccontextmanager
@@ -28,7 +26,7 @@ async def reporting(reporter: Reporter, *events: Event) -> AsyncGenerator[None]:
         for event in events:
             reporter.emit(event)
         yield
-        with trio.fail_after(_PATIENCE):
+        with trio.fail_after(PATIENCE):
             await reporter.finish()
         nursery.cancel_scope.cancel()
 
@@ -39,6 +37,6 @@ async def until(is_so: Callable[[], object]) -> None:
     Raises:
         TooSlowError: it did not become true within five minutes.
     """
-    with trio.fail_after(_PATIENCE):
+    with trio.fail_after(PATIENCE):
         while not is_so():  # noqa: ASYNC110 (what is waited for may be in another process)
             await trio.sleep(0.01)

@@ -18,11 +18,8 @@ import pytest
 from nodeprefetch.cli.ready_port import bind_ready_port
 from nodeprefetch.keep.lists import Snapshot
 from nodeprefetch.keep.orders import BROKEN_LIST, SUPERVISE, Expected, Order, Plan, Rejection
-from tests.support.patience import eventually
+from tests.support.patience import PATIENCE, eventually
 from tests.support.ports import free_port
-
-PATIENCE = 300.0
-"""Seconds after which what a test waits for is not going to happen."""
 
 RUN = """
 import os, signal, sys, time

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from nodeprefetch.text.outlet import Importance, Outlet, open_outlet, write
+from tests.support.patience import PATIENCE
 
 PROGRESS, STEP, RESULT = Importance
-PATIENCE = 300
 FILLING = "x" * (1 << 20)
 """More than a pipe holds."""
 
