@@ -18,6 +18,9 @@ _RELATED = "RELATED_IMAGE_"
 _CUSTOM = re.compile(r"(?!(?:.*\.)?k8s\.io/)[^/]*\..*/")
 """`apiVersion` of a custom resource: the groups of Kubernetes end with k8s.io or have no dot."""
 
+LISTS = frozenset({"ImageListPullJob", "ImageCache"})
+"""Kinds whose fields `images` are lists of names: of OpenKruise and of kube-fledged, in each of its three groups."""
+
 _OCI = "oci://"
 
 _INJECTED = "auto"
@@ -81,7 +84,9 @@ def places(content: Any, *, with_guesses: bool) -> Iterator[Place]:
     while pending:
         value, path, of = pending.pop()
         if isinstance(value, str):
-            if with_guesses:
+            if of.kind in LISTS and path[-2:-1] == ("images",):
+                yield _place(value, path, of)
+            elif with_guesses:
                 yield from (_place(text, path, of, guessed=True) for text in _GUESS.findall(value))
         elif isinstance(value, list | dict) and id(value) not in seen:
             seen.add(id(value))
