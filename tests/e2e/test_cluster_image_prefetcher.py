@@ -1,4 +1,4 @@
-"""An installation of image-prefetcher runs our image, after what docs/migrating.md says and nothing else."""
+"""An installation of image-prefetcher runs our image, after what its migration guide says and nothing else."""
 
 import json
 
@@ -12,7 +12,7 @@ from tests.support.kubectl import KubectlError
 pytestmark = pytest.mark.cluster
 
 MANIFEST = ROOT / "tests/data/image-prefetcher.yaml"
-GUIDE = ROOT / "docs/migrating.md"
+GUIDE = ROOT / "docs/migrating/image-prefetcher.md"
 NAME, NAMESPACE = "former", "moving"
 IMAGE = "registry.example.com/team/former:1"
 

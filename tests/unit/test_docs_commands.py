@@ -29,6 +29,9 @@ OTHERS = frozenset(
         *("--for", "--label-columns", "--links", "--max-node-startup-time", "--netrc-file", "--no-deps"),
         *("--node-init-taints", "--node-taints", "--previous", "--server-side", "--startup-taint", "--subresource"),
         *("--switch", "--timeout", "--watch"),
+        *("--container", "--from-file", "--raw", "--selector"),  # kubectl
+        *("--fetch-metrics", "--cri-socket-path", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
+        *("--image-pull-deadline-duration", "--image-pull-policy", "--service-account-name"),
     }
 )
 """Flags of other programs that the pages name."""
