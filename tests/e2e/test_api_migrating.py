@@ -1,7 +1,6 @@
 """The examples of docs/migrating/, typed at real API servers: from the objects of other tools to ours."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.e2e.guidesite import GuideSite, in_namespace
 from tests.e2e.installation import ROOT, namespace_object
-from tests.e2e.programs import install_programs
 from tests.e2e.readme import commands, section
 from tests.support.apiserver import ApiServer
-from tests.support.cluster_programs import programs_directory
 from tests.support.kubectl import Kubectl
 from tests.unit.docs_pages import blocks
 
@@ -89,58 +87,29 @@ class Typed(NamedTuple):
         return {key: value for key, value in selector.items() if key != "kubernetes.io/os"}
 
 
-class Site:
-    """An API server that knows the kinds of other tools, and a directory to type in."""
+class Site(GuideSite):
+    """Knows the kinds of other tools. The chart of JupyterHub is not in reach: what it renders is."""
 
     def __init__(self, server: ApiServer, directory: Path) -> None:
-        self.kubectl = server.kubectl
-        self._kubeconfig = server.kubeconfig
-        self._directory = directory
-        self._programs = directory / "bin"
-        install_programs(self._programs)
-        # Without kubelets nothing gets warm; and the chart of JupyterHub is not in reach.
-        self._program("kubectl-nodeprefetch", '[ "$1" = wait ] && exec kubectl get daemonset "$2" --namespace "$4"')
-        self._program("helm", f'case "$1" in template) exec cat {JUPYTERHUB};; upgrade) exit 0;; esac; exit 1')
-
-    def _program(self, name: str, text: str) -> None:
-        path = self._programs / name
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-
-    def type(self, script: str) -> None:
-        """Run a shell script. Raises AssertionError where it fails."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=self._directory,
-            capture_output=True,
-            text=True,
-            env={
-                "PATH": f"{self._programs}:{programs_directory()}:/usr/bin:/bin",
-                "HOME": str(self._directory),
-                "KUBECONFIG": str(self._kubeconfig),
-            },
-            check=False,
-        )
-        assert 0 == done.returncode, f"{script}\nended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        super().__init__(server, directory)
+        self.program("helm", f'case "$1" in template) exec cat {JUPYTERHUB};; upgrade) exit 0;; esac; exit 1')
 
     def follow(self, page: str, before: str = "before.yaml", *, namespace_before: str) -> Typed:
         """Make what the example starts with, and type its commands."""
         guide = GUIDES / page
         ours = f"migrated-{next(_numbers)}"
-        (self._directory / before).write_text(blocks(guide, "yaml")[0])
+        text = blocks(guide, "yaml")[0]
+        self.write(before, text)
         self.kubectl.apply(json.dumps(namespace_object(namespace_before)))
         self.type(
             f"kubectl create secret docker-registry registry-login --namespace {namespace_before}"
             f" --docker-server=registry.example.com --docker-username=u --docker-password=p"
             f" --dry-run=client --output=yaml | kubectl apply -f -"
         )
-        if "apiVersion" in (text := (self._directory / before).read_text()):
+        if "apiVersion" in text:
             self.kubectl.apply(text, "--validate=strict")
-        script = commands(section("Example", guide.read_text("utf-8")))
-        for text in ("namespace ", "namespace: "):
-            script = script.replace(f"{text}prefetch", f"{text}{ours}")
 
-        self.type(script)
+        self.type(in_namespace(ours, commands(section("Example", guide.read_text("utf-8")))))
 
         return Typed(self.kubectl, ours)
 
