@@ -1,4 +1,4 @@
-"""Renders manifests as YAML that parsers of 1.1 and 1.2 read alike (quoting all but plain words), or as JSON.
+"""Renders manifests as YAML that parsers of 1.1 and 1.2 read alike (quoting all but words and images), or as JSON.
 
 Supports what manifests need: mappings with texts as keys, lists, texts, whole numbers, true, false and null.
 """
@@ -12,6 +12,11 @@ from deploy_gen.objects import Object
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 """Begins with a letter, so neither version of YAML reads it as a number, a time or a merge key."""
+
+_IMAGE = re.compile(
+    r"[A-Za-z][A-Za-z0-9.-]*(?::[0-9]+)?/[a-z0-9._/-]+(?::[A-Za-z0-9_][A-Za-z0-9_.-]*)?(?:@sha256:[0-9a-f]{64})?"
+)
+"""An image of a registry. Dependabot finds images in quotation marks, but then fails to update them."""
 
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 """Words that one of the versions reads as another type, in any case of their letters."""
@@ -100,7 +105,7 @@ def _key(text: object) -> str:
 def _text(text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"cannot render type {type(text).__name__} as a text in YAML")
-    if _WORD.fullmatch(text) and text.lower() not in _RESERVED:
+    if (_WORD.fullmatch(text) and text.lower() not in _RESERVED) or _IMAGE.fullmatch(text):
         return text
     return '"' + "".join(map(_escaped, text)) + '"'
 

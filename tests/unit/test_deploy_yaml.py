@@ -83,3 +83,25 @@ def test_json_is_one_list(text):
     objects = [{"a": text}, {"b": [1, None]}]
 
     assert {"apiVersion": "v1", "kind": "List", "items": objects} == json.loads(render(objects, "json", []))
+
+
+IMAGES = st.from_regex(
+    r"[a-z]([a-z0-9.-]{0,9}[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]{1,9}){1,3}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?(@sha256:[0-9a-f]{64})?",
+    fullmatch=True,
+)
+
+
+@given(IMAGES)
+@example("ghcr.io/nodeprefetch/nodeprefetch:v0.1.0")
+@example("registry.example.com:5000/a/b@sha256:" + "0" * 64)
+def test_an_image_of_a_registry_has_no_quotation_marks(image):
+    """Dependabot fails to update it in them."""
+    written = to_yaml({"image": image})
+
+    assert f"image: {image}\n" == written
+    assert {"image": image} == yaml.safe_load(written)
+
+
+@pytest.mark.parametrize("text", ["http://a/b", "a:b", "a/b:", "a/b: c", "a/b #c", "1:20/a", "a/b@c", "nginx:1"])
+def test_what_only_resembles_an_image_of_a_registry_is_quoted(text):
+    assert f'"{text}"\n' == to_yaml(text)
