@@ -182,6 +182,7 @@ def _fetch_arguments(options: Options) -> list[str]:
         f"--cri-socket={SOCKET_MOUNT}/{PurePosixPath(options.cri_socket).name}",
         f"--node-label-prefix={options.node_label_prefix}",
         *([f"--node-access={options.node_access}"] if options.node_access != DIRECT else []),
+        *([f"--for-pods={options.once_for}"] if options.once_for else []),
         *gate_arguments(options, LIST_MOUNT),
         *(f"--docker-config={SECRETS_MOUNT}/{name}" for name in options.secrets),
     ]

@@ -120,6 +120,13 @@ def _add_pulls(group: "argparse._ArgumentGroup") -> None:
     )
     _add_value(
         group,
+        "--once-for",
+        "[NAMESPACE/]SELECTOR",
+        "Pull only on nodes that run a pod with these labels (app=web) when the DaemonSet is applied; for a rollout."
+        " Default: on all nodes.",
+    )
+    _add_value(
+        group,
         "--check-every",
         "DURATION",
         "With --keep, interval between checks that all images are present. Default: 5m.",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deploy_gen.images import ProgramImage
 from deploy_gen.platforms import OPENSHIFT, CredentialProviders
+from deploy_gen.pod_selector import PodSelector
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +79,9 @@ class Options:
     refresh_every: str
     report_every: str
     """Intervals of `keep`. Empty: its defaults."""
+
+    once_for: PodSelector | None = None
+    """Pods for which nodes pull: those without one pull nothing. None: all nodes pull."""
 
     spread: str
     """Duration over which nodes start to pull, or `auto`. Empty: all at once, or by tickets."""

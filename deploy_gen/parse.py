@@ -8,6 +8,7 @@ from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
 from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options
 from deploy_gen.parse_new_nodes import gate_needs, priority_class, startup_taints
+from deploy_gen.parse_workload import once_for
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, overall_timeout, termination_grace
 from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
 from deploy_gen.problems import InputError, Problems
@@ -80,6 +81,7 @@ def read_options(flags: argparse.Namespace) -> Options:
         fetch_args=fetch_args,
         allow_failures=flags.allow_failures,
         keep=flags.keep,
+        once_for=once_for(flags, problems),
         check_every=values.given("--check-every", checks.interval, flags.check_every),
         refresh_every=values.given("--refresh-every", _interval_or_never, flags.refresh_every),
         report_every=values.given("--report-every", checks.interval, flags.report_every),

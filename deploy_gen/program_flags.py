@@ -16,6 +16,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--cri-socket": "PATH",
     "--debug": "",
     "--docker-config": "PATH…",
+    "--for-pods": "[NAMESPACE/]SELECTOR",
     "--gate-file": "FILE",
     "--gate-needs": "FILE",
     "--gate-timeout": "DURATION",

@@ -2,6 +2,7 @@
 
 from deploy_gen.objects import AGGREGATOR, FETCH, Object, cluster_name, metrics_name
 from deploy_gen.options import IMPERSONATE, Options
+from deploy_gen.pod_selector import PodSelector
 from deploy_gen.roles import cluster_role, role, rule, service_account
 
 EVENTS_NAMESPACE = "default"
@@ -19,6 +20,7 @@ def fetch_access(options: Options) -> list[Object]:
         *(_event_access(options) if options.events else []),
         *(_scc_access(options) if options.is_openshift else []),
         *(_count_access(options) if options.counts_nodes else []),
+        *(_workload_access(options, options.once_for) if options.once_for else []),
     ]
 
 
@@ -77,3 +79,9 @@ def _count_access(options: Options) -> list[Object]:
     """Allow fetch pods to read their DaemonSet, whose status has the number of nodes."""
     read = rule("apps", "daemonsets", "get", name=options.name)
     return role(f"{options.name}-node-counter", [read], options, FETCH)
+
+
+def _workload_access(options: Options, pods: PodSelector) -> list[Object]:
+    """Allow fetch pods to find the pods of the workload, in its namespace alone. RBAC knows no labels."""
+    name = cluster_name(options, "pod-finder")
+    return role(name, [rule("", "pods", "list")], options, FETCH, namespace=pods.namespace)

@@ -2,18 +2,26 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from nodeprefetch.cli.cluster_flags import ClusterFlags
 from nodeprefetch.cli.environment import read_environment
 from nodeprefetch.cli.flag_variables import PREFIX
 from nodeprefetch.cli.flags import Images, KeepFlags
+from nodeprefetch.cli.once_flags import OnceFlags
 from nodeprefetch.cluster.access import ClusterAccess, open_access
 from nodeprefetch.cluster.arguments import PullArguments
 from nodeprefetch.errors import UsageError
 from nodeprefetch.submit.destination import Destination, read_destination
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class _AllFlags(KeepFlags, OnceFlags):
+    """Those of `fetch` and of `keep`."""
 
 
 @asynccontextmanager
@@ -66,7 +74,7 @@ def _parser() -> App:
     parser = App(result_action="return_value", exit_on_error=False, print_error=False, help_on_error=False, config=())
 
     @parser.default
-    def parsed(*images: Images, flags: KeepFlags = KeepFlags()) -> tuple[tuple[str, ...], KeepFlags]:  # noqa: B008 - frozen
+    def parsed(*images: Images, flags: _AllFlags = _AllFlags()) -> tuple[tuple[str, ...], KeepFlags]:
         return images, flags
 
     return parser

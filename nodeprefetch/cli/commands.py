@@ -14,8 +14,9 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from nodeprefetch import __version__
 from nodeprefetch.cli.environment import read_environment
 from nodeprefetch.cli.flag_variables import PREFIX, FlagVariables
-from nodeprefetch.cli.flags import ExplainFlags, FetchFlags, Images, PluginFlags
+from nodeprefetch.cli.flags import ExplainFlags, Images, PluginFlags
 from nodeprefetch.cli.inputs import load_credential_plugins, read_images
+from nodeprefetch.cli.once_flags import OnceFlags
 from nodeprefetch.cli.output import print_records, warn
 from nodeprefetch.errors import NoAccessError, Problems, RuntimeUnavailableError, UsageError, leaves
 from nodeprefetch.settings import LogFormat, PullPolicy
@@ -117,12 +118,13 @@ def run(arguments: Sequence[str], program: App = app) -> int:
 
 
 @app.command(group=ON_A_NODE)
-def fetch(*images: Images, flags: FetchFlags = FetchFlags()) -> int:  # noqa: B008 - frozen
+def fetch(*images: Images, flags: OnceFlags = OnceFlags()) -> int:  # noqa: B008 - frozen
     """Pull all listed images onto this node."""
     from nodeprefetch.cli.prepare import prepare  # noqa: PLC0415
     from nodeprefetch.cli.running import run_prepared  # noqa: PLC0415
 
-    prepared = prepare(flags, partial(read_images, flags.image_list_file, images), read_environment())
+    read = partial(read_images, flags.image_list_file, images)
+    prepared = prepare(flags, read, read_environment(), for_pods=flags.for_pods)
     report = run_prepared(prepared, LogFormat(flags.log_format) if flags.log_format else None)
     if report.signal is not None:
         return SIGNAL_BASE + report.signal

@@ -49,13 +49,7 @@ def node_reporters(
     check_prefix(prefix)
     if gate is not None and gate.taints and not environment.node_name:
         raise UsageError(["--remove-taint requires NODE_NAME, the name of the node"])
-    api = NodeApi(
-        environment.node_name,
-        connect=connect_for(flags, environment),
-        warn=notices.add,
-        inform=notices.info,
-        on_node=on_node,
-    )
+    api = node_api(flags, notices, environment, on_node=on_node)
     taints: list[Reporter] = []
     if gate is not None and gate.taints:
         from nodeprefetch.report.startup_taints import StartupTaints  # noqa: PLC0415 - only with this flag
@@ -87,6 +81,19 @@ def node_reporters(
     if not flags.no_events:
         reporters.append(NodeEvents(api, instance, is_warm=is_warm))
     return reporters
+
+
+def node_api(
+    flags: FetchFlags, notices: Notices, environment: Environment, *, on_node: Callable[[Node], None]
+) -> NodeApi:
+    """What calls the Kubernetes API about this node, as the flags say."""
+    return NodeApi(
+        environment.node_name,
+        connect=connect_for(flags, environment),
+        warn=notices.add,
+        inform=notices.info,
+        on_node=on_node,
+    )
 
 
 def _enabled(flags: FetchFlags) -> str:

@@ -1,25 +1,25 @@
 """Prepares a `fetch`: checks everything the user gave, and opens what the run needs around it."""
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from nodeprefetch.cli import optional_parts
 from nodeprefetch.cli.environment import Environment
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.cli.inputs import ImageListError, load_credential_plugins, read_list_file
-from nodeprefetch.cli.node_access import check_node_access, connect_for
+from nodeprefetch.cli.node_access import check_node_access
 from nodeprefetch.cli.node_reporters import node_reporters
 from nodeprefetch.credentials.chain import open_chain
 from nodeprefetch.credentials.plugins import Plugin
 from nodeprefetch.emitter import Emitter, Notices, Reader
-from nodeprefetch.errors import Problems, UsageError
+from nodeprefetch.errors import Problems
 from nodeprefetch.events import ListRejected
-from nodeprefetch.kube import Node
 from nodeprefetch.pull.run import Report, fetch
 from nodeprefetch.report.node_description import NodeDescription
 from nodeprefetch.report.readers import Deliverer, Reporter, reporting
@@ -30,6 +30,7 @@ from nodeprefetch.text.known_secrets import knowing_secrets
 from nodeprefetch.values.image_ref import ImageRef
 
 if TYPE_CHECKING:
+    from nodeprefetch.cli.for_pods import PreparedPods
     from nodeprefetch.cli.gate import PreparedGate
     from nodeprefetch.cli.start import PreparedStart
     from nodeprefetch.pull.start import StartPermit
@@ -47,6 +48,9 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
 
     speakers: tuple[Reporter, ...]
     """Write on the node when they finish, in this order, and emit events about it, which the reporters deliver."""
+
+    pods: "PreparedPods | None"
+    """The pods for which the node pulls; None: it always does."""
 
     gate: "PreparedGate | None"
     """Decides when the node takes pods; None: at any time."""
@@ -89,6 +93,8 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
             return await self._run(signals)
 
     async def _run(self, signals: AsyncIterable[int]) -> Report:
+        if self.pods is not None and (ended := await self.pods.ask(signals, grace=self.report_grace)):
+            return ended
         async with (
             reporting(
                 self.reporters, grace=self.report_grace, speakers=self.speakers, warn=self.notices.add
@@ -131,6 +137,7 @@ def prepare(
     read: Callable[[str], bytes] = read_list_file,
     report_every: float = math.inf,
     rejection: ListRejected | None = None,
+    for_pods: str | None = None,
 ) -> PreparedFetch:
     """Check everything the user gave, before anything is done.
 
@@ -143,6 +150,7 @@ def prepare(
         read: reads the list of `--gate-needs`.
         report_every: seconds between runs that report, also if nothing has changed; infinite: there may be none.
         rejection: why the images are not those of the newest lists.
+        for_pods: pull only if one of these pods is on the node; None: always.
 
     Raises:
         UsageError: with all problems.
@@ -176,16 +184,21 @@ def prepare(
     speakers: list[Reporter] = []
     gate: PreparedGate | None = None
     with problems.collected():
-        gate = _gate(flags, refs, read, notices, emit, problems=problems)
+        gate = optional_parts.gate(flags, refs, read, notices, emit, problems=problems)
     with problems.collected():
         speakers += node_reporters(
             flags, notices, emit, environment, on_node=on_node, is_warm=is_warm, is_report=is_report, gate=gate
         )
     with problems.collected():
-        reporters += _submitter(flags, notices, environment)
+        reporters += optional_parts.submitter(flags, notices, environment)
+    pods: PreparedPods | None = None
+    with problems.collected():
+        pods = optional_parts.pods(
+            flags, for_pods, environment, images=refs, notices=notices, emit=emit, on_node=on_node
+        )
     start: PreparedStart | None = None
     with problems.collected():
-        start = _start(flags, refs, notices, emit, environment, on_node=on_node, gate=gate)
+        start = optional_parts.start(flags, refs, notices, emit, environment, on_node=on_node, gate=gate)
     for reporter in (*speakers, *reporters):
         emit.add(reporter.emit)
     if gate is not None:
@@ -222,6 +235,7 @@ def prepare(
         plugins=plugins,
         reporters=tuple(reporters),
         speakers=tuple(speakers),
+        pods=pods,
         gate=gate,
         start=start,
         report_grace=grace,
@@ -230,68 +244,3 @@ def prepare(
         notices=notices,
         rejection=rejection,
     )
-
-
-def _gate(
-    flags: FetchFlags,
-    images: tuple[ImageRef, ...],
-    read: Callable[[str], bytes],
-    notices: Notices,
-    emit: Emitter,
-    *,
-    problems: Problems,
-) -> "PreparedGate | None":
-    if not flags.has_gate:
-        if flags.gate_needs is not None:
-            raise UsageError(["--gate-needs requires --remove-taint or --node-condition"])
-        return None
-    # Loaded only if the node waits for its images.
-    from nodeprefetch.cli.gate import prepare_gate  # noqa: PLC0415
-
-    return prepare_gate(flags, images, read=read, notices=notices, emit=emit, problems=problems)
-
-
-def _start(
-    flags: FetchFlags,
-    images: tuple[ImageRef, ...],
-    notices: Notices,
-    emit: Emitter,
-    environment: Environment,
-    *,
-    on_node: Callable[[Node], None],
-    gate: "PreparedGate | None",
-) -> "PreparedStart | None":
-    if not flags.delays_start:
-        return None
-    # Loaded only if the first pull may have to wait.
-    from nodeprefetch.cli.start import prepare_start  # noqa: PLC0415
-
-    return prepare_start(
-        flags,
-        environment,
-        images,
-        connect=connect_for(flags, environment),
-        notices=notices,
-        emit=emit,
-        on_node=on_node,
-        gate=gate,
-    )
-
-
-def _submitter(flags: FetchFlags, notices: Notices, environment: Environment) -> Sequence[Deliverer]:
-    if not flags.metrics_endpoint:
-        return []
-    # Loaded only if there is an aggregator.
-    from nodeprefetch.submit.submitter import Submitter  # noqa: PLC0415
-
-    return [
-        Submitter(
-            flags.metrics_endpoint,
-            warn=notices.add,
-            node=environment.reporting_node,
-            instance=environment.instance_name,
-            protocol=flags.metrics_protocol,
-            ca_file=flags.metrics_ca_file,
-            token_file=flags.metrics_token_file,
-        )
-    ]

@@ -14,7 +14,7 @@ SHOWN_CAUSES = 10
 SHOWN_EXAMPLES = 5
 """Nodes of a cause."""
 
-_ORDER = (NodeState.FAILED, NodeState.UNSEEN, NodeState.PULLING, NodeState.WAITING, NodeState.WARM)
+_ORDER = (NodeState.FAILED, NodeState.UNSEEN, NodeState.PULLING, NodeState.WAITING, NodeState.WARM, NodeState.SKIPPED)
 """Nodes that need somebody come first."""
 
 _NOTHING = "-"
@@ -34,7 +34,7 @@ def render_status(
     parts = [_overview(pictures, now)]
     for picture in pictures:
         parts.append(_details(picture))
-        if with_nodes and picture.nodes:
+        if with_nodes and (picture.nodes or picture.skipped):
             parts.append(_nodes(picture, now))
         if with_images:
             parts.append(_images(picture))
@@ -73,10 +73,12 @@ def _details(picture: Picture) -> str:
     lines = [f"{picture.namespace}/{picture.name}, from {picture.source}:"]
     lines += [f"  note: {note}" for note in picture.notes]
     lines += [f"  the image list is invalid: {problem}" for problem in picture.list_problems]
+    if picture.skipped:
+        lines.append(f"  {picture.skipped_text}")
     if not picture.nodes:
-        lines.append("  no nodes")
+        lines.append("  no other nodes" if picture.skipped else "  no nodes")
     elif picture.count(NodeState.WARM) == len(picture.nodes):
-        lines.append("  all nodes are warm")
+        lines.append(f"  all {'other ' if picture.skipped else ''}nodes are warm")
     for cause in picture.causes[:SHOWN_CAUSES]:
         lines += _cause(cause)
     if (more := len(picture.causes) - SHOWN_CAUSES) > 0:
@@ -99,7 +101,7 @@ def _cause(cause: Cause) -> list[str]:
 def _nodes(picture: Picture, now: float) -> str:
     rows = [["NODE", "STATE", "IMAGES", "BYTES", "LAST NEWS", "WHY"]]
     order = {state: place for place, state in enumerate(_ORDER)}
-    for node in sorted(picture.nodes, key=lambda each: (order[each.state], each.node)):
+    for node in sorted((*picture.nodes, *picture.skipped), key=lambda each: (order[each.state], each.node)):
         images = f"{node.present}/{node.images}" if node.images else _NOTHING
         rows.append([node.node, node.state.value, images, _bytes(node), _age(node.heard, now), node.why])
     return columns(rows)

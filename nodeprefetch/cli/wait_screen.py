@@ -93,6 +93,8 @@ class WaitDrawing:
 def share(look: Look) -> float:
     """How far it is, from 0 to 1: the mean of the nodes that are needed, the most advanced ones."""
     counts = look.verdict.counts
+    if not counts.needed:
+        return 1
     shares = sorted((_share_of(node) for node in counts.lacking), reverse=True)
     needed = max(counts.needed - counts.warm, 0)
     return min((min(counts.warm, counts.needed) + sum(shares[:needed])) / counts.needed, 1)

@@ -37,7 +37,9 @@ def nodes_text(look: Look, goal: Goal) -> str:
     states = Counter(node.state for node in counts.lacking)
     parts += [f"{states[state]} {state.replace('-', ' ')}" for state in _STATES if states[state]]
     final = sum(node.is_final for node in counts.lacking)
-    return ", ".join(parts) + (f" ({final} for good)" if final else "")
+    parts[-1] += f" ({final} for good)" if final else ""
+    parts += [f"{len(look.picture.skipped)} skipped"] if look.picture.skipped else []
+    return ", ".join(parts)
 
 
 def bytes_text(picture: Picture) -> str:
@@ -78,7 +80,9 @@ def ending(end: End | None, last: Look | None, trouble: str, *, name: str, goal:
         lines = [f"{name}: {head} {after}: {trouble or 'no answer'}"]
     elif end is End.REACHED:
         counts = last.verdict.counts
-        lines = [f"{name}: {counts.warm} of {node_count(counts.nodes)} {_goal_text(goal, counts.nodes)} {after}"]
+        reached = f"{counts.warm} of {node_count(counts.nodes)} {_goal_text(goal, counts.nodes)}"
+        lines = [f"{name}: {reached if counts.nodes else 'no node needs the images'} {after}"]
+        lines += filter(None, [last.picture.skipped_text])
     elif end is End.GONE:
         lines = [f"{name} was deleted ({after}): {trouble}"]
     elif isinstance(last.verdict, Impossible):

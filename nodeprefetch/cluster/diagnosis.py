@@ -131,6 +131,8 @@ def diagnose(evidence: Evidence, *, image: str | None = None, now: float) -> Dia
 
 def _summary(evidence: Evidence, images: Sequence[ImageDiagnosis]) -> str:
     node = evidence.node
+    if node.state is NodeState.SKIPPED:
+        return f"{node.node} is skipped for {evidence.name} in namespace {evidence.namespace}: {scrub(node.why)}"
     where = f"{node.node} is {'' if node.state is NodeState.WARM else 'not '}warm for {evidence.name}"
     where += f" in namespace {evidence.namespace}"
     if node.state is NodeState.WARM:
@@ -149,7 +151,7 @@ def _count(images: int) -> str:
 
 def _missing(evidence: Evidence) -> list[str]:
     """The images that are not on the node, in the order of the list, then those of an older list."""
-    if evidence.node.state is NodeState.WARM:
+    if evidence.node.state in {NodeState.WARM, NodeState.SKIPPED}:
         return []
     missing = evidence.node.missing
     order = {name: place for place, name in enumerate(evidence.listed or ())}

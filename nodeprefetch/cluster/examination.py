@@ -94,7 +94,7 @@ async def _ask(access: ClusterAccess, place: Place, image: str | None) -> Report
 
 def _is_log_wanted(place: Place, reported: Reported, pod: Pod, now: float) -> bool:
     """Whether the log may say what the aggregator does not: it knows nothing, or the program ends for another cause."""
-    if place.node.state is NodeState.WARM:
+    if place.node.state in {NodeState.WARM, NodeState.SKIPPED}:
         return False
     codes = {trouble.exit_code for trouble in pod_troubles(pod, now) if trouble.is_blocking}
     return not reported.is_complete or bool(codes - {None, IMAGES_MISSING})

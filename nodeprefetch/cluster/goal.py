@@ -26,11 +26,15 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     """Only these (`ImageRef.pull_ref`); empty: all images of the list."""
 
-    def needed(self, nodes: int) -> int:
-        """Of that many nodes, how many must be warm. At least 1: an installation without nodes is not warm."""
+    def needed(self, nodes: int, *, skipped: int = 0) -> int:
+        """Of that many nodes, how many must be warm. At least 1: an installation without nodes is not warm.
+
+        Where all nodes are skipped, none needs the images: a share of none is none. So the first rollout of a workload,
+        which runs nowhere yet, goes on.
+        """
         if self.count is not None:
             return self.count
-        return max(-(-nodes * self.percent // _WHOLE), 1)
+        return max(-(-nodes * self.percent // _WHOLE), 0 if skipped else 1)
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +115,14 @@ def verdict(picture: Picture, goal: Goal) -> Verdict:
     """Decide. Only a settled picture can be `Reached`, or `Impossible` because of its nodes.
 
     - A number of nodes that exceeds those of now is never impossible: a cluster may grow.
-    - An installation without nodes is `Pending`: nodes may be added.
+    - An installation without nodes is `Pending`: nodes may be added. Skipped ones suffice, unless a number was
+      asked for.
     - With `goal.images`, a node has failed only if one of these is among its `final_images`. Where images are
       unknown, it has not.
     """
     asked = _asked(picture, goal)
     lacking = tuple(node for node in picture.nodes if not _has(node, asked))
-    needed = goal.needed(len(picture.nodes))
+    needed = goal.needed(len(picture.nodes), skipped=len(picture.skipped))
     counts = Counts(warm=len(picture.nodes) - len(lacking), needed=needed, nodes=len(picture.nodes), lacking=lacking)
     if picture.list_problems:
         return Impossible(counts=counts, reason="the image list is invalid", causes=_list_causes(picture))
@@ -186,11 +191,14 @@ def _notes(picture: Picture, goal: Goal, asked: frozenset[str] | None, counts: C
     notes = []
     if not picture.is_settled:
         notes.append("the pods of the DaemonSet's newest version are not all there yet")
-    if not picture.nodes:
+    if picture.skipped:
+        notes.append(picture.skipped_text)
+    if not picture.nodes and not picture.skipped:
         notes.append("no node matches the DaemonSet; waiting for one")
     elif counts.needed > counts.nodes:
         what = "node matches" if counts.nodes == 1 else "nodes match"
-        notes.append(f"{counts.nodes} {what} the DaemonSet, {counts.needed} are needed; waiting for more")
+        which = "the DaemonSet and run its pods" if picture.skipped else "the DaemonSet"
+        notes.append(f"{counts.nodes} {what} {which}, {counts.needed} are needed; waiting for more")
     if goal.images and picture.list_images is None:
         notes.append("the image list cannot be read, so it is unknown whether it contains the images of --image")
     if asked and counts.lacking and all(node.missing is None for node in counts.lacking):

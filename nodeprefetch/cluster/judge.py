@@ -63,7 +63,7 @@ class _Judged(msgspec.Struct, frozen=True, kw_only=True):
 
 def picture_of(facts: Facts) -> Picture:
     """What is known of an installation."""
-    judged = [_judge(pod, facts.reports.get(node), facts) for node, pod in sorted(facts.pods.items())]
+    judged = [_judge(pod, facts.reports.get(node), facts) for node, pod in sorted(facts.pods.items()) if pod.counts]
     nodes = tuple(each.picture for each in judged)
     current = facts.current
     heard = [node.heard for node in nodes if node.heard is not None]
@@ -75,8 +75,13 @@ def picture_of(facts: Facts) -> Picture:
         list_digest=current.digest,
         list_images=None if current.digest is None else current.images,
         list_problems=current.problems,
-        is_settled=facts.installation.is_settled and len(nodes) == facts.installation.desired,
+        is_settled=facts.installation.is_settled and len(facts.pods) == facts.installation.desired,
         nodes=nodes,
+        skipped=tuple(
+            NodePicture(node=node, state=NodeState.SKIPPED, why=pod.skipped, pod=pod.pod)
+            for node, pod in sorted(facts.pods.items())
+            if not pod.counts
+        ),
         images=_images(facts),
         causes=_joined(cause for each in judged for cause in each.causes),
         heard=max(heard, default=None),
@@ -189,10 +194,11 @@ def _images(facts: Facts) -> tuple[ImagePicture, ...]:
         return ()
     known = {image.image: image for image in facts.images}
     names = facts.current.images or tuple(known)
+    counted = {node for node, pod in facts.pods.items() if pod.counts}
     reports = [
         report
         for node, report in facts.reports.items()
-        if node in facts.pods and facts.current.digest in {None, report.list_digest} and report.missing is not None
+        if node in counted and facts.current.digest in {None, report.list_digest} and report.missing is not None
     ]
     missing = Counter(image for report in reports for image in report.missing or ())
     return tuple(
@@ -200,7 +206,7 @@ def _images(facts: Facts) -> tuple[ImagePicture, ...]:
             image=name,
             size=known[name].size if name in known else 0,
             present=len(reports) - missing[name],
-            missing=len(facts.pods) - len(reports) + missing[name],
+            missing=len(counted) - len(reports) + missing[name],
             digests=known[name].digests if name in known else 0,
         )
         for name in names

@@ -89,14 +89,15 @@ class _Look:
             nursery.start_soon(self._read_board if is_board_wanted else self._read_nodes)
         pods = pods_of_nodes(self.pods, self._revision, installation.container)
         reports = board_reports(self._board) if self._board else {}
-        unheard = [node for node, pod in pods.items() if node not in reports and pod.is_ready]
+        counted = {node: pod for node, pod in pods.items() if pod.counts}
+        unheard = [node for node, pod in counted.items() if node not in reports and pod.is_ready]
         if is_board_wanted and (self._board is None or unheard):
             await self._read_nodes()
-        is_aggregated = bool(self._board) and any(node in reports for node in pods)
+        is_aggregated = bool(self._board) and any(node in reports for node in counted)
         notes = [*self._notes, *self._source.notes(installation), *self._current.notes]
         if is_aggregated and unheard:
             notes.append(f"the aggregator has not heard of {node_count(len(unheard))}; their labels are used")
-        elif self._board and pods and not is_aggregated:
+        elif self._board and counted and not is_aggregated:
             notes.append(f"the aggregator has not heard of any node of {installation.instance}")
         if installation.is_settled and len(pods) < installation.desired:
             notes.append(

@@ -21,6 +21,9 @@ class NodeState(StrEnum):
     UNSEEN = "not-seen"
     """Its pod runs nowhere yet, or nothing was heard of it."""
 
+    SKIPPED = "skipped"
+    """It needs no images, as it does not run the pods for which they are (`nodeprefetch-deploy --once-for`)."""
+
     @property
     def words(self) -> str:
         """As it is written for people."""
@@ -129,6 +132,11 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """False while the API server has not yet acted on the newest DaemonSet, so nodes may be missing here."""
 
     nodes: tuple[NodePicture, ...] = ()
+    """Those that need the images."""
+
+    skipped: tuple[NodePicture, ...] = ()
+    """The others."""
+
     images: tuple[ImagePicture, ...] = ()
     causes: tuple[Cause, ...] = ()
     """Those of the most nodes first."""
@@ -138,6 +146,13 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     seconds_left: int | None = None
     """None: unknown."""
+
+    @property
+    def skipped_text(self) -> str:
+        """`3 nodes skipped: no pod that matches …`; empty if there are none."""
+        if not self.skipped:
+            return ""
+        return f"{node_count(len(self.skipped))} skipped: {self.skipped[0].why}"
 
     def count(self, state: NodeState) -> int:
         """Number of nodes in this state."""

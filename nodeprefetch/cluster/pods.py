@@ -6,9 +6,15 @@ import msgspec
 
 from nodeprefetch.cluster.pod_trouble import BETWEEN, PodTrouble, pod_troubles
 from nodeprefetch.kube.read_objects import ContainerStatus, ControllerRevision, Pod
+from nodeprefetch.report.run_result import bounded
+from nodeprefetch.report.workload import read_outcome
+from nodeprefetch.text.scrub import scrub
 
 IMAGES_MISSING = 1
 """Exit code of the program."""
+
+TEXT_LIMIT = 300
+"""Characters of what a pod says."""
 
 GENERATION_LABEL, HASH_LABEL = "pod-template-generation", "controller-revision-hash"
 
@@ -28,11 +34,19 @@ class NodePod(msgspec.Struct, frozen=True, kw_only=True):
     is_starting: bool = False
     """No container has run yet."""
 
+    skipped: str = ""
+    """Why its run was not needed (`fetch --for-pods`), one line; empty: it was, or it has not ended."""
+
     has_failed: bool = False
     """The program has ended as images are missing, and does not run at the moment."""
 
     trouble: PodTrouble | None = None
     """What keeps it from pulling, but for images that are missing."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the node needs the images, as far as its pod of now says."""
+        return not (self.is_current and self.skipped)
 
 
 class Revision(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +109,17 @@ def _view(pod: Pod, revision: Revision, container: str) -> NodePod:
         is_ready=ready is not None and ready.status == "True",
         is_pulling=any(each.name == container and each.state.running is not None for each in status.containers),
         is_starting=is_starting,
+        skipped=next(filter(None, map(_skipped, (each for each in status.containers if each.name == container))), ""),
         has_failed=any(each.exit_code == IMAGES_MISSING for each in blocking),
         trouble=None if is_starting else next((each for each in blocking if each.exit_code != IMAGES_MISSING), None),
     )
+
+
+def _skipped(status: ContainerStatus) -> str:
+    """Why the run of this container was not needed, which it says when it ends; empty: it was."""
+    ended = status.state.terminated
+    outcome = read_outcome(ended.message) if ended is not None and ended.exit_code == 0 else None
+    return bounded(scrub(outcome.why or outcome.outcome), TEXT_LIMIT) if outcome else ""
 
 
 def _is_new(status: ContainerStatus) -> bool:

@@ -62,7 +62,7 @@ async def _look(access: ClusterAccess, installation: Installation, node: str) ->
     """Look at an installation, and find the node in it."""
     observer = Observer(access, installation)
     picture = await observer.look()
-    here = next((each for each in picture.nodes if each.node == node), None)
+    here = next((each for each in (*picture.nodes, *picture.skipped) if each.node == node), None)
     pod = next((each for each in observer.pods if here and each.metadata.name == here.pod), None)
     absent = NodePicture(node=node, state=NodeState.UNSEEN, why="it has no pod on this node")
     return Place(installation=observer.installation, picture=picture, node=here or absent, pod=pod)
@@ -90,8 +90,12 @@ async def _read_node(access: ClusterAccess, name: str, places: Sequence[Place]) 
         try:
             names = [each.name for each in await access.kube.nodes()]
         except NoAccessError:
-            names = list({node.node for place in places for node in place.picture.nodes})
+            names = list({node.node for place in places for node in _nodes(place)})
         raise _unknown_node(name, names) from None
+
+
+def _nodes(place: Place) -> tuple[NodePicture, ...]:
+    return (*place.picture.nodes, *place.picture.skipped)
 
 
 def _unknown_node(name: str, names: Sequence[str]) -> UsageError:

@@ -1,10 +1,10 @@
-"""The calls of the Kubernetes API: read and patch nodes, create events, count a DaemonSet's nodes, review tokens."""
+"""The calls of the Kubernetes API: nodes, their events, pods and number, and reviews of tokens."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 import trio
@@ -18,6 +18,8 @@ from nodeprefetch.kube.objects import (
     Node,
     NodeAnswer,
     NodeEvent,
+    PodName,
+    PodsAnswer,
     ReviewAnswer,
     Taint,
     TokenReview,
@@ -33,6 +35,9 @@ EVENT_NAMESPACE = "default"
 """Of events about objects without a namespace, such as nodes: the API server allows no other for them."""
 
 REPORTER = "nodeprefetch"
+
+_JSON = "application/json"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Kube:
@@ -163,6 +168,20 @@ class Kube:
         answer = await self._call(DaemonSetAnswer, f"reading DaemonSet {daemon_set}", "GET", path)
         return answer.status.desired_number_scheduled
 
+    async def pods_on_node(self, namespace: str, selector: str, node: str) -> list[PodName]:
+        """List the pods with these labels that are on a node: neither ended nor being deleted; they may not run yet.
+
+        Args:
+            namespace: of the pods.
+            selector: of labels, as kubectl takes it.
+            node: its name.
+        """
+        fields = f"spec.nodeName={node},status.phase!=Succeeded,status.phase!=Failed"
+        query = urlencode({"fieldSelector": fields, "labelSelector": selector})
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods?{query}"
+        answer = await self._call(PodsAnswer, f"listing pods in {namespace}", "GET", path, accept=_METADATA_LIST)
+        return answer.pods()
+
     async def review_token(self, token: str, audience: str) -> TokenReview:
         """Find out whether a token is valid for an audience, and to whom it belongs.
 
@@ -215,10 +234,11 @@ class Kube:
         content_type: str = "application/json",
         secret: str = "",
         user: str = "",
+        accept: str = _JSON,
     ) -> Kind:
         """Send a request, and decode the object in the answer."""
         answer = await self._client.request(
-            what, method, path, body=body, content_type=content_type, secret=secret, user=user
+            what, method, path, body=body, content_type=content_type, secret=secret, user=user, accept=accept
         )
         try:
             return msgspec.json.decode(answer, type=kind)

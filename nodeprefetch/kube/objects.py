@@ -84,6 +84,13 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Which instance reports it."""
 
 
+class PodName(msgspec.Struct, frozen=True, kw_only=True):
+    """A pod that has not ended, without what it is made of."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
 class TokenReview(msgspec.Struct, frozen=True, kw_only=True):
     """What the API server reports about a token (authentication.k8s.io/v1)."""
 
@@ -155,6 +162,27 @@ class NodeAnswer(msgspec.Struct):
             taints=tuple(map(Taint.of, (self.spec and self.spec.taints) or ())),
             conditions=tuple(each.condition() for each in (self.status and self.status.conditions) or ()),
         )
+
+
+class _PodMetadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    labels: dict[str, str] | None = None
+    deletion_timestamp: str | None = None
+
+
+class _PodAnswer(msgspec.Struct):
+    metadata: _PodMetadata
+
+
+class PodsAnswer(msgspec.Struct):
+    """Pods in an answer; servers send null for none."""
+
+    items: list[_PodAnswer] | None = None
+
+    def pods(self) -> list[PodName]:
+        """Convert to what callers use. Pods that are being deleted are left out."""
+        found = (each.metadata for each in self.items or ())
+        return [PodName(name=each.name, labels=each.labels or {}) for each in found if not each.deletion_timestamp]
 
 
 class CreatedAnswer(msgspec.Struct):

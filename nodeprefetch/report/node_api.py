@@ -21,6 +21,7 @@ from nodeprefetch.kube import (
     UnauthorizedError,
     UnreachableError,
 )
+from nodeprefetch.kube.objects import PodName
 from nodeprefetch.report.node_advice import advice
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.retry import RetryPolicy, full_jitter
@@ -68,6 +69,10 @@ class NodeCalls(Protocol):
 
     async def create_node_event(self, event: NodeEvent) -> None:
         """Create an event about a node."""
+        ...
+
+    async def pods_on_node(self, namespace: str, selector: str, node: str) -> list[PodName]:
+        """List pods on a node."""
         ...
 
 
@@ -160,7 +165,7 @@ class NodeCaller:
         self._api = api
         self._task = task
         self._tell = tell
-        self._problem = ""
+        self.problem = ""
         """Why the last call failed; it is being retried."""
 
     @property
@@ -198,7 +203,7 @@ class NodeCaller:
         Raises:
             KubeError: that does not pass.
         """
-        self._problem = ""
+        self.problem = ""
         try:
             calls = await self._api.connected()
             trusted_from = trio.current_time()
@@ -215,7 +220,7 @@ class NodeCaller:
                     problem = refusal
                 except PassingKubeError as error:
                     problem = error
-                self._problem = str(problem)
+                self.problem = str(problem)
                 if isinstance(problem, ConflictError) and not conflict_passes:
                     raise problem
                 if isinstance(problem, UnreachableError | ServerFailedError):
@@ -250,7 +255,7 @@ class NodeCaller:
         except KubeError as problem:
             report(str(problem))
         except trio.Cancelled:
-            error = f"no time left: {self._problem or 'no answer yet'}"
+            error = f"no time left: {self.problem or 'no answer yet'}"
             self._tell(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
             report(error)
             raise

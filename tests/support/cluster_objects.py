@@ -106,6 +106,12 @@ def waiting(reason: str, message: str = "") -> dict[str, Any]:
     return {"waiting": {"reason": reason, **({"message": message} if message else {})}}
 
 
+def not_needed(why: str) -> dict[str, Any]:
+    """The state of a container whose run was not needed."""
+    message = json.dumps({"outcome": "not-needed", "why": why})
+    return {"terminated": {"exitCode": 0, "reason": "Completed", "message": message}}
+
+
 def ended(code: int, reason: str = "Error") -> dict[str, Any]:
     """A state of a container."""
     return {"terminated": {"exitCode": code, "reason": reason}}

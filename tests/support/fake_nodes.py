@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import trio
 
 from nodeprefetch.kube import Condition, ConflictError, InvalidError, KubeError, Node, NodeEvent, Taint
+from nodeprefetch.kube.objects import PodName
 
 HANG = "hang"
 
@@ -19,6 +20,9 @@ class FakeNodes:
     taints: list[dict[str, object]] = field(default_factory=list)
     conditions: dict[str, Condition] = field(default_factory=dict)
     events: list[NodeEvent] = field(default_factory=list)
+    pods: list[PodName] = field(default_factory=list)
+    """Those that match any selector."""
+
     version: int = 1
     on_connect: list[KubeError | None] = field(default_factory=list)
     on_get: list[object] = field(default_factory=list)
@@ -26,6 +30,7 @@ class FakeNodes:
     on_remove: list[object] = field(default_factory=list)
     on_patch_status: list[object] = field(default_factory=list)
     on_create: list[object] = field(default_factory=list)
+    on_list: list[object] = field(default_factory=list)
     calls: list[tuple[float, str, object]] = field(default_factory=list)
     """Trio's time, what was asked, and with what: labels, a condition, an event."""
 
@@ -92,6 +97,11 @@ class FakeNodes:
         if event.name in {each.name for each in self.events}:
             raise ConflictError(f'creating an event about node {event.node}: 409: "{event.name}" already exists')
         self.events.append(event)
+
+    async def pods_on_node(self, namespace: str, selector: str, node: str) -> list[PodName]:
+        """As `NodeCalls.pods_on_node`."""
+        await self._meet("list", self.on_list, (namespace, selector, node))
+        return self.pods
 
     def _node(self, name: str) -> Node:
         return Node(

@@ -21,6 +21,7 @@ from tests.support.cluster_objects import (
     digest_of,
     ended,
     node,
+    not_needed,
     pod,
     waiting,
 )
@@ -345,3 +346,46 @@ def test_secrets_in_messages_of_the_kubelet_are_masked():
     picture = from_board(pod(ready=False, fetch=waiting("ErrImagePull", message)), nodes=[])
 
     assert "hunter2" not in only(picture).why + picture.causes[0].text
+
+
+SKIPPED = not_needed("no pod that matches app=web in namespace team runs there")
+
+
+def test_a_node_whose_run_was_not_needed_is_not_counted_and_its_report_is_of_no_account():
+    """The picture is settled all the same: the DaemonSet has a pod for it."""
+    seen = from_nodes(pod("n1"), pod("n2", fetch=SKIPPED), nodes=[node("n1"), node("n2", images=[A])])
+
+    assert (["n1"], ["n2"], True) == (
+        [each.node for each in seen.nodes],
+        [each.node for each in seen.skipped],
+        seen.is_settled,
+    )
+    assert "1 node skipped: no pod that matches app=web in namespace team runs there" == seen.skipped_text
+    assert (NodeState.SKIPPED, ()) == (seen.skipped[0].state, seen.causes)
+
+
+def test_images_are_not_missing_where_nobody_needs_them():
+    warm = BoardNode(node="n1", state="present", cells="rr", list_digest=digest_of(), run_end="finished")
+
+    seen = from_board(pod("n1"), pod("n2", fetch=SKIPPED), nodes=[warm])
+
+    assert [(1, 0), (1, 0)] == [(image.present, image.missing) for image in seen.images]
+
+
+@pytest.mark.parametrize(
+    "old",
+    [pod("n2", fetch=SKIPPED, generation="1", revision="hash-1"), pod("n2", fetch=SKIPPED, deleted=True)],
+    ids=["older version", "deleted"],
+)
+def test_a_pod_that_is_replaced_does_not_say_what_the_next_one_finds(old):
+    seen = from_nodes(old, nodes=[node("n2", images=[A])])
+
+    assert ([NodeState.WAITING], ()) == ([each.state for each in seen.nodes], seen.skipped)
+
+
+def test_a_message_of_a_container_that_failed_says_nothing():
+    failed = {"terminated": {**SKIPPED["terminated"], "exitCode": 2}}
+
+    seen = from_nodes(pod("n2", fetch=failed, ready=False), nodes=[])
+
+    assert ([NodeState.FAILED], ()) == ([each.state for each in seen.nodes], seen.skipped)

@@ -93,3 +93,14 @@ def test_a_policy_that_others_may_meet_is_announced(arguments, warned):
     assert warned == any(
         "all pods of the cluster that act as their node" in text for text in notices(options(*arguments))
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "namespace"),
+    [(("--once-for=app=web",), "prefetch"), (("--once-for=team/app=web", "--node-access=impersonate"), "team")],
+)
+def test_pods_of_the_workload_are_listed_in_its_namespace_alone(arguments, namespace):
+    roles = rules(options(*arguments), "Role")
+
+    assert {"pods list"} == roles[namespace]
+    assert not any("pods" in each for each in rules(options(*arguments), "ClusterRole")[""])

@@ -312,3 +312,42 @@ def test_counts_add_up(nodes: tuple[NodePicture, ...], goal: Goal):
 
     assert len(nodes) == counts.nodes == counts.warm + len(counts.lacking)
     assert msgspec.json.encode(counts)
+
+
+def skipped(name: str) -> NodePicture:
+    return NodePicture(
+        node=name, state=NodeState.SKIPPED, why="no pod that matches app=web in namespace team runs there"
+    )
+
+
+def test_skipped_nodes_are_neither_needed_nor_lacking():
+    found = verdict(picture(warm(), skipped=(skipped("s1"), skipped("s2"))), ALL)
+
+    assert (True, 1, 1, ()) == (
+        isinstance(found, Reached),
+        found.counts.nodes,
+        found.counts.needed,
+        found.counts.lacking,
+    )
+
+
+def test_where_all_nodes_are_skipped_a_share_of_them_is_reached():
+    """The first rollout of a workload, which runs nowhere yet, goes on."""
+    found = verdict(picture(skipped=(skipped("s1"),)), ALL)
+
+    assert (True, 0) == (isinstance(found, Reached), found.counts.needed)
+
+
+def test_it_is_not_reached_while_pods_are_still_to_come():
+    assert isinstance(verdict(picture(skipped=(skipped("s1"),), is_settled=False), ALL), Pending)
+    assert isinstance(verdict(picture(pulling(), skipped=(skipped("s1"),)), ALL), Pending)
+
+
+def test_a_number_of_nodes_is_waited_for_all_the_same():
+    found = verdict(picture(skipped=(skipped("s1"),)), Goal(count=1))
+
+    assert isinstance(found, Pending)
+    assert (
+        "1 node skipped: no pod that matches app=web in namespace team runs there",
+        "0 nodes match the DaemonSet and run its pods, 1 are needed; waiting for more",
+    ) == found.notes

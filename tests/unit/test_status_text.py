@@ -124,3 +124,23 @@ def test_many_causes_are_cut():
     assert "cause 9" in text
     assert "cause 10" not in text
     assert "  and 2 more causes (--output json has all)" in text
+
+
+def test_nodes_that_need_no_images_are_counted_apart_and_listed_last():
+    why = "no pod that matches app=web in namespace team runs there"
+    skipped = (node("n0", NodeState.SKIPPED, why=why),)
+    warm = (node("n1", NodeState.WARM, present=2, images=2),)
+
+    text = render_status([picture(nodes=warm, skipped=skipped, causes=())], NOW, with_nodes=True)
+
+    assert f"  1 node skipped: {why}\n  all other nodes are warm" in text
+    assert text.splitlines()[-1].split()[:2] == ["n0", "skipped"]
+    assert text.splitlines()[1].split()[2:4] == ["1", "1"]
+
+
+def test_where_no_node_needs_images_there_are_no_others():
+    skipped = (node("n0", NodeState.SKIPPED, why="none"),)
+
+    assert "  1 node skipped: none\n  no other nodes" in render_status(
+        [picture(nodes=(), skipped=skipped, causes=())], NOW
+    )

@@ -390,3 +390,29 @@ def test_an_outdated_terminal_gets_an_ascii_bar():
 )
 def test_the_bar_is_the_mean_of_the_nodes_that_are_needed(nodes: list[NodePicture], goal: Goal, expected: float):
     assert expected == pytest.approx(share(look(*nodes, goal=goal)))
+
+
+SKIPPED = node("n3", NodeState.SKIPPED, why="no pod that matches app=web in namespace team runs there")
+SKIPPED_LINE = "1 node skipped: no pod that matches app=web in namespace team runs there"
+
+
+def end(seen: Look) -> str:
+    return ending(End.REACHED, seen, "", name="web", goal=Goal(), elapsed=3)
+
+
+def test_nodes_that_need_no_images_are_counted_apart():
+    seen = look(WARM, PULLING, skipped=(SKIPPED,))
+
+    assert "1 of 2 nodes warm, 1 pulling, 1 skipped" == progress_text(seen, Goal()).partition(";")[0]
+    assert f"0s: note: {SKIPPED_LINE}" in lines(seen)
+
+
+def test_the_end_says_how_many_nodes_need_no_images():
+    assert f"web: 1 of 1 node warm after 3s\n{SKIPPED_LINE}" == end(look(WARM, skipped=(SKIPPED,)))
+
+
+def test_where_no_node_needs_them_that_is_said_and_the_bar_is_full():
+    seen = look(skipped=(SKIPPED,))
+
+    assert f"web: no node needs the images after 3s\n{SKIPPED_LINE}" == end(seen)
+    assert 1 == share(seen)
