@@ -23,9 +23,9 @@ from nodeprefetch.pull.registries import Account, Registries
 from nodeprefetch.pull.slot import Slot
 from nodeprefetch.pull.start import Start, StartAtOnce
 from nodeprefetch.runtime.api import ImageRecord, ImageService, Inventory
-from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.values.image_ref import ImageRef
 
@@ -52,8 +52,8 @@ class PullContext:
     leases: LeaseSource = field(default_factory=NoLeases)
     """Gives an attempt its lease once it has its slot."""
 
-    artifacts: ArtifactCheck = field(default_factory=ArtifactCheck)
-    """Checks each present image; by default all pass."""
+    image_check: ImageCheck = field(default_factory=ImageCheck)
+    """Checks each image on the node; by default all pass."""
 
     digests: Digests = field(default_factory=Digests)
     """Finds the digest of each present image; by default by CRI alone."""
@@ -205,9 +205,18 @@ class Attempt:
         with self.context.disk.guarding(self.image.text):
             try:
                 await self.context.pauses.run(pull, partial(self._pull_image, lease))
+            except RuntimeFaultError as error:
+                explained = await self.context.image_check.explained(self.image, error)
+                if explained is error:
+                    raise
+                raise explained from error
             finally:
                 self._paused += pull.paused
-        await self.context.artifacts.pass_image(self.image.text, self.image_id)
+        try:
+            await self.context.image_check.check_pulled(self.image, self.image_id)
+        except RuntimeFaultError:
+            self.image_id = ""
+            raise
 
     async def _pull_image(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None

@@ -80,12 +80,10 @@ class Pull:
     async def run(self, context: PullContext) -> None:
         """Pull until the image is present, or an error is final."""
         if self.policy is PullPolicy.IF_NOT_PRESENT and await self._find(context):
-            await self._accept(context)
             return
         if self.policy is PullPolicy.ALWAYS:
             await self._look_before(context)
         if await context.start.allowed() and self.policy is PullPolicy.IF_NOT_PRESENT and await self._find_now(context):
-            await self._accept(context)
             return
         for attempt_timeout, longest_delay in context.settings.retry.rounds():
             while not await self._round(attempt_timeout, context):
@@ -144,7 +142,7 @@ class Pull:
         record = await context.first_record(self.image)
         if record is not None:
             self.before = await context.digests.find(self.image, record)
-            self._keeps_present = context.settings.keeps_present
+            self._keeps_present = context.settings.keeps_present and await self._is_usable(record, context)
             if self._keeps_present:
                 self.image_id, self.size, self.digest = record.id, record.size, self.before.digest
 
@@ -155,20 +153,25 @@ class Pull:
         return await self._take_record(await context.query_record(self.image), context)
 
     async def _take_record(self, record: ImageRecord | None, context: PullContext) -> bool:
+        """Give the image its outcome if there is nothing to pull. Returns whether there is nothing."""
         if record is None:
             return False
+        if not await self._is_usable(record, context):
+            if self.error is not None:
+                self.outcome = Outcome.FAILED
+            return self.error is not None
         self.image_id, self.size = record.id, record.size
         self.digest = (await context.digests.find(self.image, record)).digest
+        self.outcome = Outcome.PRESENT
         return True
 
-    async def _accept(self, context: PullContext) -> None:
-        """Take the image as present, unless it is unusable."""
+    async def _is_usable(self, record: ImageRecord, context: PullContext) -> bool:
+        """Whether an image on the node can be used. False with `error`: it never will."""
         try:
-            await context.artifacts.pass_image(self.image.text, self.image_id)
+            return await context.image_check.is_usable(self.image, record.id)
         except RuntimeFaultError as error:
-            self.error, self.outcome = error.detached(), Outcome.FAILED
-        else:
-            self.outcome = Outcome.PRESENT
+            self.error = error.detached()
+            return False
 
     @property
     def _fault(self) -> Fault:

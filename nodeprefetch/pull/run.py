@@ -32,10 +32,10 @@ from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.pull.registries import Registries
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
 from nodeprefetch.runtime.api import ImageService, Inventory
-from nodeprefetch.runtime.artifacts import ArtifactCheck
 from nodeprefetch.runtime.connect import Connect, Runtime
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
+from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.settings import FetchSettings, pull_policy
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.image_list import list_digest
@@ -248,7 +248,7 @@ class _Run:
             emit=self.emit,
             progress=progress,
             leases=self.leases,
-            artifacts=ArtifactCheck(runtime.containerd),
+            image_check=ImageCheck(runtime.containerd),
             digests=Digests(runtime.containerd),
             disk=disk,
             pauses=pauses,

@@ -221,6 +221,13 @@ class ContainerdApi(Protocol):
         """Return a complete blob, such as a manifest; None if it does not exist or has more than `most` bytes."""
         ...
 
+    async def snapshotters(self, config: str) -> frozenset[str] | None:
+        """Return for which snapshotters the image with this config was unpacked; None if the config does not exist.
+
+        Empty for an image without layers, and for what is no image.
+        """
+        ...
+
     async def image_names(self) -> Sequence[ImageName]:
         """List all records of images."""
         ...

@@ -1,26 +1,69 @@
-"""Tells container images from other OCI artifacts, which containerd does not.
+"""Tells container images from other OCI artifacts, by their manifests and configs. Pure functions.
 
-containerd 2 pulls any artifact like an image. Version 1 fails the pull, but lists the artifact as an image afterwards.
+containerd unpacks an image only if config and layers have the types of an image. It says nothing about the rest:
+version 2 reports such a pull as done, and version 1 lists what it has refused as an image afterwards.
 """
-
-from contextlib import suppress
 
 import msgspec
 
-from nodeprefetch.runtime.api import ContainerdApi
-from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError, answered_within
+from nodeprefetch.runtime.errors import RuntimeFaultError
+from nodeprefetch.runtime.faults import Fault, FaultClass
 
-LARGEST_CONFIG = 4 * 1024 * 1024
-"""Bytes of a config to read. Larger ones belong to images with a long history."""
+_CONFIG_TYPES = frozenset(
+    {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
+)
+_LAYER_TYPES = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.diff.",
+    "application/vnd.docker.image.rootfs.foreign.diff.",
+    "application/vnd.erofs",
+)
+"""How the types of layers begin that containerd unpacks."""
 
-_LOOK_LIMIT = 5.0
-"""Seconds for reading a config. After that the image passes."""
+_LONGEST_TYPE = 100
+"""Characters of a type to show."""
 
 _FAULT = Fault(kind=FaultClass.PERMANENT, reason="artifact", useless_partial=True)
-_TEXT = (
-    "not a container image but an OCI artifact: containerd does not unpack artifacts, and downloads only parts of some "
-    "(remove it from the list)"
-)
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel"):
+    """Names a blob; https://github.com/opencontainers/image-spec/blob/main/descriptor.md."""
+
+    digest: str
+    media_type: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    """Names the blobs of an image or artifact; https://github.com/opencontainers/image-spec/blob/main/manifest.md."""
+
+    config: Descriptor
+    listed: tuple[Descriptor, ...] | None = msgspec.field(default=None, name="layers")
+    artifact_type: str = ""
+
+    @property
+    def layers(self) -> tuple[Descriptor, ...]:
+        """May be none."""
+        return self.listed or ()
+
+    @property
+    def is_image(self) -> bool:
+        """Whether config and layers have the types that containerd unpacks."""
+        return self.config.media_type in _CONFIG_TYPES and all(
+            layer.media_type.startswith(_LAYER_TYPES) for layer in self.layers
+        )
+
+    @property
+    def type(self) -> str:
+        """What it says it is; may be empty."""
+        if self.artifact_type or self.config.media_type not in _CONFIG_TYPES:
+            return self.artifact_type or self.config.media_type
+        return next((each.media_type for each in self.layers if not each.media_type.startswith(_LAYER_TYPES)), "")
+
+
+class Index(msgspec.Struct, frozen=True):
+    """Names manifests, for example one for each platform."""
+
+    manifests: tuple[Descriptor, ...]
 
 
 class _Config(msgspec.Struct):
@@ -30,42 +73,56 @@ class _Config(msgspec.Struct):
     rootfs: object = None
 
 
-_decode = msgspec.json.Decoder(_Config).decode
+_manifest = msgspec.json.Decoder(Manifest).decode
+_index = msgspec.json.Decoder(Index).decode
+_config = msgspec.json.Decoder(_Config).decode
+_INVALID = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_manifest(blob: bytes) -> Manifest | None:
+    """Read a manifest; None: the blob is something else."""
+    try:
+        return _manifest(blob)
+    except _INVALID:
+        return None
+
+
+def read_index(blob: bytes) -> Index | None:
+    """Read an index; None: the blob is something else."""
+    try:
+        return _index(blob)
+    except _INVALID:
+        return None
 
 
 def is_image_config(blob: bytes) -> bool:
-    """Whether a config belongs to an image. WebAssembly modules, which also name an OS, count as images."""
+    """Whether a config belongs to an image, or to a WebAssembly module, which also names an OS."""
     try:
-        config = _decode(blob)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        config = _config(blob)
+    except _INVALID:
         return False
     return config.os is not None or config.rootfs is not None
 
 
-class ArtifactCheck:
-    """Checks the configs of images.
+def is_module_config(blob: bytes) -> bool:
+    """Whether a config belongs to something that runs without a root file system: a WebAssembly module."""
+    try:
+        config = _config(blob)
+    except _INVALID:
+        return False
+    return config.os is not None and config.rootfs is None
+
+
+def artifact_error(image: str, manifest: Manifest | None = None) -> RuntimeFaultError:
+    """Return the error for an artifact, reason `artifact`.
 
     Args:
-        api: where to read them; None if the runtime itself rejects artifacts.
+        image: its name.
+        manifest: what it says it is; None: not known.
     """
-
-    def __init__(self, api: ContainerdApi | None = None) -> None:
-        self._api = api
-
-    async def pass_image(self, image: str, image_id: str) -> None:
-        """Return if it is an image, or if its config cannot be read.
-
-        Args:
-            image: name of the image.
-            image_id: digest of its config, which is its ID on containerd.
-
-        Raises:
-            RuntimeFaultError: it is an artifact, reason `artifact`.
-        """
-        if self._api is None:
-            return
-        config = None
-        with suppress(RuntimeFaultError), answered_within(_LOOK_LIMIT):  # best effort
-            config = await self._api.read_blob(image_id, most=LARGEST_CONFIG)
-        if config is not None and not is_image_config(config):
-            raise RuntimeFaultError(_TEXT, fault=_FAULT, image=image)
+    told = manifest.type[:_LONGEST_TYPE] if manifest is not None else ""
+    text = (
+        f"not a container image but an OCI artifact{f' of type {told}' if told else ''}: containerd does not unpack"
+        " artifacts, so pods cannot use it (remove it from the list; CRI-O 1.33 or newer mounts artifacts as volumes)"
+    )
+    return RuntimeFaultError(text, fault=_FAULT, image=image)

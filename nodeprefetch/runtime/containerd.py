@@ -20,6 +20,9 @@ NAMESPACE: Final = {"containerd-namespace": "k8s.io"}
 EXPIRES: Final = "containerd.io/gc.expire"
 """Label of a lease with its expiry, RFC 3339."""
 
+_UNPACKED: Final = "containerd.io/gc.ref.snapshot."
+"""Begins the labels of a config that keep the snapshots of the unpacked image; the snapshotter follows."""
+
 ANSWER_LIMIT = 5.0
 """Seconds in which containerd has to answer the first call."""
 
@@ -106,10 +109,17 @@ class ContainerdClient:
 
     async def blob_size(self, digest: str) -> int | None:
         """Return the size of a complete blob; None if it does not exist or is incomplete."""
-        call = self._content.info(rpc.content.InfoRequest(digest=digest))
-        # Digests come from manifests, and invalid ones count as missing.
-        reply = await _unless({Status.NOT_FOUND, Status.INVALID_ARGUMENT}, call)
-        return None if reply is None or reply.info is None else reply.info.size
+        info = await self._info(digest)
+        return None if info is None else info.size
+
+    async def snapshotters(self, config: str) -> frozenset[str] | None:
+        """Return for which snapshotters the image with this config was unpacked; None if the config does not exist."""
+        info = await self._info(config)
+        if info is None:
+            return None
+        return frozenset(
+            key.removeprefix(_UNPACKED) for key, value in info.labels.items() if key.startswith(_UNPACKED) and value
+        )
 
     async def read_blob(self, digest: str, *, most: int) -> bytes | None:
         """Return a complete blob, such as a manifest; None if it does not exist or has more than `most` bytes."""
@@ -141,6 +151,12 @@ class ContainerdClient:
         if target is None or not target.digest:
             raise RuntimeFaultError.protocol(f"containerd's record of image {name!r} has no target")
         return await self._update_labels(name, target, labels)
+
+    async def _info(self, digest: str) -> "rpc.content.Info | None":
+        call = self._content.info(rpc.content.InfoRequest(digest=digest))
+        # Digests come from manifests, and invalid ones count as missing.
+        reply = await _unless({Status.NOT_FOUND, Status.INVALID_ARGUMENT}, call)
+        return None if reply is None else reply.info
 
     async def _record(self, name: str) -> "rpc.images.Image | None":
         reply = await _unless({Status.NOT_FOUND}, self._images.get(rpc.images.GetImageRequest(name=name)))

@@ -106,13 +106,21 @@ RUNTIME_WORDS = _table(
     (r"no match for platform in manifest|no image found in |no matching manifest for ", _permanent("no_platform")),
     (r"unexpected media type text/html ", _NOT_A_REGISTRY),
     (
-        r"unexpected media type |unable to fetch descriptor |no signatures|no FSLayers in manifest",
+        r"schema 1 image manifests are no longer supported|no signatures|no FSLayers in manifest",
+        _permanent("old_manifest"),
+    ),
+    (r"rejecting \d+ byte manifest for ", _permanent("large_manifest")),
+    (
+        r"unexpected media type |unable to fetch descriptor |mismatched image rootfs and manifest",
         _BAD_MANIFEST,
     ),
-    (r"schema 1 image manifests are no longer supported|mismatched image rootfs and manifest", _BAD_MANIFEST),
     (r"number of layers and diffIDs don't match|layers from manifest don't match ", _BAD_MANIFEST),
     (r"unsupported image-specific operation on artifact ", _BAD_MANIFEST),
     (r"failed to get stream processor for |layer \d+ \(blob \S+\) does not match |wrong diff id ", _BAD_LAYER),
+    (
+        rf"{_COMMIT}(?:{QUOTED} )?unexpected commit digest sha256:\w+, expected (?!sha256:)",
+        _permanent("digest_algorithm"),
+    ),
     (rf"{_COMMIT}(?:{QUOTED} )?(?:unexpected commit (?:digest|size) |failed size validation: )", _BAD_DIGEST),
     # The ingest was garbage-collected while it was written: its lease expired or was deleted.
     (rf"{_COMMIT}(?:commit failed: )?rename \S+ \S+: no such file or directory\Z", _CONTENT_GONE),
@@ -156,6 +164,12 @@ _DISK_FULL = (rf": (?:no space left on device|disk quota exceeded)(?:: unknown|\
 _NOT_A_LAYER = r": (?:archive/tar: invalid tar header|gzip: invalid (?:header|checksum)|unexpected EOF"
 
 FILE_ENDINGS = _table(_DISK_FULL)
+UNPACK_WORDS = _table(
+    (
+        rf"(?:\S+|\(\S+ \S+\) to \S+ as {QUOTED}): failed to get stream processor for \S*\+encrypted: ",
+        _permanent("encrypted"),
+    ),
+)
 UNPACK_ENDINGS = _table(
     _DISK_FULL,
     (_NOT_A_LAYER + r"|no processor for media-type)(?:: unknown)?\Z", _BAD_LAYER),

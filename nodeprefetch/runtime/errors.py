@@ -67,20 +67,24 @@ def classify(code: str, text: str) -> Fault:
     return fault
 
 
-def advice(fault: Fault) -> str:
-    """What to do about a fault whose text does not say so; empty for most."""
-    match fault.reason:
-        case "store_damaged":
-            return (
-                "the storage of the container runtime on this node is damaged: remove the image there and restart the "
-                "runtime, or replace the node"
-            )
-        case "not_a_registry":
-            return "not a registry's answer: check for a sign-in page, a proxy or another web server at that address"
-        case "clock":
-            return "the clock of this node is behind: check its time synchronization"
-        case _:
-            return ""
+_ADVICE = {
+    "store_damaged": (
+        "the storage of the container runtime on this node is damaged: remove the image there and restart the"
+        " runtime, or replace the node"
+    ),
+    "not_a_registry": (
+        "not a registry's answer: check for a sign-in page, a proxy or another web server at that address"
+    ),
+    "clock": "the clock of this node is behind: check its time synchronization",
+    "no_platform": "the image is not available for the platform of this node",
+    "old_manifest": "an outdated image format: build and push the image again",
+    "large_manifest": "larger than the container runtime accepts: build the image with fewer annotations",
+    "digest_algorithm": (
+        "this container runtime supports sha256 only: update it, or push the image with sha256 digests"
+    ),
+    "encrypted": "the image is encrypted: configure decryption and its keys in the container runtime",
+}
+"""By reason: what to do about a fault whose text does not say so."""
 
 
 class RuntimeFaultError(NodeprefetchError):
@@ -110,7 +114,7 @@ class RuntimeFaultError(NodeprefetchError):
     def from_status(cls, code: str, text: str, *, image: str = "") -> Self:
         """Create the error for a gRPC status name and message."""
         fault = classify(code, text)
-        what_to_do = advice(fault)
+        what_to_do = _ADVICE.get(fault.reason)
         shown = f"{text.rstrip()} ({what_to_do})" if what_to_do else text
         return cls(shown, fault=fault, code=code, image=image)
 

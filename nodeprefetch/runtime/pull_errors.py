@@ -110,7 +110,7 @@ _ZONES = {
     ),
     "errors": _Zone(_LINE, error_words.NAMED_ERRORS),
     "file": _Zone(_NO_LINKS, (), error_words.FILE_ENDINGS),
-    "unpack": _Zone(_NO_LINKS, (), error_words.UNPACK_ENDINGS),
+    "unpack": _Zone(_NO_LINKS, error_words.UNPACK_WORDS, error_words.UNPACK_ENDINGS),
     "untar": _Zone(_NO_LINKS, (), error_words.UNTAR_ENDINGS),
 }
 

@@ -45,6 +45,8 @@ class FakeContainerdApi:
         """By reference."""
         self.blobs: dict[str, bytes | int] = {}
         """By digest: the bytes, or just their number."""
+        self.unpacked: dict[str, set[str]] = {}
+        """Snapshotters by the digest of a config."""
         self.names: dict[str, ImageName] = {}
         self._of_names: dict[str, frozenset[str]] = {}
 
@@ -163,6 +165,11 @@ class FakeContainerdApi:
         if blob is None or (blob if isinstance(blob, int) else len(blob)) > most:
             return None
         return bytes(blob)
+
+    async def snapshotters(self, config: str) -> frozenset[str] | None:
+        """Return for which snapshotters an image was unpacked."""
+        await self._enter("snapshotters")
+        return frozenset(self.unpacked.get(config, ())) if config in self.blobs else None
 
     async def image_names(self) -> Sequence[ImageName]:
         """List all records of images."""

@@ -46,6 +46,7 @@ class FakeStage:
         for blob in blobs:
             self.api.begin(blob.digest, total=blob.size, lease=lease)
             self.api.commit(blob.digest, blob.data)
+        self.api.unpacked |= {one.id: {"overlayfs"} for one in image.images}
         names = [f"registry.test/{name}", f"registry.test/{name.removesuffix(':1')}@{image.digest}", image.images[0].id]
         for one in names:
             self.api.record(
@@ -269,6 +270,21 @@ async def test_a_blob_that_is_not_there_has_no_size_and_no_content(stage):
     async with stage.open() as api:
         assert await api.blob_size(digest) is None
         assert await api.read_blob(digest, most=100) is None
+
+
+async def test_a_config_says_for_which_snapshotters_its_image_was_unpacked(stage, lease):
+    name, image = fresh()
+    other, partial = fresh(4 * MIB)
+
+    async with stage.open() as api:
+        await stage.pull(name, image)
+        await api.create_lease(lease, expires_at=soon(), labels={})
+        await stage.pull_partly(other, partial, lease)
+
+        assert {"overlayfs"} == await api.snapshotters(image.config.digest)
+        assert frozenset() == await api.snapshotters(partial.config.digest)
+        assert await api.snapshotters("sha256:" + "0" * 64) is None
+        assert await api.delete_lease(lease)
 
 
 async def test_an_image_has_three_records(stage):

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.images import LAYER_TYPE, make_artifact, make_image, make_layer
+from nodeprefetch.testing.images import make_image, make_layer
 from nodeprefetch.testing.registry import FakeRegistry, Fault
-from tests.conftest import CONTAINERDS
 from tests.integration.node import image_ids
 from tests.integration.program import RunFetch, StartFetch
 from tests.support.containerd import Containerd
@@ -202,30 +201,3 @@ def test_debug_lists_images_before_and_after(
     assert 0 == ended.code
     assert name not in before.get("images", [])
     assert name in after["images"]
-
-
-@pytest.mark.parametrize("containerd", CONTAINERDS, indirect=True)
-def test_an_artifact_fails_for_good_also_when_it_is_there_already(
-    containerd: Containerd, fake_registry: FakeRegistry, run_fetch: RunFetch
-) -> None:
-    """containerd 2 takes it for an image, and leaves out the layer that has the type of an image's.
-
-    containerd 1 fails the pull, and lists it as an image from then on.
-    """
-    containerd.use_registry("artifacts.test", fake_registry.url)
-    fake_registry.add("artifact/image-layer:1", make_artifact(seed="image layer", layer_type=LAYER_TYPE))
-    fake_registry.add("artifact/own-layer:1", make_artifact(seed="own layer"))
-    fake_registry.add("artifact/own-config:1", make_artifact(seed="own config", config=b'{"name":"chart"}'))
-    fake_registry.add("artifact/none:1", make_image((), seed="without layers"))
-    names = [f"artifacts.test/artifact/{name}:1" for name in ("image-layer", "own-layer", "own-config", "none")]
-    told = "bad_manifest" if containerd.version.startswith("1.") else "artifact"
-
-    first = run_fetch(containerd, *names, no_resume=True)
-    second = run_fetch(containerd, *names, no_resume=True)
-
-    for ended, there, reason in ((first, "succeeded", told), (second, "present", "artifact")):
-        assert 1 == ended.code
-        assert {**dict.fromkeys(names[:3], "failed"), names[3]: there} == ended.outcomes
-        assert [("permanent", reason)] * 3 == [
-            (result["class"], result["reason"]) for result in map(ended.result, names[:3])
-        ]

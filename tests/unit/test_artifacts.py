@@ -1,26 +1,22 @@
 import json
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeprefetch.events import AttemptFinished, Outcome
-from nodeprefetch.runtime.api import ImageRecord
-from nodeprefetch.runtime.artifacts import ArtifactCheck, is_image_config
-from nodeprefetch.runtime.errors import RuntimeFaultError
-from nodeprefetch.testing.containerd_api import FakeContainerdApi
-from nodeprefetch.testing.images import make_image
-from nodeprefetch.testing.run import FakeRun
-from nodeprefetch.testing.service import FakeImageService
+from nodeprefetch.runtime.artifacts import is_image_config, is_module_config, read_index, read_manifest
+from nodeprefetch.testing.images import make_artifact, make_image, make_index
+from tests.support.strange_images import strange_images
 
-ARTIFACT, IMAGE = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-
-
-def api() -> FakeContainerdApi:
-    found = FakeContainerdApi()
-    found.blobs = {ARTIFACT: b"{}", IMAGE: make_image().config.data}
-    return found
+MODULE = b'{"architecture":"wasm","os":"wasip1","layerDigests":[]}'
+IMAGES = {
+    "zstd", "uncompressed", "estargz", "docker", "no-layers", "foreign-layer", "encrypted", "same-layer-twice",
+    "sha512", "foreign-platform", "128-layers", "large-manifest",
+}  # fmt: skip
+ARTIFACTS = {
+    "artifact-empty-config", "artifact-tar-layer", "artifact-no-layers", "artifact-image-config-type", "helm", "wasm",
+    "cosign", "modelpack", "unknown-layer-type", "no-config-type",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -29,7 +25,7 @@ def api() -> FakeContainerdApi:
         make_image().config.data,
         b'{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}',
         b'{"rootfs":{"type":"layers","diff_ids":[]}}',
-        b'{"architecture":"wasm","os":"wasip1","layerDigests":[]}',
+        MODULE,
     ],
 )
 def test_these_are_configs_of_images(config):
@@ -37,10 +33,16 @@ def test_these_are_configs_of_images(config):
 
 
 @pytest.mark.parametrize(
-    "config", [b"{}", b"", b"[]", b"\xff", b'{"name":"chart"}', b'{"os":null}', b"[" * 100_000, b'"os"', b"\x1f\x8b"]
+    "config",
+    [b"{}", b"", b"[]", b"null", b"\xff", b'{"name":"chart"}', b'{"os":null}', b"[" * 100_000, b'"os"', b"\x1f\x8b"],
 )
 def test_these_are_not(config):
     assert not is_image_config(config)
+    assert not is_module_config(config)
+
+
+def test_a_module_has_no_root_file_system():
+    assert [True, False] == [is_module_config(MODULE), is_module_config(make_image().config.data)]
 
 
 @given(st.dictionaries(st.text(), st.none() | st.text() | st.integers()))
@@ -50,44 +52,31 @@ def test_what_names_neither_a_system_nor_a_root_file_system_is_no_image(document
     assert not is_image_config(json.dumps(document).encode())
 
 
-async def test_an_artifact_that_containerd_has_pulled_has_failed_at_the_first_attempt(autojump_clock):
-    service = FakeImageService(pulls={"a:1": [ARTIFACT], "b:1": [IMAGE]})
-    run = FakeRun(service=service, containerd=api())
+def test_manifests_say_whether_they_are_of_an_image():
+    made = strange_images()
+    read = {word: read_manifest(made[word].manifest.data) for word in IMAGES | ARTIFACTS}
 
-    await run.fetch("a:1", "b:1")
-
-    assert (Outcome.FAILED, 1) == (run.result("a:1").outcome, run.result("a:1").attempts)
-    assert Outcome.SUCCEEDED is run.result("b:1").outcome
-    assert {} == run.containerd.leases_held
-    ends = {event.image: (event.error_class, event.reason) for event in run.told(AttemptFinished)}
-    assert {"a:1": ("permanent", "artifact"), "b:1": ("", "")} == ends
+    assert IMAGES == {word for word, manifest in read.items() if manifest.is_image}
+    assert {"application/vnd.cncf.helm.config.v1+json", "application/vnd.cncf.model.manifest.v1+json", ""} == {
+        read[word].type for word in ("helm", "modelpack", "no-config-type")
+    }
+    assert "application/vnd.dev.cosign.simplesigning.v1+json" == read["cosign"].type
 
 
-async def test_an_artifact_that_containerd_holds_has_failed_without_an_attempt(autojump_clock):
-    held = [ImageRecord(id=ARTIFACT, repo_tags=("docker.io/library/a:1",))]
-    service = FakeImageService(images=held)
-    run = FakeRun(service=service, containerd=api())
+def test_a_manifest_without_layers_may_say_so_by_null():
+    document = json.loads(make_artifact().manifest.data) | {"layers": None}
 
-    await run.fetch("a:1")
-
-    assert (Outcome.FAILED, 0, "artifact") == (
-        run.result("a:1").outcome,
-        run.result("a:1").attempts,
-        run.result("a:1").reason,
-    )
+    assert () == read_manifest(json.dumps(document).encode()).layers
 
 
-class Silent(FakeContainerdApi):
-    async def read_blob(self, digest, *, most):
-        await trio.sleep_forever()
+@pytest.mark.parametrize("blob", [b"", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"config":1,"manifests":1}'])
+def test_anything_else_is_neither_a_manifest_nor_an_index(blob):
+    assert (None, None) == (read_manifest(blob), read_index(blob))
 
 
-async def test_where_the_config_cannot_be_read_an_image_is_taken_for_one(autojump_clock):
-    """Without an answer for 5 s, with an error, and without such a blob."""
-    away = api()
-    away.gone = RuntimeFaultError.gone("away")
+def test_a_manifest_is_no_index_and_an_index_no_manifest():
+    image = make_image()
+    index = make_index([image])
 
-    for where in (Silent(), away, FakeContainerdApi()):
-        await ArtifactCheck(where).pass_image("a:1", ARTIFACT)
-
-    assert 5 == trio.current_time()
+    assert (None, None) == (read_index(image.manifest.data), read_manifest(index.manifest.data))
+    assert [image.digest] == [each.digest for each in read_index(index.manifest.data).manifests]

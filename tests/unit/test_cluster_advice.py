@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from nodeprefetch.cluster.advice import PAGE, REMEDIES, advice
-from nodeprefetch.runtime import artifacts, error_words, errors, pull_errors, throttle_words
+from nodeprefetch.runtime import artifacts, error_words, errors, image_check, pull_errors, throttle_words
 from nodeprefetch.runtime.faults import Fault
 from tests.unit.docs_pages import ROOT, anchors
 
@@ -26,7 +26,7 @@ def faults_in(value: object) -> Iterator[Fault]:
 
 
 def known_reasons() -> set[str]:
-    modules = [artifacts, error_words, errors, pull_errors, throttle_words]
+    modules = [artifacts, error_words, errors, image_check, pull_errors, throttle_words]
     return {fault.reason for module in modules for fault in faults_in(dict(vars(module)))}
 
 

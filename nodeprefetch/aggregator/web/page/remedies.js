@@ -60,13 +60,25 @@ export const REMEDIES = {
     "check which credentials match the image, and whether they are valid",
     "no-credential-is-accepted"
   ],
+  "digest_algorithm": [
+    "update the container runtime, or push the image with sha256 digests",
+    "the-image-cannot-be-used-on-this-node"
+  ],
   "dns": [
     "check the registry's host name, and the DNS server that the node uses",
     "the-registry-or-the-network-fails"
   ],
+  "encrypted": [
+    "configure decryption and its keys in the container runtime",
+    "the-image-cannot-be-used-on-this-node"
+  ],
   "invalid_argument": [
     "correct the name of the image",
     "the-name-or-the-request-is-rejected"
+  ],
+  "large_manifest": [
+    "build the image with fewer annotations",
+    "the-image-cannot-be-used-on-this-node"
   ],
   "lease_gone": [
     "wait for the retries; if it repeats, check the registry and the mirrors in front of it",
@@ -99,6 +111,14 @@ export const REMEDIES = {
   "not_found": [
     "push the image, correct its name, or grant its account access",
     "the-registry-does-not-have-the-image"
+  ],
+  "not_unpacked": [
+    "check the container runtime's log for the snapshotter of the runtime handler",
+    "the-image-cannot-be-used-on-this-node"
+  ],
+  "old_manifest": [
+    "build and push the image again, with a current tool",
+    "the-image-cannot-be-used-on-this-node"
   ],
   "protocol": [
     "check the way from the nodes to the registry, and the registry itself",

@@ -18,6 +18,7 @@ __all__ = (
     "Int64Value",
     "ListImagesRequest",
     "ListImagesResponse",
+    "PodSandboxConfig",
     "PullImageRequest",
     "PullImageResponse",
     "RemoveImageRequest",
@@ -338,6 +339,20 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class PodSandboxConfig(betterproto2.Message):
+    """
+    Of a pod. Nothing of it is needed.
+    """
+
+    pass
+
+
+default_message_pool.register_message(
+    "runtime.v1", "PodSandboxConfig", PodSandboxConfig
+)
+
+
+@dataclass(eq=False, repr=False)
 class PullImageRequest(betterproto2.Message):
     image: "ImageSpec | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
@@ -348,6 +363,13 @@ class PullImageRequest(betterproto2.Message):
     )
     """
     Absent for an anonymous pull.
+    """
+
+    sandbox_config: "PodSandboxConfig | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Only together with a runtime handler: without it, containerd ignores that. CRI-O would act in its namespace.
     """
 
 

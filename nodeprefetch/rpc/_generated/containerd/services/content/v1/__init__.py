@@ -51,6 +51,17 @@ class Info(betterproto2.Message):
     Bytes.
     """
 
+    labels: "dict[str, str]" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MAP,
+        map_meta=betterproto2.map_meta(
+            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
+        ),
+    )
+    """
+    Of the namespace; `containerd.io/gc.ref.snapshot.SNAPSHOTTER` on the config of an unpacked image.
+    """
+
 
 default_message_pool.register_message("containerd.services.content.v1", "Info", Info)
 
