@@ -171,7 +171,7 @@ def _container(options: Options) -> Object:
         "aggregate",
         f"--data-dir={DATA_MOUNT}",
         "--auth=kubernetes",
-        f"--auth-service-account={options.namespace}:{options.name}",
+        f"--auth-service-account={options.name}",  # in the aggregator's own namespace
         *_limits_args(options),
         *options.aggregate_args,
     ]

@@ -193,7 +193,7 @@ def _fetch_arguments(options: Options) -> list[str]:
         ]
     if options.collect_metrics:
         texts += [
-            f"--metrics-endpoint={metrics_name(options)}.{options.namespace}.svc:{SUBMISSION_PORT}",
+            f"--metrics-endpoint={metrics_name(options)}:{SUBMISSION_PORT}",  # a pod looks in its own namespace
             f"--metrics-token-file={METRICS_TOKEN_MOUNT}/token",
         ]
     if options.pulling_nodes is not None:

@@ -66,7 +66,7 @@ AGGREGATE_FLAGS: Mapping[str, str] = {
     "--auth": "none|token-file|kubernetes",
     "--auth-audience": "NAME",
     "--auth-read": "",
-    "--auth-service-account": "NAMESPACE:NAME",
+    "--auth-service-account": "[NAMESPACE:]NAME",
     "--auth-token-file": "FILE",
     "--bind": "ADDRESS",
     "--data-dir": "DIR",

@@ -132,7 +132,7 @@ class AggregatorSettings:
     """For `kubernetes`: required token audience."""
 
     auth_service_account: str = ""
-    """For `kubernetes`: `namespace:name` of the only service account allowed; empty: any valid token."""
+    """For `kubernetes`: `NAMESPACE:NAME` of the only service account allowed; empty: any valid token."""
 
     auth_read: bool = False
     """Require authentication for queries too, except for health checks."""

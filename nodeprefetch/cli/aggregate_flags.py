@@ -1,5 +1,6 @@
 """The flags of `aggregate`, and their conversion to settings."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,8 @@ STORAGE = Group.create_ordered("Storage")
 AUTHENTICATION = Group.create_ordered("Authentication")
 PULLING = Group.create_ordered("Nodes that pull")
 LOGGING = Group.create_ordered("Logging")
+
+_SERVICE_ACCOUNT = re.compile(r"(?:[^:]+:)?[^:]+")
 
 
 @Parameter(name="*")
@@ -65,7 +68,11 @@ class AggregateFlags:
     ] = None
     auth_service_account: Annotated[
         str | None,
-        flag("Only service account that may submit. Default: any.", "NAMESPACE:NAME", group=AUTHENTICATION),
+        flag(
+            "Only service account that may submit; without a namespace, in the aggregator's own. Default: any.",
+            "[NAMESPACE:]NAME",
+            group=AUTHENTICATION,
+        ),
     ] = None
     auth_audience: Annotated[str, flag("Required token audience.", "NAME", group=AUTHENTICATION)] = "nodeprefetch"
     kubeconfig: Annotated[
@@ -103,8 +110,12 @@ class AggregateFlags:
     debug: Annotated[bool, switch("Log each submission.", group=LOGGING)] = False
 
 
-def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
+def aggregator_settings(flags: AggregateFlags, mount: Path | None = None) -> AggregatorSettings:
     """Return the settings for the flags.
+
+    Args:
+        flags: how to serve.
+        mount: directory of the pod's service account; None: where the kubelet mounts it.
 
     Raises:
         UsageError: with all invalid values.
@@ -122,8 +133,9 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         problems.add("--max-results: must be at least 1")
     if flags.pulling_nodes is not None and flags.pulling_nodes < 0:
         problems.add("--pulling-nodes: must not be negative")
+    account = ""
     with problems.collected():
-        _check_service_account(flags.auth_service_account or "")
+        account = _service_account(flags, mount)
     problems.raise_if_any()
     return AggregatorSettings(
         bind=flags.bind,
@@ -138,7 +150,7 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
         auth=AuthMode(flags.auth),
         auth_token_file=_path(flags.auth_token_file),
         auth_audience=flags.auth_audience,
-        auth_service_account=flags.auth_service_account or "",
+        auth_service_account=account,
         auth_read=flags.auth_read,
         pulling_nodes=flags.pulling_nodes,
         pulling_nodes_file=_path(flags.pulling_nodes_file),
@@ -147,10 +159,21 @@ def aggregator_settings(flags: AggregateFlags) -> AggregatorSettings:
     )
 
 
-def _check_service_account(text: str) -> None:
-    namespace, colon, name = text.partition(":")
-    if text and not (namespace and colon and name and ":" not in name):
-        raise UsageError([f"--auth-service-account: invalid value {text!r} (expected NAMESPACE:NAME)"])
+def _service_account(flags: AggregateFlags, mount: Path | None) -> str:
+    """Return the account as `NAMESPACE:NAME`; empty: any."""
+    text = flags.auth_service_account or ""
+    if text and not _SERVICE_ACCOUNT.fullmatch(text):
+        raise UsageError([f"--auth-service-account: invalid value {text!r} (expected NAME or NAMESPACE:NAME)"])
+    if not text or ":" in text or flags.auth != "kubernetes":
+        return text
+
+    from nodeprefetch.kube import NotInClusterError, namespace_of_pod  # noqa: PLC0415 - not for --help
+    from nodeprefetch.kube.server import SERVICE_ACCOUNT  # noqa: PLC0415
+
+    try:
+        return f"{namespace_of_pod(mount or SERVICE_ACCOUNT)}:{text}"
+    except NotInClusterError as error:
+        raise UsageError([f"--auth-service-account: {error} (outside of a cluster use NAMESPACE:NAME)"]) from error
 
 
 def _path(text: str | None) -> Path | None:

@@ -23,8 +23,10 @@ COMMANDS = ("fetch", "keep")
 
 _TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _SERVICE = re.compile(
-    r"(?:https?://)?(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(?:\.[^:/]+)?(?::\d+)?(?:/.*)?"
+    r"(?:https?://)?(?P<name>[a-z][a-z0-9-]*)(?:\.(?P<namespace>[a-z0-9-]+)\.svc(?:\.[^:/]+)?)?(?::\d+)?(?:/.*)?"
 )
+"""NAME, which a pod looks up in its own namespace, or NAME.NAMESPACE.svc, with or without the cluster's domain."""
+
 _REFERENCE = re.compile(r"\$(?:\$|\((?P<name>[-._a-zA-Z][-._a-zA-Z0-9]*)\))")
 
 
@@ -177,7 +179,7 @@ def installation_of(daemon_set: DaemonSet, access: ClusterAccess) -> Installatio
         container=found[0].name if found else "",
         arguments=arguments,
         files=tuple(_mounted_files(daemon_set, found[0])) if found else (),
-        service=_service_of(arguments.metrics_endpoint) if arguments else None,
+        service=_service_of(arguments.metrics_endpoint, metadata.namespace) if arguments else None,
         node_selector=spec.node_selector or {},
         tolerations=tuple(spec.tolerations or ()),
         notes=tuple(notes),
@@ -229,6 +231,9 @@ def _mounted_files(daemon_set: DaemonSet, container: Container) -> list[MountedF
     return files
 
 
-def _service_of(endpoint: str) -> Service | None:
-    match = _SERVICE.fullmatch(endpoint)
-    return Service(namespace=match["namespace"], name=match["name"]) if match else None
+def _service_of(endpoint: str, namespace: str) -> Service | None:
+    """The Service of an address, as a pod in the namespace resolves it; None: the address is not that of a Service."""
+    match = _SERVICE.fullmatch(endpoint.strip())
+    if match is None or match["name"] == "localhost":
+        return None
+    return Service(namespace=match["namespace"] or namespace, name=match["name"])

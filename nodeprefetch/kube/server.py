@@ -107,13 +107,17 @@ def namespace_of_pod(mount: Path) -> str:
         mount: directory of its service account.
 
     Raises:
-        NotInClusterError: the file with its name cannot be read.
+        NotInClusterError: the file with its name cannot be read, or is empty.
     """
+    file = mount / "namespace"
     try:
-        return read_plain_file(mount / "namespace", LARGEST_FILE).decode("ascii").strip()
+        namespace = read_plain_file(file, LARGEST_FILE).decode("ascii").strip()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise NotInClusterError(f"cannot read the pod's namespace from {mount / 'namespace'}: {why}") from error
+        raise NotInClusterError(f"cannot read the pod's namespace from {file}: {why}") from error
+    if not namespace:
+        raise NotInClusterError(f"cannot read the pod's namespace from {file}: the file is empty")
+    return namespace
 
 
 def api_server_of_pod(environment: Mapping[str, str], mount: Path) -> ApiServer:

@@ -109,26 +109,24 @@ METRICS = [name for name in COMMANDS if containers(name, "aggregator")]
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_the_aggregator_accepts_its_arguments_and_the_fetch_pods_tokens(name):
+def test_the_aggregator_accepts_its_arguments_and_the_fetch_pods_tokens(name, tmp_path):
     ((metadata, _, container),) = containers(name, "aggregator")
     fetching, fetch_pod, fetch_container = puller(name)
 
     _, bound = parsed(container)
 
     assert isinstance(bound["flags"], AggregateFlags)
-    settings = aggregator_settings(bound["flags"])
+    (tmp_path / "namespace").write_text(metadata["namespace"])
+    settings = aggregator_settings(bound["flags"], tmp_path)
     assert "kubernetes" == settings.auth
-    assert f"{metadata['namespace']}:{fetch_pod['serviceAccountName']}" == settings.auth_service_account
+    assert f"{fetching['namespace']}:{fetch_pod['serviceAccountName']}" == settings.auth_service_account
     assert (HTTP_PORT, SUBMISSION_PORT) == (settings.http_port, settings.grpc_port)
     assert {settings.http_port, settings.grpc_port} == {port["containerPort"] for port in container["ports"]}
     assert is_mounted(str(settings.data_dir), container)
     (token,) = [volume for volume in fetch_pod["volumes"] if volume["name"] == "metrics-token"]
     assert settings.auth_audience == token["projected"]["sources"][0]["serviceAccountToken"]["audience"]
     endpoint = parse_endpoint(parsed(fetch_container)[1]["flags"].metrics_endpoint)
-    assert (f"{fetching['name']}-metrics.{fetching['namespace']}.svc", SUBMISSION_PORT) == (
-        endpoint.host,
-        endpoint.port,
-    )
+    assert (f"{fetching['name']}-metrics", SUBMISSION_PORT) == (endpoint.host, endpoint.port)
 
 
 def test_there_are_manifests_with_an_aggregator():

@@ -51,7 +51,7 @@ def daemon_set(
         "--image-list-file=/etc/nodeprefetch/list/images.txt",
         "--cri-socket=/run/nodeprefetch/cri/containerd.sock",
         "--node-label-prefix=nodeprefetch.io",
-        f"--metrics-endpoint={name}-metrics.{namespace}.svc:8443",
+        f"--metrics-endpoint={name}-metrics:8443",
         "--metrics-token-file=/var/run/secrets/nodeprefetch/token",
         *arguments,
     ]

@@ -81,6 +81,32 @@ def test_flags_of_the_containers_environment_count_where_it_has_no_such_argument
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "service"),
+    [
+        ("web-metrics:8443", ("infra", "web-metrics")),
+        ("http://web-metrics:8443", ("infra", "web-metrics")),
+        ("https://web-metrics/prefix", ("infra", "web-metrics")),
+        ("web-metrics.other.svc:8443", ("other", "web-metrics")),
+        ("web-metrics.other.svc.cluster.local:8443", ("other", "web-metrics")),
+        ("https://web-metrics.other.svc.example.com.", ("other", "web-metrics")),
+        ("localhost:8443", None),
+        ("10.1.2.3:8443", None),
+        ("[fd00::1]:8443", None),
+        ("aggregator.example.com:8443", None),
+        ("", None),
+    ],
+)
+def test_a_name_without_a_namespace_is_a_service_of_the_pods_own(endpoint, service):
+    daemons = daemon_set()
+    container_of(daemons)["args"] = ["fetch", f"--image-list-file={LIST}", f"--metrics-endpoint={endpoint}"]
+
+    found = read(daemons)
+
+    assert found.arguments is not None
+    assert service == (found.service and (found.service.namespace, found.service.name))
+
+
+@pytest.mark.parametrize(
     ("command", "args"),
     [
         (["nodeprefetch", "fetch", f"--image-list-file={LIST}"], None),
