@@ -165,7 +165,7 @@ def _list_rejected(options: Options) -> Alert:
         lasts=10 * _MINUTE,
         severity="warning",
         summary=f"{options.name}: {{{{ $value }}}} nodes reject the image list.",
-        description=f"They keep the images of the last valid list of {_full(options)}. {_hint('status', options)}",
+        description=f"Nodes of {_full(options)} keep the images of their last valid list. {_hint('status', options)}",
     )
 
 
@@ -182,7 +182,7 @@ def _nodes_silent(options: Options) -> Alert:
         lasts=_HOUR,
         severity="warning",
         summary=f"{options.name}: {{{{ $value }}}} nodes do not report.",
-        description=f"They have a pod of {_full(options)}, but the aggregator does not hear of them."
+        description=f"They have a pod, but the aggregator of {_full(options)} does not hear of them."
         f" {_hint('status', options, '--nodes')}",
     )
 
@@ -231,7 +231,7 @@ def _aggregator(options: Options) -> Iterator[Alert]:
         lasts=15 * _MINUTE,
         severity="warning",
         summary=f"{options.name}: the aggregator does not answer.",
-        description=f"Prometheus cannot read {metrics_name(options)} in {options.namespace}. Pulls do not depend on it,"
+        description=f"The aggregator of {_full(options)} does not answer Prometheus. Pulls do not depend on it,"
         " unless they need tickets.",
     )
     yield Alert(

@@ -18,19 +18,22 @@ _ALL = {"includeAll": True, "allValue": ".*", "multi": True, "current": {"text":
 
 
 def dashboard(options: Options) -> Object:
-    """Build the ConfigMap. Grafana keeps all dashboards in one folder, so the name of its file is unique."""
+    """Build the ConfigMap. Grafana keeps all dashboards in one folder, so the name of its file is unique.
+
+    NAME is unique in a cluster. A namespace in the key would be wrong once an overlay changes it.
+    """
     found = new_object("v1", "ConfigMap", dashboard_name(options), options, AGGREGATOR)
     found["metadata"]["labels"]["grafana_dashboard"] = "1"
-    name = f"nodeprefetch.{options.namespace}.{options.name}.json"
+    name = f"nodeprefetch.{options.name}.json"
     return {**found, "data": {name: json.dumps(dashboard_json(options), indent=1) + "\n"}}
 
 
 def dashboard_json(options: Options) -> Object:
     """Build what Grafana reads. It shows this installation first, and others by its variables."""
-    digest = hashlib.sha256(f"{options.namespace}/{options.name}".encode()).hexdigest()
+    digest = hashlib.sha256(options.name.encode()).hexdigest()
     return {
         "uid": f"nodeprefetch-{digest[:16]}",
-        "title": f"nodeprefetch: {options.name} in {options.namespace}",
+        "title": f"nodeprefetch: {options.name}",
         "tags": ["nodeprefetch"],
         "schemaVersion": _SCHEMA_VERSION,
         "editable": True,

@@ -43,6 +43,13 @@ def _add_installation(group: "argparse._ArgumentGroup") -> None:
     )
     _add_list(group, "--image-pull-secret", "SECRET", "Pull secret for the nodeprefetch image. May be repeated.")
     _add_value(group, "--output", "FORMAT", "Output format, yaml or json. Default: yaml.", default="yaml")
+    _add_value(
+        group,
+        "--output-dir",
+        "DIR",
+        "Write one file per object and a kustomization.yaml into this directory, for kustomize, Flux or Argo CD. Files"
+        " that an earlier run wrote there are replaced, or deleted if they are no longer generated.",
+    )
 
 
 def _add_credentials(group: "argparse._ArgumentGroup") -> None:

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-pol
 
 from collections.abc import Iterable
 
-from deploy_gen.objects import FETCH, Object, cluster_name, new_object
+from deploy_gen.objects import FETCH, Object, cluster_name, new_object, user_name
 from deploy_gen.options import IMPERSONATE, Options, Taint
 
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -86,8 +86,7 @@ def _requests(*operations: str, resources: list[str]) -> Object:
 
 
 def _by_account(options: Options) -> Object:
-    account = f"system:serviceaccount:{options.namespace}:{options.name}"
-    return {"name": "from-our-account", "expression": f"request.userInfo.username == '{account}'"}
+    return {"name": "from-our-account", "expression": f"request.userInfo.username == '{user_name(options)}'"}
 
 
 def _node_policy(options: Options, keys: _Keys) -> Object:

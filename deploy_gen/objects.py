@@ -37,6 +37,11 @@ def dashboard_name(options: Options) -> str:
     return f"{options.name}-dashboard"
 
 
+def user_name(options: Options) -> str:
+    """Name the service account of the fetch pods as the API server names users."""
+    return f"system:serviceaccount:{options.namespace}:{options.name}"
+
+
 def cluster_name(options: Options, purpose: str) -> str:
     """Name an object without a namespace.
 

@@ -142,6 +142,8 @@ class Options:
 
     network_policy: bool
     output: str
+    output_dir: str = ""
+    """Directory for one file per object. Empty: standard output."""
 
     @property
     def node_key(self) -> str:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Container, Sequence
 from functools import partial
+from pathlib import Path
 
 from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
@@ -116,9 +117,21 @@ def read_options(flags: argparse.Namespace) -> Options:
         reader_role=flags.reader_role,
         network_policy=flags.network_policy,
         output=values.one("--output", _one_of(_OUTPUTS), flags.output, ""),
+        output_dir=_output_dir(flags, values),
     )
     problems.raise_if_any()
     return options
+
+
+def _output_dir(flags: argparse.Namespace, values: Values) -> str:
+    def check(text: str) -> str:
+        if flags.output.lower() == "json":
+            raise InputError("cannot be combined with --output json (kustomize uses files in YAML)")
+        if Path(text).exists() and not Path(text).is_dir():
+            raise InputError(f"{text} is not a directory")
+        return text
+
+    return values.given("--output-dir", check, flags.output_dir)
 
 
 def _single_name(names: Sequence[str], problems: Problems) -> str:

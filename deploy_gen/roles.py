@@ -1,6 +1,6 @@
 """Builds service accounts, roles and their bindings."""
 
-from deploy_gen.objects import AGGREGATOR, FETCH, READER, Object, metrics_name, new_object, reader_name
+from deploy_gen.objects import AGGREGATOR, FETCH, READER, Object, metrics_name, new_object, reader_name, user_name
 from deploy_gen.options import Options
 
 RBAC = "rbac.authorization.k8s.io"
@@ -34,11 +34,22 @@ def role(name: str, rules: list[Object], options: Options, component: str, *, na
 
 
 def _bound(kind: str, name: str, options: Options, component: str) -> Object:
-    account = _account_name(options, component)
     return {
         "roleRef": {"apiGroup": RBAC, "kind": kind, "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": options.namespace}],
+        "subjects": [_subject(options, component)],
     }
+
+
+def _subject(options: Options, component: str) -> Object:
+    """Name the account.
+
+    Tools that change the namespace, such as kustomize, also change it in subjects, but not in expressions of policies.
+    So what a policy restricts is permitted to the user name that the policy contains. A change of the namespace alone
+    then leaves the pods without permissions, and never without the restriction.
+    """
+    if component == FETCH and options.restrict_node_access:
+        return {"kind": "User", "apiGroup": RBAC, "name": user_name(options)}
+    return {"kind": "ServiceAccount", "name": _account_name(options, component), "namespace": options.namespace}
 
 
 def _account_name(options: Options, component: str) -> str:

@@ -131,7 +131,11 @@ def render(objects: Sequence[Object], output: str, arguments: Sequence[str]) -> 
     """
     if output == "json":
         return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}, indent=2) + "\n"
+    return command_comment(arguments) + "".join("---\n" + to_yaml(one) for one in objects)
+
+
+def command_comment(arguments: Sequence[str]) -> str:
+    """Render the command as a comment of one line, which shows how to generate a file again."""
     command = shlex.join(["nodeprefetch-deploy", *arguments])
     # Only printable ASCII, as a line break would end the comment.
-    header = "# " + "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in command) + "\n"
-    return header + "".join("---\n" + to_yaml(one) for one in objects)
+    return "# " + "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in command) + "\n"

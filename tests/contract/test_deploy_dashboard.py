@@ -111,13 +111,20 @@ def test_panels_do_not_overlap_and_leave_no_gap(made):
 
 def test_each_installation_has_a_dashboard_of_its_own():
     """Grafana rejects a second one with the same identity or file, and titles are for people."""
-    found = [dashboard_json(options(*each)) for each in (("a", "b-c"), ("a-b", "c"), ("a", "c"))]
-    files = [set(dashboard(options(*each))["data"]) for each in (("a", "b-c"), ("a-b", "c"), ("a", "c"))]
+    found = [dashboard_json(options(name)) for name in ("a", "b", "a-b")]
+    files = [set(dashboard(options(name))["data"]) for name in ("a", "b", "a-b")]
 
     for key in ("uid", "title"):
         assert 3 == len({each[key] for each in found})
     assert all(len(each["uid"]) <= 40 for each in found)
     assert 3 == len(set.union(*files))
+
+
+def test_only_the_namespace_that_it_shows_first_depends_on_the_namespace():
+    here, there = (dashboard_json(options(namespace=namespace)) for namespace in ("prefetch", "team-a"))
+
+    assert here != there
+    assert json.dumps(here) == json.dumps(there).replace('"team-a"', '"prefetch"')
 
 
 def test_the_config_map_has_the_sidecars_label_and_the_same_json_each_time():

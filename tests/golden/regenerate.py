@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy_gen.arguments import parse_arguments
 from deploy_gen.manifests import build_manifests
 from deploy_gen.objects import Object
+from deploy_gen.options import Options
 from deploy_gen.parse import read_options
 from deploy_gen.yaml import render
 
@@ -28,11 +29,16 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 """The golden files."""
 
 
-def objects(name: str) -> list[Object]:
-    """Build the objects of an installation."""
+def options(name: str, *more: str) -> Options:
+    """Read the options of an installation, with more flags."""
     # Paths are relative to this folder, wherever the tests run.
     arguments = [re.sub("^--(images|gate-needs)=", rf"\g<0>{FOLDER}/", each) for each in COMMANDS[name]]
-    return build_manifests(read_options(parse_arguments(arguments)))
+    return read_options(parse_arguments([*arguments, *more]))
+
+
+def objects(name: str, *more: str) -> list[Object]:
+    """Build the objects of an installation, with more flags."""
+    return build_manifests(options(name, *more))
 
 
 def text(name: str) -> str:

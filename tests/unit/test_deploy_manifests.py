@@ -108,10 +108,37 @@ def test_service_accounts_in_use_exist(name):
         if each["kind"] == "ServiceAccount" and each["metadata"]["labels"]["app.kubernetes.io/component"] != "reader"
     }
     subjects = [subject for each in found for subject in each.get("subjects", ())]
+    users = {subject["name"] for subject in subjects if subject["kind"] == "User"}
+    subjects = [subject for subject in subjects if subject["kind"] == "ServiceAccount"]
 
     assert accounts == {pod["serviceAccountName"] for pod in pods(found)}
     assert accounts >= {subject["name"] for subject in subjects} - {"web-reader"}
-    assert {namespace} == {subject["namespace"] for subject in subjects}
+    assert users <= {f"system:serviceaccount:{namespace}:{found[0]['metadata']['name']}"}
+    assert {namespace} >= {subject["namespace"] for subject in subjects}
+
+
+@every_installation
+def test_what_a_policy_restricts_is_permitted_to_the_user_that_it_names(name):
+    """So a change of the namespace in one of them leaves no permission without a restriction."""
+    found = objects(name)
+    is_restricted = "--restrict-node-access" in COMMANDS[name]
+    ours = [
+        each["subjects"]
+        for each in found
+        if each["kind"].endswith("Binding")
+        and "subjects" in each
+        and each["metadata"]["labels"]["app.kubernetes.io/component"] == "fetch"
+    ]
+    named = {
+        condition["expression"].partition("== ")[2].strip("'")
+        for each in found
+        if each["kind"] == "ValidatingAdmissionPolicy"
+        for condition in each["spec"]["matchConditions"]
+        if condition["name"] == "from-our-account"
+    }
+
+    assert {is_restricted} == {subject["kind"] == "User" for (subject,) in ours}
+    assert not is_restricted or named == {subject["name"] for (subject,) in ours}
 
 
 def identities(found):
