@@ -23,13 +23,14 @@ Examples:
   nodeprefetch-deploy web --images images.txt | kubectl apply -f -
   nodeprefetch-deploy web --namespace prefetch --secret registry --collect-metrics > web.yaml
   nodeprefetch-deploy web --k8s-flavor ocp --namespace prefetch --images images.txt | oc apply -f -
+  nodeprefetch-deploy web --images images.txt --output-dir web && kubectl apply -k web
 
 Without --images, create the ConfigMap NAME with the key images.txt yourself:
   kubectl create configmap web --from-file=images.txt
 
 Exit codes:
-  0  manifests printed
-  1  cannot write to standard output
+  0  manifests printed or written
+  1  cannot write them
   2  invalid flags: all problems are reported, no manifests generated
 
 nodeprefetch-deploy {__version__}"""

@@ -129,7 +129,11 @@ class Installation:
 
 def install(server: ApiServer, name: str, namespace: str, *flags: str) -> Installation:
     """Install it: objects of the manifest, nodes, pods."""
-    manifest = generate(name, f"--namespace={namespace}", *flags)
+    return install_manifest(server, name, namespace, generate(name, f"--namespace={namespace}", *flags))
+
+
+def install_manifest(server: ApiServer, name: str, namespace: str, manifest: str) -> Installation:
+    """The same from a manifest."""
     made = Installation(server=server, name=name, namespace=namespace, manifest=manifest)
     nodes = [
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node, "labels": {"kubernetes.io/os": "linux"}}}
