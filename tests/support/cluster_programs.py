@@ -38,6 +38,16 @@ def api_server_program(version: str = "") -> Path:
     return programs_directory() / (f"kube-apiserver-{version}" if version else "kube-apiserver")
 
 
+def helm_program() -> Path:
+    """Helm."""
+    return programs_directory() / "helm"
+
+
+def why_no_helm() -> str | None:
+    """Return why the chart cannot be rendered here; None if it can."""
+    return _missing([] if helm_program().exists() else ["helm"], [])
+
+
 def why_no_api_server(version: str = "") -> str | None:
     """Return why `ApiServer` cannot run here; None if it can."""
     compiled = [api_server_program(version), programs_directory() / "kubectl"]
