@@ -18,7 +18,7 @@ from deploy_gen.passthrough import RESERVED_AGGREGATE_FLAGS, RESERVED_FETCH_FLAG
 from deploy_gen.platforms import CLOUDS, SOCKETS
 from deploy_gen.program_flags import AGGREGATE_FLAGS, FETCH_FLAGS
 from deploy_gen.yaml import to_yaml
-from tests.golden.chart_schema import DURATION
+from tests.golden.chart_schema import DURATION, portable
 from tests.golden.chart_values import in_values
 
 _HEAD = "# Written by `python -m tests.golden.chart`; do not edit.\n"
@@ -35,6 +35,8 @@ _DURATIONS = {
     f"{3 * _REPORT}": "@THREE_REPORTS_SECONDS@",
     f"{_REPORT}s": "@REPORT@",
 }
+
+_IMAGE = portable(_REFERENCE.pattern)
 
 _TAINT = {"(taint.key == '@TAINTS@')": "@IS_TAINT@"}
 
@@ -104,8 +106,10 @@ def _checks() -> object:
         "patterns": {
             "name": f"^{_DNS_SUBDOMAIN.pattern}$",
             "service": f"^{_SERVICE_NAME.pattern}$",
-            "image": f"^{_REFERENCE.pattern}$",
-            "duration": f"^{DURATION}$",
+            "image": f"^{_IMAGE}$",
+            "id": "^(?:sha256:)?[0-9a-f]{64}$",
+            "plainList": rf"^(?:(?:{_IMAGE})?\n)*(?:{_IMAGE})?$",
+            "duration": f"^{portable(DURATION)}$",
         },
         "fetch": {"known": dict(FETCH_FLAGS), "reserved": _in_values(RESERVED_FETCH_FLAGS)},
         "withMetrics": _in_values(RESERVED_WITH_METRICS),

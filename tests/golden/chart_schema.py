@@ -79,10 +79,10 @@ def _of(value: Value, name: str) -> Schema:
 
 def _whole(pattern: str) -> Schema:
     """A text of this form, which may be empty: then it is not given."""
-    return {"type": "string", "pattern": f"^(?:{_portable(pattern)})?$"}
+    return {"type": "string", "pattern": f"^(?:{portable(pattern)})?$"}
 
 
-def _portable(pattern: str) -> str:
+def portable(pattern: str) -> str:
     """Without names of groups, which are written differently in JavaScript."""
     return re.sub(r"\?P<\w+>", "?:", pattern)
 

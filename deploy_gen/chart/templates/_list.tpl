@@ -44,13 +44,13 @@
 {{- $problems = list (printf "%s: must not be longer than 1048566 bytes, which is what a ConfigMap can hold" $value) -}}
 {{- else if contains "\x00" $text -}}
 {{- $problems = list (printf "%s: contains a NUL byte (not a text file?)" $value) -}}
-{{- else -}}
+{{- else if not (include "nodeprefetch.isPlainList" (list $text $checks)) -}}
 {{- $names := include "nodeprefetch.imageNames" $text | fromJsonArray -}}
 {{- if not $names -}}
 {{- $problems = list (printf "%s: contains no images" $value) -}}
 {{- end -}}
 {{- range $names -}}
-{{- if or (not (regexMatch $checks.patterns.image .name)) (regexMatch "^(sha256:)?[0-9a-f]{64}$" .name) -}}
+{{- if or (not (regexMatch $checks.patterns.image .name)) (regexMatch $checks.patterns.id .name) -}}
 {{- $problems = append $problems (printf "%s:%d: invalid image name '%s'" $value (int .line) .name) -}}
 {{- end -}}
 {{- end -}}
@@ -59,6 +59,18 @@
 {{- $problems = append (slice $problems 0 50) (printf "… and %d more" (sub (len $problems) 50)) -}}
 {{- end -}}
 {{- toJson $problems -}}
+{{- end -}}
+
+{{/*
+Whether a text has images alone, each on a line of its own; empty if it may not: (list TEXT CHECKS). Its lines need not be
+looked at one by one then, which takes seconds for thousands.
+*/}}
+{{- define "nodeprefetch.isPlainList" -}}
+{{- $text := index . 0 -}}
+{{- $patterns := (index . 1).patterns -}}
+{{- if and (regexMatch $patterns.plainList $text) (regexMatch "[^\n]" $text) (not (regexMatch (printf "(?m)%s" $patterns.id) $text)) -}}
+true
+{{- end -}}
 {{- end -}}
 
 {{/* The names in the text of a list, with the numbers of their lines, as JSON: without comments, quotes and list markers. */}}
