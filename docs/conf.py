@@ -24,6 +24,7 @@ include_patterns = [
     "CONTRIBUTING.md",
     "docs/**.md",
     "docs/site.rst",
+    "deploy_gen/chart/README.md",
     "plugins/README.md",
     "plugins/*/README.md",
 ]

@@ -32,6 +32,7 @@ OTHERS = frozenset(
         *("--container", "--from-file", "--raw", "--selector"),  # kubectl
         *("--fetch-metrics", "--cri-socket-path", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
         *("--image-pull-deadline-duration", "--image-pull-policy", "--service-account-name"),
+        *("--set-file", "--wait"),  # Helm
     }
 )
 """Flags of other programs that the pages name."""
