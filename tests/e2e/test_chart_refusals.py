@@ -85,6 +85,7 @@ web --collect-metrics --fetch-arg=--metrics-endpoint=x:1 --aggregate-arg=image -
 web --collect-metrics --aggregate-arg=--pulling-nodes=1 --aggregate-arg=--auth --aggregate-arg=none
 web --collect-metrics --aggregate-arg=--retention=1 --aggregate-arg=--tls-key-file
 web --keep --check-every=2562048h
+web --once-for=app=web --keep --node-condition
 """
 
 
@@ -185,6 +186,7 @@ INVALID: dict[str, list[Any]] = {
     "pullingNodes": [-1, "10%", 1000000, 1.5],
     "growth": ["tripling"],
     "registryRate": ["44000", "0/s", "1/d", "-1/s", "1e3/s"],
+    "onceFor": ["a/", "=b", "a in b", "a in (b", "a,", "a=b c", "a/b/c/d", "a in (b),c=d e"],
     "checkEvery": ["0", "never", "5", "0s", "-5m", 5],
     "refreshEvery": ["0s", "daily"],
     "reportEvery": ["never"],
@@ -213,6 +215,7 @@ def test_each_invalid_value_is_refused_by_the_schema():
         {"criSocket": "unix:///run/cri-dockerd.sock", "selinuxType": "spc_t", "nodeSelector": {"a.b/c": ""}},
         {"keep": True, "checkEvery": "+1h30m", "refreshEvery": "never", "reportEvery": ".5s", "spread": "1.5m"},
         {"spread": "auto", "registryRate": "0.5/s", "removeStartupTaints": ["a=:NoSchedule", "b.c/d"]},
+        {"onceFor": "a/b.c/d in (e,f , ),!g, h==i,j"},
         {"secrets": [""], "fetchArgs": [], "images": None, "gateNeeds": None, "name": None, "pullingNodes": None},
         {name: None for name in INVALID if name != "collectmetrics"},
         {"global": {"any": "thing"}},

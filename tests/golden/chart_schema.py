@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from deploy_gen.checks import (
+    _DNS_LABEL,
     _DNS_SUBDOMAIN,
     _DURATION_PART,
     _PERCENT,
@@ -28,6 +29,12 @@ DURATION = rf"\+?(?:0|(?:{_DURATION_PART.pattern.replace('m(?!s)', 'm')})+)"
 
 _KEY = rf"(?:{_DNS_SUBDOMAIN.pattern}/)?{_QUALIFIED.pattern}"
 _LABEL_VALUE = rf"(?:{_QUALIFIED.pattern})?"
+_TERM = (
+    rf"\s*(?:{_KEY}\s+(?:in|notin)\s*\(\s*{_LABEL_VALUE}(?:\s*,\s*{_LABEL_VALUE})*\s*\)"
+    rf"|{_KEY}\s*(?:==?|!=)\s*{_LABEL_VALUE}|!?\s*{_KEY})\s*"
+)
+"""Of a label selector."""
+
 _EFFECT = rf"(?::(?:{'|'.join(EFFECTS)}))?"
 _TAINT = rf"{_KEY}(?:={_LABEL_VALUE})?{_EFFECT}"
 _PATH_LIMIT = 1024
@@ -143,6 +150,7 @@ _FORMS: dict[str, Schema] = {
     "priorityClass": _SUBDOMAIN,
     "criSocket": _path(rf"(?:unix://)?/{_LETTER}(?:{_LETTER}|/)*/{_LETTER}+"),
     "selinuxType": _whole(_SELINUX_TYPE.pattern),
+    "onceFor": _whole(rf"\s*(?:{_DNS_LABEL.pattern}/\s*)?{_TERM}(?:,{_TERM})*"),
     "checkEvery": _INTERVAL,
     "refreshEvery": _some(f"never|{DURATION}"),
     "reportEvery": _INTERVAL,

@@ -50,6 +50,7 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
   "hasImages" (not (kindIs "invalid" $v.images))
   "allowFailures" (default false $v.allowFailures)
   "keep" (default false $v.keep)
+  "onceFor" (include "nodeprefetch.podSelector" $v.onceFor | fromJson)
   "checkEvery" (default "" $v.checkEvery)
   "refreshEvery" (default "" $v.refreshEvery)
   "reportEvery" (default "" $v.reportEvery)
@@ -106,6 +107,17 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
 {{- $_ := set $taint "value" (regexReplaceAll "^[^=]*=" $rest "") -}}
 {{- end -}}
 {{- toJson $taint -}}
+{{- end -}}
+
+{{/* Pods for which nodes pull, [NAMESPACE/]SELECTOR: namespace (of the installation if empty) and text; empty without any. */}}
+{{- define "nodeprefetch.podSelector" -}}
+{{- $text := default "" . | trim -}}
+{{- $before := regexFind "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/" $text -}}
+{{- if $text -}}
+{{- dict "namespace" (trimSuffix "/" $before) "text" (trimPrefix $before $text | trim | printf "%s%s" $before) | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
 {{- end -}}
 
 {{/* The kubelet's credential providers, of a cloud or as given; empty without any. */}}

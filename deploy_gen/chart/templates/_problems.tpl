@@ -91,6 +91,12 @@
 {{- else if and $o.registryRate (ne $o.spread "auto") -}}
 {{- $problems = append $problems "registryRate: requires spread auto" -}}
 {{- end -}}
+{{- if and $o.onceFor $o.keep -}}
+{{- $problems = append $problems "onceFor: cannot be combined with keep: a node looks for the pods once, and would keep images for pods that have moved, and none for those that come later" -}}
+{{- end -}}
+{{- if and $o.onceFor $o.hasGate -}}
+{{- $problems = append $problems "onceFor: cannot be combined with nodeCondition, removeStartupTaints or nodeReadinessRule: a new node, which takes no pods yet, would never pull, and stay closed" -}}
+{{- end -}}
 {{- if and $o.startupTaints $o.acts -}}
 {{- $problems = append $problems "removeStartupTaints: cannot be combined with nodeAccess impersonate, as Kubernetes does not let nodes remove their taints (use nodeReadinessRule)" -}}
 {{- end -}}

@@ -74,6 +74,7 @@ volumeMounts:
   (printf "--cri-socket=/run/nodeprefetch/cri/%s" (base $o.criSocket))
   (printf "--node-label-prefix=%s" $o.nodeLabelPrefix)) -}}
 {{- if $o.acts -}}{{- $args = append $args "--node-access=impersonate" -}}{{- end -}}
+{{- with $o.onceFor -}}{{- $args = append $args (printf "--for-pods=%s" .text) -}}{{- end -}}
 {{- $args = concat $args (include "nodeprefetch.gateArgs" $o | fromJsonArray) -}}
 {{- range $o.secrets -}}
 {{- $args = append $args (printf "--docker-config=/etc/nodeprefetch/pull-secrets/%s" .) -}}
