@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deploy_gen.arguments import new_parser
 from deploy_gen.images import DEFAULT_REPOSITORY
 
-MISSING_FLAGS = frozenset({"--namespace", "--output", "--image", "--version", "--help"})
+MISSING_FLAGS = frozenset({"--namespace", "--output", "--output-dir", "--image", "--version", "--help"})
 """The release has a namespace, Helm an output, and the value `image` what two flags set."""
 
 _OTHER_NAMES = {

@@ -41,9 +41,16 @@ roleRef:
   kind: {{ index . 3 }}
   name: {{ index . 4 | quote }}
 subjects:
+  {{- if and (eq (index . 1) "fetch") $o.restrictNodeAccess }}
+  # As the policy names it: whoever changes the namespace of one must change the other.
+  - kind: User
+    apiGroup: rbac.authorization.k8s.io
+    name: {{ printf "system:serviceaccount:%s:%s" $o.namespace $o.name | quote }}
+  {{- else }}
   - kind: ServiceAccount
     name: {{ index . 2 | quote }}
     namespace: {{ $o.namespace | quote }}
+  {{- end }}
 {{- end -}}
 
 {{/* Metadata of a role: (list $o COMPONENT NAME NAMESPACE). */}}

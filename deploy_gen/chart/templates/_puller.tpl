@@ -84,7 +84,7 @@ volumeMounts:
 {{- $args = append $args (printf "--image-credential-provider-bin-dir=%s" .bin_dir) -}}
 {{- end -}}
 {{- if $o.collectMetrics -}}
-{{- $args = append $args (printf "--metrics-endpoint=%s.%s.svc:8443" $o.metricsName $o.namespace) -}}
+{{- $args = append $args (printf "--metrics-endpoint=%s:8443" $o.metricsName) -}}
 {{- $args = append $args "--metrics-token-file=/var/run/secrets/nodeprefetch/token" -}}
 {{- end -}}
 {{- if $o.limitsPulls -}}{{- $args = append $args "--tickets" -}}{{- end -}}
