@@ -52,12 +52,15 @@ _STORE_DAMAGED = _passing("store_damaged", _FEW, discards_partial=True)
 _NOT_A_REGISTRY = _passing("not_a_registry", _FEW)
 _CLOCK = Fault(kind=FaultClass.PASSING, reason="clock", patience=_CLOCK_PATIENCE)
 
+_UNVERIFIED_LAYER = _passing("bad_layer", 1)
+_BAD_COMPRESSION = r"gzip: invalid (?:header|checksum)|(?:invalid input: )?magic number mismatch|flate: corrupt input before offset \d+"
+
 _GO_NETWORK = r"(?:write|read) (?:tcp|udp) \S+: "
 _COMMIT = rf"failed commit on ref {QUOTED}: "
 
 STREAM_WORDS = _table(
     (rf"{_GO_NETWORK}(?:read: )?i/o timeout", TIMEOUT),
-    (rf"{_GO_NETWORK}|unexpected EOF|EOF|dial \w+ |stream error: |http2: ", CONNECTION),
+    (rf"{_GO_NETWORK}|unexpected EOF|EOF|dial \w+ |stream error: |http2: |(?:local|remote) error: tls: ", CONNECTION),
 )
 """A connection was lost while reading."""
 
@@ -77,8 +80,12 @@ REGISTRY_WORDS = (*NAMED_ERRORS, *_table((r"unknown: ", _passing("unknown"))))
 BLOB_WORDS = _table((r"(?:manifest|name|blob) unknown(?=:|$)|content at \S+ not found: ", BLOB_MISSING))
 """A blob is missing. Its manifest was found, so the image itself exists."""
 
-DOCUMENT_WORDS = _table((r"invalid character '<'", _NOT_A_REGISTRY), (r"invalid character '", _BAD_MANIFEST))
-"""Invalid JSON. An HTML page instead begins with `<`."""
+DOCUMENT_WORDS = _table(
+    (r"invalid character '<'", _NOT_A_REGISTRY),
+    (r"invalid character '", _BAD_MANIFEST),
+    (r"unexpected end of JSON input", _passing("protocol", _FEW)),
+)
+"""Invalid JSON. An HTML page instead begins with `<`; an answer that was cut short, or is empty, just ends."""
 
 TOKEN_WORDS = _table((r"invalid character '|authorization server did not include a token", _NOT_A_REGISTRY))
 """Response of a token endpoint. It says nothing about the image."""
@@ -125,7 +132,8 @@ RUNTIME_WORDS = _table(
     # The ingest was garbage-collected while it was written: its lease expired or was deleted.
     (rf"{_COMMIT}(?:commit failed: )?rename \S+ \S+: no such file or directory\Z", _CONTENT_GONE),
     (rf"{_COMMIT}.*: not found\Z", _STORE_DAMAGED),
-    (r"Digest did not match, expected ", _BAD_DIGEST),
+    (r"Digest did not match, expected |manifest does not match provided manifest digest ", _BAD_DIGEST),
+    (rf"(?:{_BAD_COMPRESSION})\Z", _UNVERIFIED_LAYER),  # found before the digest is verified
     (r"(?:filesystem layer|image config|manifest) verification failed for digest ", _BAD_DIGEST),
     (r"ref \S+ locked", _passing("locked")),  # by another pull of the same blob
     (r"lease does not exist: ", _passing("lease_gone", _FEW)),
@@ -157,11 +165,14 @@ NETWORK_WORDS = _table(
 
 ANY_NETWORK = _table((r"", CONNECTION))
 
-_REST = r"(?:\n| \| )exhausting input failed \(error: (?:archive/tar: [a-z ]+|gzip: [a-z ]+|unexpected EOF|EOF)\)"
+_REST = (
+    r"(?:\n| \| )exhausting input failed "
+    rf"\(error: (?:archive/tar: [a-z ]+|{_BAD_COMPRESSION}|unexpected EOF|EOF)\)"
+)
 """Added by CRI-O if the rest of a layer cannot be read either."""
 
 _DISK_FULL = (rf": (?:no space left on device|disk quota exceeded)(?:: unknown|\)(?:{_REST})?)?\Z", _NO_SPACE)
-_NOT_A_LAYER = r": (?:archive/tar: invalid tar header|gzip: invalid (?:header|checksum)|unexpected EOF"
+_NOT_A_LAYER = rf": (?:archive/tar: invalid tar header|{_BAD_COMPRESSION}|unexpected EOF"
 
 FILE_ENDINGS = _table(_DISK_FULL)
 UNPACK_WORDS = _table(
@@ -177,7 +188,7 @@ UNPACK_ENDINGS = _table(
 )
 """From containerd, which has verified the digest: the layer itself is bad."""
 
-UNTAR_ENDINGS = _table(_DISK_FULL, (_NOT_A_LAYER + rf")(?:\)(?:{_REST})?)?\Z", _passing("bad_layer", 1)))
+UNTAR_ENDINGS = _table(_DISK_FULL, (_NOT_A_LAYER + rf")(?:\)(?:{_REST})?)?\Z", _UNVERIFIED_LAYER))
 """From CRI-O and Docker, which unpack before they verify the digest."""
 
 NODE_ENDINGS = _table((r": not found\Z", _STORE_DAMAGED))
