@@ -223,8 +223,9 @@ class Attempt:
         deadline = Deadline(self.timeout, unpack_timeout=self.context.settings.unpack_timeout, spent=self._spent)
         progress = self.context.progress.watching(self.image.text, self._id, lease, deadline)
         try:
-            with deadline.scope, progress:
-                self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
+            async with progress:
+                with deadline.scope:
+                    self.image_id = await self.context.service.pull_image(self.image.text, auth, lease=lease)
         except trio.Cancelled:  # paused, or the run ended
             self._spent = deadline.spent
             raise

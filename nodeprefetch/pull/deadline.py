@@ -5,13 +5,11 @@ import math
 import trio
 
 from nodeprefetch.events import Phase
+from nodeprefetch.pull.progress_source import LOOK_INTERVAL
 from nodeprefetch.pull.tracker import Sight
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_share
-
-LOOK_INTERVAL = 1.0
-"""Seconds between two looks at the progress of pulls."""
 
 STEP = 1024 * 1024
 """Bytes in which an ingest grows, at any rate (measured: docs/adr/0018-containerds-own-api.md)."""
@@ -59,28 +57,39 @@ class Deadline:
     moves must not: the runtime would end the call at the first one. So the scope has none then, and `run` cancels it.
 
     Args:
-        timeout: seconds.
-        unpack_timeout: seconds without movement while the pull cannot be waiting for the network.
+        timeout: seconds without movement.
+        unpack_timeout: seconds without movement while the pull may be waiting for the node alone.
+        unseen_timeout: seconds while nothing of the pull is visible; None: the same as `timeout`.
         spent: seconds that count already, after a pause.
     """
 
-    def __init__(self, timeout: float, *, unpack_timeout: float, spent: float = 0) -> None:
+    def __init__(
+        self, timeout: float, *, unpack_timeout: float, unseen_timeout: float | None = None, spent: float = 0
+    ) -> None:
         self._timeout = timeout
         self._unpack_timeout = unpack_timeout
+        self._unseen_timeout = timeout if unseen_timeout is None else unseen_timeout
         self._started = self._moved_at = trio.current_time() - spent
         self._has_moved = False
         self._follows = False
         self._is_extended = False
         self._sight = Sight()
         self._timer = trio.CancelScope()
-        self._ends = self._started + timeout
+        self._ends = self._started + self._unseen_timeout
         self.scope = trio.CancelScope(deadline=self._ends)
 
     def follow_progress(self) -> None:
         """From now on time without movement counts. Call it before the scope's block, and start `run`."""
         self._follows = True
         self.scope.deadline = math.inf
-        self._timer.deadline = self._ends
+        self._timer.deadline = self._ends = self._moved_at + self._allowed
+
+    def postpone(self, seconds: float) -> None:
+        """Add time that passed before the call. Call it before the scope's block."""
+        self._started += seconds
+        self._moved_at += seconds
+        self._ends += seconds
+        self.scope.deadline = self._ends
 
     async def run(self) -> None:
         """Cancel the scope when nothing moved for too long. Returns then, or after `stop` or `use_elapsed_time`."""
@@ -122,9 +131,9 @@ class Deadline:
             return
         self._follows = False
         now = trio.current_time()
-        ends = self._started + self._timeout
+        ends = self._started + self._unseen_timeout
         self._is_extended = ends <= now
-        self.scope.deadline = now + self._timeout if self._is_extended else ends
+        self.scope.deadline = now + self._unseen_timeout if self._is_extended else ends
         self._timer.cancel()
 
     @property
@@ -138,14 +147,16 @@ class Deadline:
         """Why the scope was cancelled."""
         if self._follows:
             return RuntimeFaultError(self._stalled(), fault=Fault(kind=FaultClass.PASSING, reason="stalled"))
-        text = f"timed out after {format_duration(self._timeout)}"
+        text = f"timed out after {format_duration(self._unseen_timeout)}"
         if self._is_extended:
-            text = f"timed out {format_duration(self._timeout)} after progress reporting was lost"
+            text = f"timed out {format_duration(self._unseen_timeout)} after progress reporting was lost"
         return RuntimeFaultError(text, fault=Fault(kind=FaultClass.PASSING, reason="timeout"))
 
     @property
     def _allowed(self) -> float:
         """Seconds without movement."""
+        if self._sight.is_unseen:
+            return max(self._timeout, self._unseen_timeout)
         if self._sight.may_fetch:
             return stall_timeout(self._timeout, active=self._sight.active)
         return max(self._timeout, self._unpack_timeout)
@@ -156,4 +167,6 @@ class Deadline:
             return f"unpacking stalled for {time}"
         if sight.total or sight.done:
             return f"stalled at {format_share(sight.done, sight.total)} for {time}"
+        if sight.phase is Phase.DOWNLOADING:  # bytes are seen, and not which of them are its own
+            return f"stalled for {time}"
         return f"no response while resolving for {time}"

@@ -26,6 +26,7 @@ from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS
 from nodeprefetch.pull.holds import can_yield, start_holds
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
@@ -142,6 +143,12 @@ def _parallel_pulls(settings: FetchSettings, runtime: Runtime) -> float:
     return 8
 
 
+def _progress_source(runtime: Runtime) -> LeaseProgress | None:
+    if runtime.containerd is None:
+        return None
+    return LeaseProgress(runtime.containerd, shares_downloads=runtime.version.is_containerd_2)
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -226,13 +233,7 @@ class _Run:
             emit=self.emit,
         )
         nursery.start_soon(disk.run)
-        progress = ProgressWatch(
-            runtime.containerd,
-            self.emit,
-            settings=self.settings,
-            disk=disk,
-            shares_downloads=runtime.version.is_containerd_2,
-        )
+        progress = ProgressWatch(_progress_source(runtime), self.emit, settings=self.settings, disk=disk)
         await nursery.start(progress.run)
         pauses = Pauses(self.emit, progress.sight)
         await start_holds(runtime, self.settings, pauses, self.emit, nursery)

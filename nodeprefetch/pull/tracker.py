@@ -95,7 +95,10 @@ class Sight:
     """How many of its blobs containerd is fetching, or is about to fetch."""
 
     may_fetch: bool = True
-    """False: it cannot be waiting for the network, only for the node itself."""
+    """False: it may be waiting for the node alone."""
+
+    is_unseen: bool = False
+    """Nothing of it is visible, whether it moves or not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

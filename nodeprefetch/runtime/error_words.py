@@ -53,7 +53,8 @@ _NOT_A_REGISTRY = _passing("not_a_registry", _FEW)
 _CLOCK = Fault(kind=FaultClass.PASSING, reason="clock", patience=_CLOCK_PATIENCE)
 
 _UNVERIFIED_LAYER = _passing("bad_layer", 1)
-_BAD_COMPRESSION = r"gzip: invalid (?:header|checksum)|(?:invalid input: )?magic number mismatch|flate: corrupt input before offset \d+"
+_GARBLED = r"gzip: invalid (?:header|checksum)|(?:invalid input: )?magic number mismatch"
+_BAD_COMPRESSION = rf"{_GARBLED}|flate: corrupt input before offset \d+"
 
 _GO_NETWORK = r"(?:write|read) (?:tcp|udp) \S+: "
 _COMMIT = rf"failed commit on ref {QUOTED}: "

@@ -11,6 +11,7 @@ import trio
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Phase, Progress
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import connect_to
@@ -57,7 +58,7 @@ def pull(containerd: Containerd, *images: str) -> Told:
             for image in images:
                 await api.create_lease(f"{run}-{image}", expires_at=time.time() + 600, labels={})
             settings = FetchSettings(retry=POLICY, unpack_timeout=60)
-            watch = ProgressWatch(api, events.append, settings=settings)
+            watch = ProgressWatch(LeaseProgress(api), events.append, settings=settings)
             await around.start(watch.run)
             context = PullContext(
                 service=runtime.service,

@@ -16,6 +16,7 @@ from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.disk_space import space_at
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.api import Inventory
@@ -160,7 +161,7 @@ async def pull_with_leases(node: SmallNode, names: list[str]) -> list[Pull]:
             await api.create_lease(image.path, expires_at=time.time() + 600, labels={})
         disk = await open_disk_guard(DiskFloor(size=FLOOR), None, service=service, images=names, emit=events.append)
         settings = FetchSettings(retry=RetryPolicy(initial_delay=0.2, max_delay=0.2), unpack_timeout=60)
-        progress = ProgressWatch(api, events.append, settings=settings, disk=disk)
+        progress = ProgressWatch(LeaseProgress(api), events.append, settings=settings, disk=disk)
         await nursery.start(progress.run)
         nursery.start_soon(disk.run)
         context = PullContext(

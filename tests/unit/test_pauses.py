@@ -10,6 +10,7 @@ import trio
 from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, PullsPaused, PullsResumed
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.pauses import Hold, Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import Inventory
@@ -41,7 +42,8 @@ class Held:
 
     def __post_init__(self) -> None:
         self.service = FakeImageService(pulls=self.pulls)
-        self.watch = ProgressWatch(self.api, self.emit, settings=FetchSettings(attempt_clock=self.kind))
+        source = LeaseProgress(self.api) if self.api else None
+        self.watch = ProgressWatch(source, self.emit, settings=FetchSettings(attempt_clock=self.kind))
         self.pauses = Pauses(self.emit, self.watch.sight)
 
     def hold(self, reason: str = "because") -> Hold:

@@ -17,6 +17,7 @@ from nodeprefetch.pull.deadline import Deadline, slowest_rate, stall_timeout
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.disk_space import Space
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.runtime.api import Ingest, Inventory, Resource, ResourceKind
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
@@ -63,9 +64,8 @@ class Watched:
             await self.api.create_lease(image, expires_at=math.inf, labels={})
         async with trio.open_nursery() as background:
             settings = FetchSettings(attempt_clock=self.kind, retry=self.retry)
-            watch = ProgressWatch(
-                self.api, self.emit, settings=settings, disk=self.disk, shares_downloads=self.shares_downloads
-            )
+            source = LeaseProgress(self.api, shares_downloads=self.shares_downloads)
+            watch = ProgressWatch(source, self.emit, settings=settings, disk=self.disk)
             await background.start(watch.run)
             context = PullContext(
                 service=self.service,
@@ -858,20 +858,21 @@ async def test_a_limit_that_moves_on_does_not_go_along_with_the_call(autojump_cl
 
 
 async def test_before_anybody_looks_an_attempt_is_not_watched(autojump_clock):
-    watch = ProgressWatch(FakeContainerdApi(), pytest.fail)
+    watch = ProgressWatch(LeaseProgress(FakeContainerdApi()), pytest.fail)
     deadline = Deadline(30, unpack_timeout=600)
 
-    with deadline.scope, watch.watching("a:1", "1", "lease", deadline):
-        assert trio.current_time() + 30 == trio.current_effective_deadline()
+    async with watch.watching("a:1", "1", "lease", deadline):
+        with deadline.scope:
+            assert trio.current_time() + 30 == trio.current_effective_deadline()
 
 
 async def test_nothing_is_left_of_the_clock_of_an_attempt_that_has_ended(autojump_clock):
     async with trio.open_nursery() as nursery:
-        watch = ProgressWatch(FakeContainerdApi(), lambda _event: None)
+        watch = ProgressWatch(LeaseProgress(FakeContainerdApi()), lambda _event: None)
         await nursery.start(watch.run)
         deadline = Deadline(30, unpack_timeout=600)
         tasks = []
-        with deadline.scope, watch.watching("a:1", "1", "lease", deadline):
+        async with watch.watching("a:1", "1", "lease", deadline):
             tasks.append(len(watch._deadlines.child_tasks))
         await trio.testing.wait_all_tasks_blocked()
         tasks.append(len(watch._deadlines.child_tasks))
