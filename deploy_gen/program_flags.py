@@ -14,6 +14,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--credential-option": "NAME.KEY=VALUE…",
     "--credential-order": "NAMES",
     "--cri-socket": "PATH",
+    "--crio-download-dir": "DIR",
     "--debug": "",
     "--docker-config": "PATH…",
     "--for-pods": "[NAMESPACE/]SELECTOR",

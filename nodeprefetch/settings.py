@@ -1,11 +1,12 @@
 """Settings of a run: immutable, and valid once created."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
 
 from nodeprefetch.values.image_ref import ImageRef
-from nodeprefetch.values.retry import RetryPolicy
+from nodeprefetch.values.retry import RetryPolicy, Timeouts
 from nodeprefetch.values.sizes import DiskFloor
 
 
@@ -61,7 +62,15 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = msgspec.field(default_factory=RetryPolicy)
     """Timeouts of attempts and delays after them."""
 
+    unseen_retry: RetryPolicy | None = None
+    """Timeouts of attempts whose progress is not visible and whose bytes nobody keeps, such as those on CRI-O without
+    its download directories; None: those of `retry`, whose delays always count."""
+
     attempt_clock: AttemptClockKind = AttemptClockKind.AUTO
+    crio_download_dir: str | None = None
+    """Directory that contains the download directories of CRI-O, on which progress depends there; None: the
+    well-known one, where manifests mount it."""
+
     resume: bool = True
     """Pull with leases where the runtime supports them, so that interrupted pulls can resume."""
 
@@ -118,3 +127,9 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: str = ""
     """Name of this installation."""
+
+    def rounds(self) -> Iterator[tuple[Timeouts, float]]:
+        """Yield for each round of attempts, forever, their timeouts and the maximum delay after them."""
+        unseen = (self.unseen_retry or self.retry).rounds()
+        for one, other in zip(self.retry.rounds(), unseen, strict=False):
+            yield Timeouts(one.timeout, other.timeout), one.max_delay

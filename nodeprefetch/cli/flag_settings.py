@@ -13,6 +13,10 @@ from nodeprefetch.values.sizes import DiskFloor, format_size, parse_disk_floor, 
 LOWEST_RATE = 256 * 1024
 """Bytes per second of `--max-download-rate`: below, what a pause loses is a large part of what comes between two."""
 
+UNSEEN = RetryPolicy(initial_timeout=5 * 60, max_timeout=20 * 60)
+"""Default timeouts of attempts that may be cancelled although they move, and then lose all they have downloaded
+(docs/adr/0042-crio-progress.md)."""
+
 _NO_ENVIRONMENT = Environment()
 
 
@@ -45,6 +49,11 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
             return read_seconds(flags, name, may_be_zero=may_be_zero)
         return 1  # not used: the problem is raised below
 
+    initial, longest = (
+        seconds(name) if getattr(flags, name) is not None else None
+        for name in ("initial_pull_attempt_timeout", "max_pull_attempt_timeout")
+    )
+
     def disk_floor() -> DiskFloor | None:
         try:
             return parse_disk_floor(flags.min_free_disk) if flags.min_free_disk else None
@@ -68,11 +77,15 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
         cri_socket=flags.cri_socket or None,
         runtime_wait=seconds("runtime_wait", may_be_zero=True),
         retry=RetryPolicy(
-            initial_timeout=seconds("initial_pull_attempt_timeout"),
-            max_timeout=seconds("max_pull_attempt_timeout"),
+            initial_timeout=initial or RetryPolicy().initial_timeout,
+            max_timeout=longest or RetryPolicy().max_timeout,
             initial_delay=seconds("initial_pull_attempt_delay", may_be_zero=True),
             max_delay=seconds("max_pull_attempt_delay", may_be_zero=True),
         ),
+        unseen_retry=RetryPolicy(
+            initial_timeout=initial or UNSEEN.initial_timeout, max_timeout=longest or UNSEEN.max_timeout
+        ),
+        crio_download_dir=flags.crio_download_dir or None,
         attempt_clock=AttemptClockKind(flags.attempt_clock),
         resume=not flags.no_resume,
         unpack_timeout=seconds("unpack_timeout"),
@@ -95,7 +108,11 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
         problems.add("--max-parallel-pulls: must not be negative")
     if flags.max_io_pressure is not None and not 0 < flags.max_io_pressure < 100:  # noqa: PLR2004 - percent
         problems.add("--max-io-pressure: must be greater than 0 and less than 100")
-    if flags.image_fs_path and not os.path.isdir(flags.image_fs_path):  # noqa: PTH112 - shown as given
-        problems.add(f"--image-fs-path: directory not found: {flags.image_fs_path!r}")
+    for option, path in {
+        "--image-fs-path": flags.image_fs_path,
+        "--crio-download-dir": flags.crio_download_dir,
+    }.items():
+        if path and not os.path.isdir(path):  # noqa: PTH112 - shown as given
+            problems.add(f"{option}: directory not found: {path!r}")
     problems.raise_if_any()
     return settings

@@ -115,9 +115,16 @@ class FetchFlags(GateFlags, AcrossNodesFlags, ImageFlags):
 
     overall_timeout: Annotated[str, duration("Time limit for the whole run.", TIMEOUTS)] = "20m"
     initial_pull_attempt_timeout: Annotated[
-        str, duration("Timeout of the first attempt; doubles after each attempt.", TIMEOUTS)
-    ] = "30s"
-    max_pull_attempt_timeout: Annotated[str, duration("Maximum attempt timeout.", TIMEOUTS)] = "5m"
+        str | None,
+        duration(
+            "Timeout of the first attempt; doubles after each attempt. Default: 30s, or 5m where the runtime neither"
+            " reports progress nor keeps the bytes of a cancelled pull.",
+            TIMEOUTS,
+        ),
+    ] = None
+    max_pull_attempt_timeout: Annotated[
+        str | None, duration("Maximum attempt timeout. Default: 5m, or 20m there.", TIMEOUTS)
+    ] = None
     attempt_clock: Annotated[
         Literal["auto", "progress", "wall"],
         flag(
@@ -177,6 +184,15 @@ class FetchFlags(GateFlags, AcrossNodesFlags, ImageFlags):
         bool,
         switch("Disable resumable pulls: interrupted pulls start over and report no progress.", group=RUNTIME),
     ] = False
+    crio_download_dir: Annotated[
+        str | None,
+        flag(
+            "Directory where CRI-O of this node keeps what it downloads (/var/tmp), which shows progress. Default:"
+            " /run/nodeprefetch/crio-downloads, if mounted.",
+            "DIR",
+            group=RUNTIME,
+        ),
+    ] = None
     runtime_wait: Annotated[str, duration("How long to wait for a container runtime to respond.", RUNTIME)] = "10s"
 
     min_free_disk: Annotated[

@@ -28,6 +28,7 @@ from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.settings import FetchSettings
 from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.values.retry import Timeouts
 
 STATUS_TIMEOUT = 5.0
 """Seconds for querying the record of one image."""
@@ -57,6 +58,9 @@ class PullContext:
 
     digests: Digests = field(default_factory=Digests)
     """Finds the digest of each present image; by default by CRI alone."""
+
+    is_unseen: bool = False
+    """Progress is not visible, and nobody keeps the bytes of a cancelled pull."""
 
     disk: DiskGuard = field(default_factory=DiskGuard)
     """Checks for free space; by default all pass."""
@@ -100,7 +104,7 @@ class Attempt:
     is_outdated: Callable[[Credential], bool]
     """`Lookup.is_outdated` of the look-up that returned the credential."""
 
-    timeout: float
+    timeouts: Timeouts
     """Seconds since it got its slot; where progress is visible, seconds without movement."""
 
     context: PullContext
@@ -220,7 +224,12 @@ class Attempt:
 
     async def _pull_image(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None
-        deadline = Deadline(self.timeout, unpack_timeout=self.context.settings.unpack_timeout, spent=self._spent)
+        deadline = Deadline(
+            self.timeouts.seen,
+            unpack_timeout=self.context.settings.unpack_timeout,
+            unseen_timeout=self.timeouts.seen if lease else self.timeouts.unseen,
+            spent=self._spent,
+        )
         progress = self.context.progress.watching(self.image.text, self._id, lease, deadline)
         try:
             async with progress:
@@ -233,6 +242,10 @@ class Attempt:
             raise deadline.error()
 
     @property
+    def _limit(self) -> float:
+        return self.timeouts.unseen if self.context.is_unseen else self.timeouts.seen
+
+    @property
     def _is_outdated(self) -> bool:
         return self.credential is not None and self.is_outdated(self.credential)
 
@@ -243,7 +256,7 @@ class Attempt:
                 attempt_id=self._id,
                 image=self.image.text,
                 attempt=self.number,
-                limit=self.timeout,
+                limit=self._limit,
                 credential=str(self.credential or ""),
                 is_present=self.before is not None,
             )
@@ -258,7 +271,7 @@ class Attempt:
                 attempt=self.number,
                 started_at=self._started_at,
                 duration=ended - self._started,
-                limit=self.timeout,
+                limit=self._limit,
                 paused=self._paused,
                 credential=str(self.credential or ""),
                 error=error,

@@ -17,7 +17,7 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
 from nodeprefetch.settings import PullPolicy
 from nodeprefetch.values.image_ref import ImageRef
-from nodeprefetch.values.retry import full_jitter
+from nodeprefetch.values.retry import Timeouts, full_jitter
 
 RETRIES_WHEN_UNSURE = 3
 """Retries after "not found" while a credential source fails: some registries answer that without a valid login."""
@@ -85,8 +85,8 @@ class Pull:
             await self._look_before(context)
         if await context.start.allowed() and self.policy is PullPolicy.IF_NOT_PRESENT and await self._find_now(context):
             return
-        for attempt_timeout, longest_delay in context.settings.retry.rounds():
-            while not await self._round(attempt_timeout, context):
+        for timeouts, longest_delay in context.settings.rounds():
+            while not await self._round(timeouts, context):
                 if self._keeps_present:
                     self.outcome = Outcome.PRESENT
                     return
@@ -211,7 +211,7 @@ class Pull:
             context.emit(RetryPlanned(image=self.image.text, delay=delay))
             await trio.sleep(delay if self._fault.is_of_account else 0)
 
-    async def _round(self, attempt_timeout: float, context: PullContext) -> bool:
+    async def _round(self, timeouts: Timeouts, context: PullContext) -> bool:
         slot = Slot(
             limiter=context.slots,
             registry=context.registries.of(self.image),
@@ -221,13 +221,13 @@ class Pull:
         try:
             while True:
                 try:
-                    return await self._credentials_in_turn(attempt_timeout, context, slot)
+                    return await self._credentials_in_turn(timeouts, context, slot)
                 except StaleCredentialError:
                     continue  # outdated in the queue: look up credentials again while holding the slot
         finally:
             slot.give_back()
 
-    async def _credentials_in_turn(self, attempt_timeout: float, context: PullContext, slot: Slot) -> bool:
+    async def _credentials_in_turn(self, timeouts: Timeouts, context: PullContext, slot: Slot) -> bool:
         """Try each credential once. Returns whether the image was pulled.
 
         After any error the next credential is tried at once, as the kubelet does: a registry may report a refusal in
@@ -239,7 +239,7 @@ class Pull:
         with self._look_up(context) as lookup:
             first = credential = await lookup.next()
             while credential is not None or first is None:
-                error = await self._try(credential, lookup, attempt_timeout, context, slot)
+                error = await self._try(credential, lookup, timeouts, context, slot)
                 if self.outcome is Outcome.SUCCEEDED:
                     return True
                 if error is not None and (verdict is None or error.fault.retry_rank >= verdict.fault.retry_rank):
@@ -263,13 +263,13 @@ class Pull:
                     )
 
     async def _try(
-        self, credential: Credential | None, lookup: Lookup, attempt_timeout: float, context: PullContext, slot: Slot
+        self, credential: Credential | None, lookup: Lookup, timeouts: Timeouts, context: PullContext, slot: Slot
     ) -> RuntimeFaultError | None:
         """Make one attempt. Returns its error; None also if there was nothing to try."""
         verdict = Verdict.UNDECIDED
         try:
             if credential is None or credential.auth not in self._refused:
-                await self._attempt(credential, lookup, attempt_timeout, context, slot)
+                await self._attempt(credential, lookup, timeouts, context, slot)
                 verdict = Verdict.WORKED
         except RuntimeFaultError as error:
             if error.fault.kind is FaultClass.REFUSED and credential is not None:
@@ -282,14 +282,14 @@ class Pull:
         return None
 
     async def _attempt(
-        self, credential: Credential | None, lookup: Lookup, attempt_timeout: float, context: PullContext, slot: Slot
+        self, credential: Credential | None, lookup: Lookup, timeouts: Timeouts, context: PullContext, slot: Slot
     ) -> None:
         attempt = Attempt(
             image=self.image,
             number=self.attempts + 1,
             credential=credential,
             is_outdated=lookup.is_outdated,
-            timeout=attempt_timeout,
+            timeouts=timeouts,
             context=context,
             slot=slot,
             before=self.before,

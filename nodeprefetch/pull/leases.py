@@ -263,7 +263,7 @@ def open_leases(
         return NoLeases()
     if runtime.containerd is None:
         if runtime.version.name != "containerd":  # otherwise the error of its API was reported already
-            text = f"{runtime.version.name} does not support resuming pulls or progress reporting"
-            emit(Notice(message=text, is_warning=False))
+            what = "resuming pulls" if runtime.version.is_crio else "resuming pulls or progress reporting"
+            emit(Notice(message=f"{runtime.version.name} does not support {what}", is_warning=False))
         return NoLeases()
     return Leases(runtime.containerd, emit, instance=settings.instance, run=run, ends=ends)

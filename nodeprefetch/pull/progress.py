@@ -16,15 +16,12 @@ from nodeprefetch.emitter import Reader
 from nodeprefetch.events import Notice, Progress
 from nodeprefetch.pull.deadline import SHORTEST_STRETCHED, Deadline, slowest_rate
 from nodeprefetch.pull.disk import DiskGuard
-from nodeprefetch.pull.progress_source import LOOK_INTERVAL, ProgressSource, Seen
+from nodeprefetch.pull.progress_source import LOOK_INTERVAL, LOOK_TIMEOUT, ProgressSource, Seen
 from nodeprefetch.pull.tracker import Sight
 from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, RuntimeTimeoutError, answered_within
 from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.values.duration import format_duration
 from nodeprefetch.values.sizes import format_rate, format_size
-
-LOOK_TIMEOUT = 10.0
-"""Seconds in which a source must complete a look."""
 
 _FAILURES = 5
 """Looks that may fail in a row because the source is unavailable or slow, before progress is given up."""
@@ -130,7 +127,7 @@ class ProgressWatch:
         try:
             await source.begin(attempt_id, image, lease)
         except RuntimeFaultError as error:
-            self._give_up(str(error))
+            self._fail(error)
             return None
         deadline.postpone(trio.current_time() - began)
         return source
@@ -178,25 +175,29 @@ class ProgressWatch:
     async def _look_once(self, source: ProgressSource) -> None:
         held = [watched.deadline for watched in self._watched]
         for deadline in held:
-            deadline.hold(LOOK_TIMEOUT)
+            deadline.hold(LOOK_TIMEOUT + LOOK_INTERVAL)  # in any case until the look has ended
         try:
             with answered_within(LOOK_TIMEOUT):
                 seen = await source.look()
             self._take(seen)
             self._failures = 0
-        except RuntimeTimeoutError as error:
-            self._failures += 1
-            for deadline in held:
-                deadline.extend(LOOK_TIMEOUT)
-            if self._failures == _FAILURES:
-                self._give_up(f"{error}, {_FAILURES} times in a row")
         except RuntimeFaultError as error:
-            self._failures += 1
-            if error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures == _FAILURES:
-                self._give_up(str(error))
+            if isinstance(error, RuntimeTimeoutError):
+                for deadline in held:
+                    deadline.extend(LOOK_TIMEOUT)
+            self._fail(error)
         finally:
             for deadline in held:
                 deadline.release()
+
+    def _fail(self, error: RuntimeFaultError) -> None:
+        """Take in that a look failed. Some errors may pass."""
+        self._failures += 1
+        if isinstance(error, RuntimeTimeoutError):
+            if self._failures >= _FAILURES:
+                self._give_up(f"{error}, {_FAILURES} times in a row")
+        elif error.fault.kind is not FaultClass.RUNTIME_GONE or self._failures >= _FAILURES:
+            self._give_up(str(error))
 
     def _take(self, all_seen: Mapping[str, Seen]) -> None:
         for watched in tuple(self._watched):

@@ -9,6 +9,9 @@ from nodeprefetch.pull.tracker import Sight
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at the progress of pulls."""
 
+LOOK_TIMEOUT = 10.0
+"""Seconds in which a source must complete a look."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:

@@ -26,11 +26,11 @@ from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS
 from nodeprefetch.pull.holds import can_yield, start_holds
 from nodeprefetch.pull.image import Pull
-from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.pull.registries import Registries
+from nodeprefetch.pull.sources import is_unseen, open_source
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
 from nodeprefetch.runtime.api import ImageService, Inventory
 from nodeprefetch.runtime.connect import Connect, Runtime
@@ -143,12 +143,6 @@ def _parallel_pulls(settings: FetchSettings, runtime: Runtime) -> float:
     return 8
 
 
-def _progress_source(runtime: Runtime) -> LeaseProgress | None:
-    if runtime.containerd is None:
-        return None
-    return LeaseProgress(runtime.containerd, shares_downloads=runtime.version.is_containerd_2)
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -233,7 +227,8 @@ class _Run:
             emit=self.emit,
         )
         nursery.start_soon(disk.run)
-        progress = ProgressWatch(_progress_source(runtime), self.emit, settings=self.settings, disk=disk)
+        source = open_source(runtime, self.settings, self.emit)
+        progress = ProgressWatch(source, self.emit, settings=self.settings, disk=disk)
         await nursery.start(progress.run)
         pauses = Pauses(self.emit, progress.sight)
         await start_holds(runtime, self.settings, pauses, self.emit, nursery)
@@ -250,6 +245,7 @@ class _Run:
             progress=progress,
             leases=self.leases,
             image_check=ImageCheck(runtime.containerd),
+            is_unseen=is_unseen(source, self.settings, keeps_bytes=not isinstance(self.leases, NoLeases)),
             digests=Digests(runtime.containerd),
             disk=disk,
             pauses=pauses,

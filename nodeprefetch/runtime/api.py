@@ -51,6 +51,11 @@ class RuntimeVersion(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.name == "containerd" and _major(self.version) >= 2  # noqa: PLR2004 - or newer
 
+    @property
+    def is_crio(self) -> bool:
+        """Whether it is CRI-O."""
+        return self.name == "cri-o"
+
 
 def _major(version: str) -> int:
     """Return 2 for `2.4.2`, `v2.0.0` and `1:2.1`; 0 if the version is invalid."""

@@ -16,6 +16,16 @@ class Round(NamedTuple):
     """Maximum delay before the next round. The actual delay is a random part of it, see `full_jitter`."""
 
 
+class Timeouts(NamedTuple):
+    """Timeouts of one attempt, in seconds."""
+
+    seen: float
+    """Of one whose progress is visible, or whose bytes are kept when it is cancelled."""
+
+    unseen: float
+    """Of any other: cancelling it may lose all that it has downloaded, although it moves."""
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Timeouts and delays that double from round to round, up to a maximum. All in seconds.
 

@@ -6,7 +6,7 @@ import pytest
 
 from nodeprefetch.cli.containerd import OwnerFlags
 from nodeprefetch.cli.environment import Environment, read_environment
-from nodeprefetch.cli.flag_settings import fetch_settings
+from nodeprefetch.cli.flag_settings import UNSEEN, fetch_settings
 from nodeprefetch.cli.flags import FetchFlags
 from nodeprefetch.errors import UsageError
 from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
@@ -20,7 +20,7 @@ def test_the_defaults_are_those_of_image_prefetcher():
     policy = RetryPolicy(initial_timeout=30, max_timeout=300, initial_delay=1, max_delay=600)
 
     assert FetchSettings(
-        retry=policy, overall_timeout=1200, image_list_timeout=60, node="n1", instance="big-images"
+        retry=policy, unseen_retry=UNSEEN, overall_timeout=1200, image_list_timeout=60, node="n1", instance="big-images"
     ) == fetch_settings(FetchFlags(), ENVIRONMENT)
 
 
@@ -49,6 +49,7 @@ def test_every_flag_reaches_its_setting():
         cri_socket="/run/x.sock",
         runtime_wait=0,
         retry=RetryPolicy(initial_timeout=1, max_timeout=2, initial_delay=0, max_delay=4),
+        unseen_retry=RetryPolicy(initial_timeout=1, max_timeout=2),
         attempt_clock=AttemptClockKind.PROGRESS,
         unpack_timeout=120,
         overall_timeout=3600,

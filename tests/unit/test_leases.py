@@ -517,8 +517,8 @@ async def test_a_lease_of_ours_without_an_end_is_used(autojump_clock):
 @pytest.mark.parametrize(
     ("name", "resume", "told"),
     [
-        ("cri-o", True, ["cri-o does not support resuming pulls or progress reporting"]),
-        ("cri-o", False, []),
+        ("docker", True, ["docker does not support resuming pulls or progress reporting"]),
+        ("docker", False, []),
         ("containerd", True, []),  # whose own API cannot be used: who found that out has said so
     ],
 )
