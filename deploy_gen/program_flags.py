@@ -54,6 +54,7 @@ FETCH_FLAGS: Mapping[str, str] = {
     "--remove-taint": "KEY[=VALUE][:EFFECT]…",
     "--report-grace": "DURATION",
     "--retry-missing": "",
+    "--runtime-handler": "NAME",
     "--runtime-wait": "DURATION",
     "--spread": "TIME",
     "--ticket-endpoint": "URL",

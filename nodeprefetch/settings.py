@@ -56,6 +56,9 @@ class FetchSettings(msgspec.Struct, frozen=True, kw_only=True):
     cri_socket: str | None = None
     """Path of the CRI socket; None: probe the well-known locations."""
 
+    runtime_handler: str = ""
+    """Runtime handler to pull for; empty: the runtime's default."""
+
     runtime_wait: float = 10
     """How long to wait for a runtime to respond: on a booting node it may start after us."""
 

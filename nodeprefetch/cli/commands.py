@@ -168,7 +168,13 @@ def explain(
                     for name, provider in plugin.providers
                     if not is_local(provider)
                 ],
-                connect=connect_to(flags.cri_socket, wait=0, environment=environment.variables),
+                connect=connect_to(
+                    flags.cri_socket,
+                    wait=0,
+                    environment=environment.variables,
+                    warn=lambda _: None,
+                    handler=flags.runtime_handler or "",
+                ),
             )
 
     with knowing_secrets():

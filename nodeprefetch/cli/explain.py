@@ -12,7 +12,9 @@ from nodeprefetch.errors import RuntimeUnavailableError
 from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.connect import Connect
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
+from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.settings import PullPolicy, pull_policy
+from nodeprefetch.text.printable import printable
 from nodeprefetch.values.image_ref import ImageRef
 
 LIST_LIMIT = 10.0
@@ -43,7 +45,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     registry: str
     pull_policy: PullPolicy
     present: bool | None
-    """None if no runtime answered."""
+    """Whether pods can use the image without its registry; None if no runtime answered."""
+
+    problem: str
+    """Why what is on the node under this name is no image, and never will be; empty for most."""
 
     credentials: tuple[UsableCredential, ...]
     """In the order of use; empty: pulls are anonymous."""
@@ -69,7 +74,7 @@ async def explain(
         providers: name and provider of those that run programs or contact servers; only matched here.
         connect: finds the runtime. If none answers, `present` is None.
     """
-    inventory = await _inventory(connect)
+    found = await _look(images, connect)
     usable: dict[str, tuple[UsableCredential, ...]] = {}
 
     async def look_up(image: ImageRef) -> None:
@@ -84,7 +89,8 @@ async def explain(
             normalized=image.normalized,
             registry=image.registry,
             pull_policy=pull_policy(image, policy),
-            present=None if inventory is None else inventory.find(image) is not None,
+            present=found[image].present,
+            problem=found[image].problem,
             credentials=usable[image.text],
             providers=tuple(name for name, provider in providers if wants(provider, image)),
         )
@@ -105,26 +111,48 @@ async def _usable(image: ImageRef, credentials: CredentialSource) -> tuple[Usabl
     return tuple(usable)
 
 
-async def _inventory(connect: Connect) -> Inventory | None:
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on the node under the name of an image."""
+
+    present: bool | None = None
+    problem: str = ""
+
+
+async def _look(images: Sequence[ImageRef], connect: Connect) -> dict[ImageRef, _Found]:
+    found = dict.fromkeys(images, _Found())
     async with trio.open_nursery() as connection:
         try:
             with answered_within(LIST_LIMIT):
                 runtime = await connect(connection)
-                return Inventory(await runtime.service.list_images())
+                inventory = Inventory(await runtime.service.list_images())
+            check = ImageCheck(runtime.containerd, snapshotter=runtime.snapshotter)
+            for image in images:
+                found[image] = await _find(image, inventory, check)
         except (RuntimeUnavailableError, RuntimeFaultError):
-            return None
+            pass
         finally:
             connection.cancel_scope.cancel()
+    return found
+
+
+async def _find(image: ImageRef, inventory: Inventory, check: ImageCheck) -> _Found:
+    record = inventory.find(image)
+    try:
+        return _Found(present=record is not None and await check.is_usable(image, record.id))
+    except RuntimeFaultError as error:
+        return _Found(present=False, problem=str(error))
 
 
 def to_table(explanations: Sequence[Explanation]) -> str:
     """Format explanations as a table."""
     present = {True: "yes", False: "no", None: "?"}
+    problems = [f"{each.image}: {each.problem}" for each in explanations if each.problem]
     rows = [("IMAGE", "PULLED AS", "POLICY", "PRESENT", "CREDENTIALS")]
     for each in explanations:
         logins = ", ".join(
             f"{login.source} {login.key} ({login.kind}{f' of {login.username}' if login.username else ''})"
             for login in each.credentials
         )
-        rows.append((each.image, each.normalized, each.pull_policy, present[each.present], logins or "anonymous"))
-    return columns(rows)
+        is_present = "artifact" if each.problem else present[each.present]
+        rows.append((each.image, each.normalized, each.pull_policy, is_present, logins or "anonymous"))
+    return "\n".join([columns(rows), *map(printable, problems)])

@@ -75,6 +75,7 @@ def fetch_settings(flags: FetchFlags, environment: Environment = _NO_ENVIRONMENT
 
     settings = FetchSettings(
         cri_socket=flags.cri_socket or None,
+        runtime_handler=flags.runtime_handler or "",
         runtime_wait=seconds("runtime_wait", may_be_zero=True),
         retry=RetryPolicy(
             initial_timeout=initial or RetryPolicy().initial_timeout,

@@ -97,6 +97,10 @@ class ImageFlags(CredentialFlags):
         ),
     ] = None
     cri_socket: CriSocket = None
+    runtime_handler: Annotated[
+        str | None,
+        flag("Runtime handler to pull for, as a RuntimeClass names it (containerd 2.3+).", "NAME", group=RUNTIME),
+    ] = None
 
 
 @Parameter(name="*")

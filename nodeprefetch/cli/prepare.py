@@ -110,6 +110,7 @@ class PreparedFetch(msgspec.Struct, frozen=True, kw_only=True):
                     wait=self.settings.runtime_wait,
                     environment=self.environment.variables,
                     warn=self.notices.add,
+                    handler=self.settings.runtime_handler,
                 ),
                 credentials=credentials,
                 emit=self.emit,

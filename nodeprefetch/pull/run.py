@@ -244,7 +244,7 @@ class _Run:
             emit=self.emit,
             progress=progress,
             leases=self.leases,
-            image_check=ImageCheck(runtime.containerd),
+            image_check=ImageCheck(runtime.containerd, snapshotter=runtime.snapshotter),
             is_unseen=is_unseen(source, self.settings, keeps_bytes=not isinstance(self.leases, NoLeases)),
             digests=Digests(runtime.containerd),
             disk=disk,

@@ -49,7 +49,13 @@ class RuntimeVersion(msgspec.Struct, frozen=True, kw_only=True):
         Version 2 downloads three layers at a time for all pulls together, first come, first served (the transfer
         service's `max_concurrent_downloads`); version 1 does so for each pull.
         """
-        return self.name == "containerd" and _major(self.version) >= 2  # noqa: PLR2004 - or newer
+        return self.name == "containerd" and self.release >= (2, 0)
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """Major and minor version: (2, 4) for `2.4.2`, `v2.4.0-rc.1` and `1:2.4`; 0 for what is not a number."""
+        major, _, rest = self.version.rpartition(":")[2].removeprefix("v").partition(".")
+        return _number(major), _number(rest.partition(".")[0])
 
     @property
     def is_crio(self) -> bool:
@@ -57,9 +63,7 @@ class RuntimeVersion(msgspec.Struct, frozen=True, kw_only=True):
         return self.name == "cri-o"
 
 
-def _major(version: str) -> int:
-    """Return 2 for `2.4.2`, `v2.0.0` and `1:2.1`; 0 if the version is invalid."""
-    digits = version.rpartition(":")[2].removeprefix("v").partition(".")[0]
+def _number(digits: str) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() else 0
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 import trio
 
-from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError
+from nodeprefetch.errors import NotConnectedError, RuntimeUnavailableError, UsageError
 from nodeprefetch.rpc import Channel, open_channel
 from nodeprefetch.runtime.api import ContainerdApi, ImageService, RuntimeVersion
 from nodeprefetch.runtime.containerd import find_containerd_api
@@ -56,11 +56,14 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     containerd: ContainerdApi | None = None
     """None if the runtime is not containerd, does not serve its own API, or nobody asked for it."""
 
+    snapshotter: str = ""
+    """Of the runtime handler that images are pulled for; empty: none is given, or it is not known."""
+
 
 Connect = Callable[[trio.Nursery], Awaitable[Runtime]]
 """Finds the runtime. The connection lives as long as the nursery.
 
-Raises `RuntimeUnavailableError` if none answers in time.
+Raises `RuntimeUnavailableError` if none answers in time, and `UsageError` if it does not have the runtime handler.
 """
 
 
@@ -71,6 +74,7 @@ def connect_to(
     environment: Mapping[str, str] = MappingProxyType({}),
     usual: tuple[str, ...] = USUAL_SOCKETS,
     warn: Callable[[str], None] | None = None,
+    handler: str = "",
 ) -> Connect:
     """Return a function that connects to the runtime at a socket, or to the first that answers at the usual ones.
 
@@ -81,6 +85,7 @@ def connect_to(
             another runtime may have images that no pod of this node uses.
         usual: the sockets to search otherwise, in order.
         warn: called if containerd's own API is unavailable; None: do not look for that API.
+        handler: runtime handler to pull for; empty: the runtime's default. Needs `warn`.
     """
     if path is not None:
         sockets: tuple[str, ...] = (path,)
@@ -95,7 +100,7 @@ def connect_to(
         while True:
             problems = {}
             for socket in sockets:
-                found = await _try(socket, nursery, warn)
+                found = await _try(socket, nursery, warn, handler)
                 if isinstance(found, Runtime):
                     return found
                 problems[socket] = found
@@ -112,21 +117,30 @@ def socket_path(endpoint: str) -> str:
     return endpoint.removeprefix("unix://").removeprefix("unix:")
 
 
-async def _try(path: str, nursery: trio.Nursery, warn: Callable[[str], None] | None) -> Runtime | _Problem:
+async def _try(
+    path: str, nursery: trio.Nursery, warn: Callable[[str], None] | None, handler: str
+) -> Runtime | _Problem:
     """Connect to a socket. Returns the runtime, or the reason why there is none."""
     found = _look_at(path)
     if found is not None:
         return found
     channel, close = await nursery.start(_keep_open, path)
-    service = CriImageService(channel)
+    service = CriImageService(channel, handler=handler)
+    snapshotter = ""
     try:
         with answered_within(ANSWER_LIMIT):
             version = await service.version()
+            if handler:
+                from nodeprefetch.runtime.handlers import snapshotter_of  # noqa: PLC0415 - few need it
+
+                snapshotter = await snapshotter_of(handler, version, channel)
     except RuntimeFaultError as error:
         close.cancel()
         return _Problem(text=_explain(error))
     own_api = await find_containerd_api(version, channel, warn) if warn else None
-    return Runtime(service=service, version=version, socket=path, containerd=own_api)
+    if handler and own_api is None:
+        raise UsageError(["--runtime-handler: needs containerd's own API, which is unavailable (remove the flag)"])
+    return Runtime(service=service, version=version, socket=path, containerd=own_api, snapshotter=snapshotter)
 
 
 async def _keep_open(

@@ -9,9 +9,15 @@ from nodeprefetch.runtime.errors import mapped_errors
 
 
 class CriImageService:
-    """Calls a runtime over a channel (`runtime.v1`)."""
+    """Calls a runtime over a channel (`runtime.v1`).
 
-    def __init__(self, channel: Channel) -> None:
+    Args:
+        channel: connection to the runtime.
+        handler: runtime handler to pull for; empty: the runtime's default.
+    """
+
+    def __init__(self, channel: Channel, *, handler: str = "") -> None:
+        self._handler = handler
         self._images = cri.ImageServiceStub(channel)
         self._runtime = cri.RuntimeServiceStub(channel)
 
@@ -35,7 +41,9 @@ class CriImageService:
 
     async def pull_image(self, image: str, auth: AuthConfig | None = None, *, lease: str = "") -> str:
         """Pull and unpack an image; returns its ID. Names no sandbox, in whose namespace CRI-O would act."""
-        request = cri.PullImageRequest(image=cri.ImageSpec(image=image))
+        request = cri.PullImageRequest(image=cri.ImageSpec(image=image, runtime_handler=self._handler))
+        if self._handler:
+            request.sandbox_config = cri.PodSandboxConfig()  # containerd reads the handler only together with it
         if auth is not None:
             request.auth = cri.AuthConfig(
                 username=auth.username, password=auth.password, identity_token=auth.identity_token

@@ -118,6 +118,7 @@ RUNTIME_WORDS = _table(
         _permanent("old_manifest"),
     ),
     (r"rejecting \d+ byte manifest for ", _permanent("large_manifest")),
+    (r"unable to initialize unpacker: no unpack platforms defined", _permanent("not_unpacked")),
     (
         r"unexpected media type |unable to fetch descriptor |mismatched image rootfs and manifest",
         _BAD_MANIFEST,

@@ -82,6 +82,10 @@ _ADVICE = {
     "digest_algorithm": (
         "this container runtime supports sha256 only: update it, or push the image with sha256 digests"
     ),
+    "not_unpacked": (
+        "the transfer service of containerd does not unpack for this snapshotter: add it to unpack_config, or set"
+        " use_local_image_pull"
+    ),
     "encrypted": "the image is encrypted: configure decryption and its keys in the container runtime",
 }
 """By reason: what to do about a fault whose text does not say so."""

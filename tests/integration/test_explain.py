@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.images import make_artifact, make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.program import RunFetch, RunHere, Start
 from tests.support.containerd import Containerd
@@ -23,7 +23,7 @@ def test_with_a_runtime_it_knows_what_is_present(
     ended = start("explain", "--output=json", f"--cri-socket={containerd.socket}", there, other, "nginx").end()
 
     assert 0 == ended.code
-    common: dict[str, object] = {"credentials": [], "providers": []}
+    common: dict[str, object] = {"problem": "", "credentials": [], "providers": []}
     address = fake_registry.address
     assert [
         {"image": there, "normalized": there, "registry": address, "pull_policy": "IfNotPresent", "present": True}
@@ -56,6 +56,23 @@ def test_without_a_runtime_presence_is_open(run_here: RunHere, short_path: Path,
         tuple(one[key] for key in ("image", "normalized", "registry", "pull_policy", "present"))
         for one in json.loads(ended.stdout)
     ]
+
+
+@pytest.mark.containerd
+def test_an_artifact_is_called_one(
+    containerd: Containerd, fake_registry: FakeRegistry, run_fetch: RunFetch, start: Start
+) -> None:
+    """containerd lists it as an image once somebody has tried to pull it."""
+    name = fake_registry.add("explain/artifact:1", make_artifact(seed="explain"))
+    assert 1 == run_fetch(containerd, name).code
+
+    ended = start("explain", f"--cri-socket={containerd.socket}", name).end()
+
+    _, row, problem = ended.stdout.splitlines()
+    assert "artifact" == row.split()[3]
+    assert problem.startswith(
+        f"{name}: not a container image but an OCI artifact of type application/vnd.example.model: "
+    )
 
 
 @pytest.mark.containerd

@@ -110,7 +110,7 @@ def test_what_would_surprise_is_rejected(arguments: tuple[str, ...], problem: st
 
 def test_a_mistyped_flag_has_a_suggestion() -> None:
     assert problems("--overal-timeout=40m")[0].endswith(" (did you mean --overall-timeout?)")
-    assert problems("--quite-another")[0].endswith("0")
+    assert problems("--xylophone")[0].endswith("0")
 
 
 def test_all_problems_are_reported_at_once() -> None:
