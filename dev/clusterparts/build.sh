@@ -71,7 +71,7 @@ is_built() {
     helm) said=$("$file" version --short 2>/dev/null) ;;
     *) said=$("$file" --version 2>/dev/null) ;;
     esac
-    [[ "$said " =~ [^0-9.]"${wanted}"[^0-9.] ]]
+    [[ " $said " =~ [^0-9.]"${wanted}"[^0-9.] ]]
 }
 
 build_one() {
