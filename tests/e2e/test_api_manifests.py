@@ -8,56 +8,12 @@ import pytest
 import yaml
 
 from tests.e2e.installation import READINESS_RULES, ROOT, Installation, namespace_object
+from tests.e2e.operators import OPERATORS_KINDS, definition
 from tests.golden.regenerate import COMMANDS, text
 from tests.support.apiserver import ApiServer
 from tests.support.kubectl import KubectlError
 
 pytestmark = pytest.mark.apiserver
-
-_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-_RULE = {
-    "type": "object",
-    "required": ["expr"],
-    "properties": {
-        "alert": {"type": "string"},
-        "expr": {"type": "string"},
-        "for": {"type": "string", "pattern": "^(([0-9]+)h)?(([0-9]+)m)?(([0-9]+)s)?$"},
-        "labels": _TEXTS,
-        "annotations": _TEXTS,
-    },
-}
-_GROUP = {
-    "type": "object",
-    "required": ["name"],
-    "properties": {"name": {"type": "string"}, "rules": {"type": "array", "items": _RULE}},
-}
-_SELECTOR = {"type": "object", "properties": {"matchLabels": _TEXTS}}
-_ENDPOINT = {
-    "type": "object",
-    "properties": {"port": {"type": "string"}, "path": {"type": "string"}, "honorLabels": {"type": "boolean"}},
-}
-OPERATORS_KINDS: dict[str, dict[str, Any]] = {
-    "ServiceMonitor": {"selector": _SELECTOR, "endpoints": {"type": "array", "items": _ENDPOINT}},
-    "PrometheusRule": {"groups": {"type": "array", "items": _GROUP}},
-}
-"""So much of the Prometheus operator that its objects are taken, if they have no other fields."""
-
-
-def _definition(kind: str) -> dict[str, Any]:
-    name, spec = kind.lower(), {"type": "object", "properties": OPERATORS_KINDS[kind]}
-    schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{name}s.monitoring.coreos.com"},
-        "spec": {
-            "group": "monitoring.coreos.com",
-            "scope": "Namespaced",
-            "names": {"plural": f"{name}s", "singular": name, "kind": kind},
-            "versions": [version],
-        },
-    }
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +21,7 @@ def prepared(api_server: ApiServer) -> ApiServer:
     """Has the namespaces of the installations, and knows the kinds of operators."""
     kubectl = api_server.kubectl
     for kind in OPERATORS_KINDS:
-        kubectl.apply(json.dumps(_definition(kind)))
+        kubectl.apply(json.dumps(definition(kind)))
     kubectl.apply(json.dumps(namespace_object("prefetch")))
     kubectl.apply(READINESS_RULES.read_text("utf-8"))
     kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=5m")

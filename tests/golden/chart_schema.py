@@ -142,8 +142,8 @@ _FORMS: dict[str, Schema] = {
     "k8sFlavor": _words(*FLAVORS),
     "nodeSelector": {
         "type": "object",
-        "propertyNames": {"pattern": f"^{_KEY}$"},
-        "additionalProperties": {"type": "string", "pattern": f"^{_LABEL_VALUE}$"},
+        "additionalProperties": False,
+        "patternProperties": {f"^{_KEY}$": {"type": "string", "pattern": f"^{_LABEL_VALUE}$"}},
     },
     "tolerations": _list({"anyOf": [_whole(rf"{_TAINT}|:(?:{'|'.join(EFFECTS)})"), _TOLERATION]}),
     "maxUnavailable": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 999999999}, _whole(_PERCENT.pattern)]},

@@ -30,7 +30,7 @@ def render(values: Mapping[str, Any], *, release: str = "web", namespace: str = 
     Raises:
         ChartError: Helm refuses them.
     """
-    done = helm("template", release, CHART, "--namespace", namespace, "--values", "-", given=json.dumps(values))
+    done = helm("template", release, CHART, "--namespace", namespace, "--values", "-", given=json.dumps(values, ensure_ascii=False))
     if done.returncode:
         raise ChartError(done.stderr)
     return [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
