@@ -44,8 +44,7 @@ class Release:
 
     def run(self, *arguments: str | Path, values: dict[str, Any] | None = None) -> str:
         """Run Helm. Returns what it printed."""
-        given = ["--values", "-"] if values is not None else []
-        done = helm(*arguments, *self._login, *given, given=json.dumps(values, ensure_ascii=False))
+        done = helm(*arguments, *self._login, values=values)
         if done.returncode:
             raise ChartError(done.stderr)
         return done.stdout

@@ -1,6 +1,5 @@
 """The notes of the chart say what to do next, what is missing, and what the generator notes for these flags."""
 
-import json
 from typing import Any
 
 import pytest
@@ -22,8 +21,7 @@ def _helm() -> None:
 
 
 def notes(values: dict[str, Any]) -> str:
-    command = ("install", "web", CHART, "--namespace", "prefetch", "--dry-run=client", "--values", "-")
-    done = helm(*command, given=json.dumps(values))
+    done = helm("install", "web", CHART, "--namespace", "prefetch", "--dry-run=client", values=values)
     assert "" == done.stderr
     return done.stdout.partition("NOTES:\n")[2]
 

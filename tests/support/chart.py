@@ -13,6 +13,7 @@ from deploy_gen.arguments import parse_arguments
 from deploy_gen.objects import Object
 from tests.golden.chart_values import groups, value_name
 from tests.support.cluster_programs import helm_program
+from tests.support.patience import PATIENCE
 
 CHART = Path(__file__).parents[2] / "deploy_gen" / "chart"
 
@@ -30,16 +31,22 @@ def render(values: Mapping[str, Any], *, release: str = "web", namespace: str = 
     Raises:
         ChartError: Helm refuses them.
     """
-    done = helm("template", release, CHART, "--namespace", namespace, "--values", "-", given=json.dumps(values, ensure_ascii=False))
+    done = helm("template", release, CHART, "--namespace", namespace, values=values)
     if done.returncode:
         raise ChartError(done.stderr)
     return [found for found in yaml.load_all(done.stdout, yaml.CSafeLoader) if found]
 
 
-def helm(*arguments: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run Helm, with this on its standard input."""
+def helm(*arguments: str | Path, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Helm, with these values if there are any."""
+    given = [] if values is None else ["--values", "-"]
     return subprocess.run(
-        [helm_program(), *arguments], input=given, capture_output=True, text=True, check=False, timeout=300
+        [helm_program(), *arguments, *given],
+        input=json.dumps(values, ensure_ascii=False),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
 
 
