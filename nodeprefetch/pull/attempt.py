@@ -217,10 +217,13 @@ class Attempt:
             finally:
                 self._paused += pull.paused
         try:
-            await self.context.image_check.check_pulled(self.image, self.image_id)
+            foreign = await self.context.image_check.check_pulled(self.image, self.image_id)
         except RuntimeFaultError:
             self.image_id = ""
             raise
+        if foreign:
+            text = f"built for {foreign}: its programs do not run on this node without emulation"
+            self.context.emit(Notice(message=f"{self.image.text}: {text}"))
 
     async def _pull_image(self, lease: str) -> None:
         auth = self.credential.auth if self.credential else None

@@ -114,7 +114,10 @@ RUNTIME_WORDS = _table(
     (r"no match for platform in manifest|no image found in |no matching manifest for ", _permanent("no_platform")),
     (r"unexpected media type text/html ", _NOT_A_REGISTRY),
     (
-        r"schema 1 image manifests are no longer supported|no signatures|no FSLayers in manifest",
+        (
+            r"schema 1 image manifests are no longer supported|no signatures|no FSLayers in manifest"
+            r'|not implemented: media type "application/vnd\.docker\.distribution\.manifest\.v1\+'
+        ),
         _permanent("old_manifest"),
     ),
     (r"rejecting \d+ byte manifest for ", _permanent("large_manifest")),

@@ -17,6 +17,7 @@ from nodeprefetch.runtime.artifacts import (
 )
 from nodeprefetch.runtime.errors import RuntimeFaultError, answered_within
 from nodeprefetch.runtime.faults import Fault, FaultClass
+from nodeprefetch.runtime.platforms import foreign_platform, node_architecture
 from nodeprefetch.values.image_ref import ImageRef
 
 LARGEST_DOCUMENT = 5 * 1024 * 1024
@@ -66,19 +67,23 @@ class ImageCheck:
             raise found
         return found
 
-    async def check_pulled(self, image: ImageRef, image_id: str) -> None:
+    async def check_pulled(self, image: ImageRef, image_id: str) -> str:
         """Return if an image that was just pulled can be used.
 
         Args:
             image: its name.
             image_id: digest of its config.
 
+        Returns:
+            Its platform, `linux/arm64`, if this node does not run its programs; else an empty text. containerd looks at
+            platforms only in an index.
+
         Raises:
             RuntimeFaultError: it is an artifact (reason `artifact`), it was not unpacked for the snapshotter
                 (`not_unpacked`), or some layers are not there (`content_gone`).
         """
         if await self.is_usable(image, image_id):
-            return
+            return await self._foreign_platform(image_id)
         if self._snapshotter:
             text = f"pulled, but not unpacked for the snapshotter {self._snapshotter} of the runtime handler"
             raise RuntimeFaultError(text, fault=_NOT_UNPACKED, image=image.text)
@@ -101,6 +106,13 @@ class ImageCheck:
         if manifest is None or manifest.is_image or (config is not None and is_module_config(config)):
             return error
         return artifact_error(image.text, manifest)
+
+    async def _foreign_platform(self, image_id: str) -> str:
+        config = None
+        if self._api is not None:
+            with suppress(RuntimeFaultError), answered_within(_LOOK_LIMIT):
+                config = await self._api.read_blob(image_id, most=LARGEST_DOCUMENT)
+        return foreign_platform(config, node_architecture()) if config is not None else ""
 
     async def _look(self, api: ContainerdApi, image: ImageRef, image_id: str) -> bool | RuntimeFaultError:
         """Whether it can be used; an error says why it never will."""

@@ -96,4 +96,6 @@ def test_strange_images_are_present_or_refused_with_the_reason(
             **dict.fromkeys(SHA512, "digest_algorithm" if is_first else there),
             **dict.fromkeys(MODULES, "bad_manifest" if is_first and ended is first else there),
         } == said(ended, names)
+    (foreign_platform,) = [line["msg"] for line in first.log if line["msg"].startswith(names["foreign-platform"])]
+    assert foreign_platform.endswith(": its programs do not run on this node without emulation")
     assert {1} == {len(first.lines("pulling", image=names[word])) for word in REFUSED}

@@ -8,7 +8,7 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.testing.containerd_api import FakeContainerdApi
-from nodeprefetch.testing.images import Image, Index, make_artifact, make_image, make_index
+from nodeprefetch.testing.images import Image, Index, foreign_architecture, make_artifact, make_image, make_index
 from nodeprefetch.testing.run import FakeRun
 from nodeprefetch.testing.service import FakeImageService
 from nodeprefetch.values.image_ref import ImageRef
@@ -163,6 +163,15 @@ async def test_an_image_must_be_unpacked_for_the_snapshotter_of_the_runtime_hand
     )
 
 
+async def test_a_pull_says_for_which_other_platform_an_image_is(autojump_clock):
+    made = STRANGE["foreign-platform"]
+
+    for snapshotters in ((), ("overlayfs",)):
+        check = ImageCheck(holding(made, *snapshotters))
+        assert f"linux/{foreign_architecture()}" == await check.check_pulled(REF, made.images[0].id)
+    assert "" == await ImageCheck(holding(make_image(), "overlayfs")).check_pulled(REF, make_image().id)
+
+
 class Silent(FakeContainerdApi):
     async def snapshotters(self, config):
         await trio.sleep_forever()
@@ -176,6 +185,6 @@ async def test_where_containerd_says_nothing_an_image_counts(autojump_clock):
     unnamed.unpacked = {}
 
     for where in (Silent(), away, FakeContainerdApi(), unnamed):
-        await ImageCheck(where).check_pulled(REF, make_image().id)
+        assert "" == await ImageCheck(where).check_pulled(REF, make_image().id)
 
     assert 5 == trio.current_time()
