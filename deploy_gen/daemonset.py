@@ -28,6 +28,9 @@ from deploy_gen.platforms import SUBMISSION_PORT, CredentialProviders
 from deploy_gen.readiness import readiness_probe, ready_argument
 
 SOCKET_MOUNT = "/run/nodeprefetch/cri"
+DOWNLOADS_MOUNT = "/run/nodeprefetch/crio-downloads"
+"""Where `fetch` looks by default for what CRI-O downloads."""
+
 LIST_MOUNT = "/etc/nodeprefetch/list"
 SECRETS_MOUNT = "/etc/nodeprefetch/pull-secrets"
 METRICS_TOKEN_MOUNT = "/var/run/secrets/nodeprefetch"  # noqa: S105 - a path
@@ -47,6 +50,12 @@ def socket_volume(socket: str) -> Object:
     create an empty directory on the node.
     """
     return _host_path("cri-socket-dir", str(PurePosixPath(socket).parent), "Directory")
+
+
+def download_volumes(options: Options) -> list[Object]:
+    """Build the volume with what CRI-O downloads. Its whole parent directory, as the names below are not known."""
+    path = options.crio_download_dir
+    return [_host_path("crio-downloads", path, "Directory")] if path else []
 
 
 def credential_volumes(providers: CredentialProviders | None) -> list[Object]:
@@ -157,6 +166,7 @@ def _puller(options: Options, name: str, command: Sequence[str]) -> Object:
         "securityContext": container_security(runAsUser=0, runAsGroup=0, **selinux),
         "volumeMounts": [
             mount("cri-socket-dir", SOCKET_MOUNT),
+            *([mount("crio-downloads", DOWNLOADS_MOUNT)] if options.crio_download_dir else []),
             mount("image-list", LIST_MOUNT),
             mount("api-token", SERVICE_ACCOUNT_MOUNT),
             *([mount("metrics-token", METRICS_TOKEN_MOUNT)] if options.collect_metrics else []),
@@ -223,6 +233,7 @@ def _volumes(options: Options) -> list[Object]:
     token = {"serviceAccountToken": {"path": "token", "audience": AUDIENCE, "expirationSeconds": TOKEN_SECONDS}}
     return [
         socket_volume(options.cri_socket),
+        *download_volumes(options),
         {"name": "image-list", "configMap": {"name": options.name}},
         api_token_volume("api-token"),
         *([{"name": "metrics-token", "projected": {"sources": [token]}}] if options.collect_metrics else []),

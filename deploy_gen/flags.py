@@ -4,7 +4,7 @@ import argparse
 
 from deploy_gen.images import DEFAULT_REPOSITORY, DEFAULT_VERSION
 from deploy_gen.options import DIRECT, NODE_ACCESS
-from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS
+from deploy_gen.platforms import CLOUDS, CRIO_DOWNLOADS, CRIO_SOCKET, FLAVORS, GROWTHS
 
 DEFAULT_LABEL_PREFIX = "nodeprefetch.io"
 
@@ -108,6 +108,13 @@ def _add_nodes(group: "argparse._ArgumentGroup") -> None:
     )
     _add_value(
         group, "--cri-socket", "PATH", "Socket of the container runtime on the node. Default depends on --k8s-flavor."
+    )
+    _add_value(
+        group,
+        "--crio-download-dir",
+        "PATH",
+        f"Directory on the node where CRI-O keeps what it downloads, mounted read-only to show progress, or 'none'."
+        f" Default: {CRIO_DOWNLOADS} for sockets called {CRIO_SOCKET}, as for ocp.",
     )
     _add_value(
         group,

@@ -54,6 +54,9 @@ class Options:
     cri_socket: str
     """Path on the node. Its directory is mounted."""
 
+    crio_download_dir: str
+    """Directory on the node where CRI-O keeps what it downloads. Empty: not mounted."""
+
     selinux_type: str
     """SELinux type of the fetch container. Empty: the runtime's default."""
 

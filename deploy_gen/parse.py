@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Container, Sequence
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deploy_gen import checks
 from deploy_gen.images import ProgramImage, program_image, read_list
@@ -11,7 +11,17 @@ from deploy_gen.options import AUTO, DIRECT, NODE_ACCESS, TOLERATE_ALL, Options
 from deploy_gen.parse_new_nodes import gate_needs, priority_class, startup_taints
 from deploy_gen.parse_workload import once_for
 from deploy_gen.passthrough import check_aggregate_args, check_fetch_args, overall_timeout, termination_grace
-from deploy_gen.platforms import CLOUDS, FLAVORS, GROWTHS, OPENSHIFT, SOCKET_SELINUX_TYPE, SOCKETS, CredentialProviders
+from deploy_gen.platforms import (
+    CLOUDS,
+    CRIO_DOWNLOADS,
+    CRIO_SOCKET,
+    FLAVORS,
+    GROWTHS,
+    OPENSHIFT,
+    SOCKET_SELINUX_TYPE,
+    SOCKETS,
+    CredentialProviders,
+)
 from deploy_gen.problems import InputError, Problems
 from deploy_gen.taints import label, toleration
 from deploy_gen.values import Values
@@ -65,12 +75,15 @@ def read_options(flags: argparse.Namespace) -> Options:
             "--report-every": flags.report_every,
         }
         problems.add(*(f"{flag}: requires --keep" for flag, value in given.items() if value))
+    cri_socket = values.one("--cri-socket", checks.socket_path, flags.cri_socket or SOCKETS[flavor], "")
+    downloads = CRIO_DOWNLOADS if PurePosixPath(cri_socket).name == CRIO_SOCKET else ""
     options = Options(
         name=values.one("NAME", check_name, _single_name(flags.names, problems), ""),
         namespace=values.one("--namespace", checks.dns_label, flags.namespace, ""),
         image=image,
         flavor=flavor,
-        cri_socket=values.one("--cri-socket", checks.socket_path, flags.cri_socket or SOCKETS[flavor], ""),
+        cri_socket=cri_socket,
+        crio_download_dir=values.given("--crio-download-dir", _path_or_none, flags.crio_download_dir, downloads),
         selinux_type=values.given(
             "--selinux-type", checks.selinux_type, flags.selinux_type, SOCKET_SELINUX_TYPE if is_openshift else ""
         ),
@@ -263,6 +276,10 @@ def _credentials(flags: argparse.Namespace) -> CredentialProviders | None:
 
 def _interval_or_never(text: str) -> str:
     return text if text == "never" else checks.interval(text)
+
+
+def _path_or_none(text: str) -> str:
+    return "" if text == "none" else checks.absolute_path(text)
 
 
 def _single_values(labels: tuple[tuple[str, str], ...], problems: Problems) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,7 @@ _BOOLEANS = {"true", "false"}
 RESERVED_FETCH_FLAGS: Mapping[str, str] = {
     "--allow-failures": "use the flag --allow-failures of this generator",
     "--cri-socket": "use the flag --cri-socket of this generator",
+    "--crio-download-dir": "use the flag --crio-download-dir of this generator",
     "--for-pods": "use the flag --once-for of this generator",
     "--node-access": "use the flag --node-access of this generator",
     "--node-label-prefix": "use the flag --node-label-prefix of this generator",

@@ -26,6 +26,12 @@ SOCKETS: Mapping[str, str] = {
 
 FLAVORS = tuple(SOCKETS)
 
+CRIO_SOCKET = "crio.sock"
+"""File name of CRI-O's socket."""
+
+CRIO_DOWNLOADS = "/var/tmp"  # noqa: S108 - a path of the node
+"""Directory of the node in which CRI-O keeps what it downloads, unless its storage.conf names another."""
+
 SOCKET_SELINUX_TYPE = "spc_t"
 """An SELinux type that may connect to the runtime's socket; the default type of containers may not."""
 

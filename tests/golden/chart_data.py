@@ -15,7 +15,7 @@ from deploy_gen.objects import Object
 from deploy_gen.options import DIRECT, IMPERSONATE, Options, Taint
 from deploy_gen.parse import _RESERVED_NAMES, _RESERVED_ON_OPENSHIFT, _SUFFIXES, read_options
 from deploy_gen.passthrough import RESERVED_AGGREGATE_FLAGS, RESERVED_FETCH_FLAGS, RESERVED_WITH_METRICS
-from deploy_gen.platforms import CLOUDS, SOCKETS
+from deploy_gen.platforms import CLOUDS, CRIO_DOWNLOADS, CRIO_SOCKET, SOCKETS
 from deploy_gen.program_flags import AGGREGATE_FLAGS, FETCH_FLAGS
 from deploy_gen.yaml import to_yaml
 from tests.golden.chart_schema import DURATION, portable
@@ -56,6 +56,8 @@ def files() -> dict[str, str]:
 def _platforms() -> object:
     return {
         "sockets": dict(SOCKETS),
+        "crioSocket": CRIO_SOCKET,
+        "crioDownloads": CRIO_DOWNLOADS,
         "clouds": {cloud: asdict(providers) for cloud, providers in CLOUDS.items()},
     }
 

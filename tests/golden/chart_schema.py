@@ -149,6 +149,7 @@ _FORMS: dict[str, Schema] = {
     "maxUnavailable": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 999999999}, _whole(_PERCENT.pattern)]},
     "priorityClass": _SUBDOMAIN,
     "criSocket": _path(rf"(?:unix://)?/{_LETTER}(?:{_LETTER}|/)*/{_LETTER}+"),
+    "crioDownloadDir": _path(rf"none|/{_LETTER}(?:{_LETTER}|/)*"),
     "selinuxType": _whole(_SELINUX_TYPE.pattern),
     "onceFor": _whole(rf"\s*(?:{_DNS_LABEL.pattern}/\s*)?{_TERM}(?:,{_TERM})*"),
     "checkEvery": _INTERVAL,

@@ -11,6 +11,7 @@ from deploy_gen.arguments import parse_arguments
 from deploy_gen.manifests import build_manifests
 from deploy_gen.parse import read_options
 from deploy_gen.platforms import FLAVORS
+from nodeprefetch.pull.sources import USUAL_DOWNLOAD_DIR
 from nodeprefetch.report.label_key import label_key, summary_key
 from tests.golden.regenerate import COMMANDS, objects, text
 from tests.unit.docs_pages import ROOT, blocks
@@ -384,6 +385,36 @@ def test_the_directory_of_the_flavors_socket_is_mounted(flavor, directory, name)
 
     assert {"path": directory, "type": "Directory"} == volume["hostPath"]
     assert f"--cri-socket=/run/nodeprefetch/cri/{name}" in prefetch(found)["args"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "directory"),
+    [
+        (["--k8s-flavor=ocp"], "/var/tmp"),
+        (["--cri-socket=/run/crio/crio.sock"], "/var/tmp"),
+        (["--k8s-flavor=ocp", "--keep"], "/var/tmp"),
+        (["--cri-socket=/run/other.sock", "--crio-download-dir=/data/tmp/"], "/data/tmp"),
+        (["--k8s-flavor=ocp", "--crio-download-dir=none"], None),
+        (["--k8s-flavor=ocp", "--cri-socket=/run/containerd/containerd.sock"], None),
+        ([], None),
+    ],
+)
+def test_what_crio_downloads_is_mounted_read_only(arguments, directory):
+    """For the container that pulls, where `fetch` looks for it; a missing directory is an event."""
+    found = made("web", *arguments)
+    spec = one(found, "DaemonSet")["spec"]["template"]["spec"]
+    volumes = [volume["hostPath"] for volume in spec["volumes"] if volume["name"] == "crio-downloads"]
+    mounts = {
+        container["name"]: mount
+        for container in [*spec.get("initContainers", []), *spec["containers"]]
+        for mount in container.get("volumeMounts", [])
+        if mount["name"] == "crio-downloads"
+    }
+
+    assert [{"path": directory, "type": "Directory"}] * bool(directory) == volumes
+    expected = {"name": "crio-downloads", "mountPath": USUAL_DOWNLOAD_DIR, "readOnly": True}
+    assert [expected] * bool(directory) == [*mounts.values()]
+    assert {"keep", "prefetch"} >= mounts.keys()
 
 
 def test_openshift_assigns_users_and_pods_request_the_scc():

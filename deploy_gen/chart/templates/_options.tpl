@@ -14,6 +14,9 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
 {{- $hasGate := or $nodeCondition (gt (len $taints) 0) -}}
 {{- $credentials := include "nodeprefetch.credentials" (list $v $platforms) | fromJson -}}
 {{- $image := include "nodeprefetch.image" . | fromJson -}}
+{{- $criSocket := include "nodeprefetch.path" (default (get $platforms.sockets $flavor) $v.criSocket | trimPrefix "unix://") -}}
+{{- $downloads := default (ternary $platforms.crioDownloads "" (eq (base $criSocket) $platforms.crioSocket)) $v.crioDownloadDir -}}
+{{- if eq $downloads "none" -}}{{- $downloads = "" -}}{{- end -}}
 {{- $priorityClass := default (ternary "system-node-critical" "" $hasGate) $v.priorityClass -}}
 {{- dict
   "name" $name
@@ -24,7 +27,8 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
   "image" $image.reference
   "tag" $image.tag
   "isOpenshift" $isOpenshift
-  "criSocket" (include "nodeprefetch.path" (default (get $platforms.sockets $flavor) $v.criSocket | trimPrefix "unix://"))
+  "criSocket" $criSocket
+  "crioDownloadDir" (ternary (include "nodeprefetch.path" $downloads) "" (ne $downloads ""))
   "selinuxType" (default (ternary "spc_t" "" $isOpenshift) $v.selinuxType)
   "secrets" (include "nodeprefetch.each" $v.secrets | fromJsonArray)
   "imagePullSecrets" (include "nodeprefetch.each" $v.imagePullSecrets | fromJsonArray)

@@ -32,6 +32,11 @@ volumeMounts:
   - name: cri-socket-dir
     mountPath: /run/nodeprefetch/cri
     readOnly: true
+  {{- if $o.crioDownloadDir }}
+  - name: crio-downloads
+    mountPath: /run/nodeprefetch/crio-downloads
+    readOnly: true
+  {{- end }}
   - name: image-list
     mountPath: /etc/nodeprefetch/list
     readOnly: true
