@@ -8,10 +8,12 @@ import io
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from nodeprefetch.credentials.auth import AuthConfig
 from nodeprefetch.testing.images import INDEX_TYPE, MANIFEST_TYPE, host_architecture
 from nodeprefetch.values.image_ref import ImageRef
+from tests.support.cri_directories import DownloadDirectory
 
 _ACCEPTED = f"{MANIFEST_TYPE}, {INDEX_TYPE}, */*"
 """A real registry says that an OCI manifest is not there when it is not asked for by its type."""
@@ -37,12 +39,13 @@ class Downloaded:
     """Bytes of manifest, config and layers."""
 
 
-async def download(ref: ImageRef, auth: AuthConfig | None) -> Downloaded:
+async def download(ref: ImageRef, auth: AuthConfig | None, directory: DownloadDirectory | None = None) -> Downloaded:
     """Download manifest, config and layers; no more than three blobs at once, as containerd does.
 
     Args:
         ref: with a registry at `HOST:PORT`.
         auth: sent as HTTP Basic. Bearer tokens are not known here.
+        directory: where blobs are kept while they arrive, as CRI-O does; None: nowhere.
 
     Raises:
         DownloadError: the registry's answer was not the content that was asked for.
@@ -62,9 +65,26 @@ async def download(ref: ImageRef, auth: AuthConfig | None) -> Downloaded:
     slots = asyncio.Semaphore(3)
     async with asyncio.TaskGroup() as tasks:
         for part in parts:
-            tasks.create_task(registry.blob(part["digest"], slots))
+            tasks.create_task(registry.blob(part["digest"], slots, directory))
+    if directory is not None:
+        await directory.unpack()
     size = len(manifest) + sum(part["size"] for part in parts)
     return Downloaded(image_id=document["config"]["digest"], digest=digest, size=size)
+
+
+async def _read_body(reader: asyncio.StreamReader, length: int, path: Path | None) -> bytes:
+    """The body, which is also in the file as far as it has come."""
+    if path is None:
+        return await reader.readexactly(length)
+    body = b""
+    with path.open("xb", buffering=0) as file:
+        while len(body) < length:
+            part = await reader.read(min(length - len(body), 32 * 1024))
+            if not part:
+                raise asyncio.IncompleteReadError(body, length)
+            file.write(part)
+            body += part
+    return body
 
 
 class _Registry:
@@ -78,15 +98,15 @@ class _Registry:
     async def manifest(self, reference: str) -> bytes:
         return await self._get(f"manifests/{reference}")
 
-    async def blob(self, digest: str, slots: asyncio.Semaphore) -> None:
+    async def blob(self, digest: str, slots: asyncio.Semaphore, directory: DownloadDirectory | None) -> None:
         async with slots:
-            data = await self._get(f"blobs/{digest}")
+            data = await self._get(f"blobs/{digest}", directory.next_file() if directory else None)
         found = "sha256:" + hashlib.sha256(data).hexdigest()
         if found != digest:
             text = f"unexpected commit digest {found}, expected {digest}: failed precondition"
             raise DownloadError("FAILED_PRECONDITION", text)
 
-    async def _get(self, path: str) -> bytes:
+    async def _get(self, path: str, file: Path | None = None) -> bytes:
         host, _, port = self._ref.registry.rpartition(":")
         repository = self._ref.lookup_name.partition("/")[2]
         target = f"/v2/{repository}/{path}"
@@ -100,7 +120,7 @@ class _Registry:
             head = await reader.readuntil(b"\r\n\r\n")
             status_line, _, fields = head.partition(b"\r\n")
             length = http.client.parse_headers(io.BytesIO(fields))["Content-Length"]
-            body = await reader.readexactly(int(length))
+            body = await _read_body(reader, int(length), file)
         except asyncio.IncompleteReadError as error:
             raise ConnectionError(f'Get "http://{self._ref.registry}{target}": EOF') from error
         finally:

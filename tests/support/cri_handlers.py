@@ -16,6 +16,7 @@ from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.runtime.errors import RuntimeFaultError
 from nodeprefetch.testing.service import Hang
 from nodeprefetch.values.image_ref import ImageRef
+from tests.support.cri_directories import CrioDownloads, DownloadDirectory
 from tests.support.cri_download import DownloadError, download
 from tests.support.cri_script import CriScript, FromRegistry, Outcome, Refusal
 
@@ -43,10 +44,14 @@ class CriHandlers:
         script: what to answer.
         version: what Version answers.
         mountpoint: what ImageFsInfo answers.
+        downloads: where real downloads are kept while they arrive; None: nowhere.
     """
 
-    def __init__(self, script: CriScript, version: cri.VersionResponse, mountpoint: str) -> None:
+    def __init__(
+        self, script: CriScript, version: cri.VersionResponse, mountpoint: str, downloads: CrioDownloads | None = None
+    ) -> None:
         self._script = script
+        self._downloads = downloads
         self._version = version
         self._mountpoint = mountpoint
         self.is_stopping = False
@@ -144,10 +149,18 @@ class CriHandlers:
         return outcome
 
     async def _download(self, ref: ImageRef, auth: AuthConfig | None) -> str:
+        directory = DownloadDirectory.make(self._downloads) if self._downloads else None
+        try:
+            return await self._download_into(directory, ref, auth)
+        finally:
+            if directory is not None and not self.is_stopping:  # who is killed leaves it behind
+                directory.remove()
+
+    async def _download_into(self, directory: DownloadDirectory | None, ref: ImageRef, auth: AuthConfig | None) -> str:
         prefix = f'failed to pull and unpack image "{ref.pull_ref}": '
         # Raised below: before Python 3.11.4 what is raised inside `except*` comes in a group.
         try:
-            done = await download(ref, auth)
+            done = await download(ref, auth, directory)
         except* OSError as errors:
             failure = GRPCError(Status.UNKNOWN, f"{prefix}failed to do request: {next(leaves(errors))}")
         except* DownloadError as errors:

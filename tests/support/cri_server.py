@@ -16,11 +16,12 @@ from grpclib.server import Server
 from nodeprefetch.rpc import cri
 from nodeprefetch.runtime.api import ImageRecord
 from nodeprefetch.testing.service import HANG, Hang
+from tests.support.cri_directories import CrioDownloads
 from tests.support.cri_handlers import CriHandlers, MessageCodec
 from tests.support.cri_script import FROM_REGISTRY, CriScript, Outcome, Pull, Refusal
 from tests.support.spawn import Background
 
-__all__ = ["FROM_REGISTRY", "HANG", "FakeCriServer", "Hang", "Outcome", "Pull", "Refusal"]
+__all__ = ["FROM_REGISTRY", "HANG", "CrioDownloads", "FakeCriServer", "Hang", "Outcome", "Pull", "Refusal"]
 
 
 class FakeCriServer(Background):
@@ -41,6 +42,7 @@ class FakeCriServer(Background):
         images: what is held from the start.
         name: what Version says: `containerd`, `cri-o`.
         version: what Version says of the runtime.
+        downloads: where FROM_REGISTRY keeps what arrives, as CRI-O does; None: nowhere.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class FakeCriServer(Background):
         images: Iterable[ImageRecord] = (),
         name: str = "containerd",
         version: str = "1.6.20~fake",
+        downloads: CrioDownloads | None = None,
     ) -> None:
         self.socket = socket
         self._script = CriScript(outcomes or {}, images, otherwise)
         self._version = cri.VersionResponse(
             version="0.1.0", runtime_name=name, runtime_version=version, runtime_api_version="v1"
         )
+        self._downloads = downloads
         self._running: _Running | None = None
 
     @property
@@ -94,7 +98,7 @@ class FakeCriServer(Background):
             OSError: the socket cannot be made.
         """
         if self._running is None:
-            handlers = CriHandlers(self._script, self._version, str(self.socket.parent))
+            handlers = CriHandlers(self._script, self._version, str(self.socket.parent), self._downloads)
             self._running = _Running(self.socket, handlers)
 
     def kill(self) -> None:
