@@ -30,6 +30,7 @@ OTHERS = frozenset(
         *("--node-init-taints", "--node-taints", "--previous", "--server-side", "--startup-taint", "--subresource"),
         *("--switch", "--timeout", "--watch"),
         *("--container", "--from-file", "--raw", "--selector"),  # kubectl
+        *("--set-file", "--wait"),  # helm
         *("--fetch-metrics", "--cri-socket-path", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
         *("--image-pull-deadline-duration", "--image-pull-policy", "--service-account-name"),
         *("--set-file", "--wait"),  # Helm
