@@ -65,4 +65,4 @@ def test_they_name_what_is_missing():
 
 
 def test_a_large_list_is_noted():
-    assert "1 MiB" in notes({"images": [f"registry.example.com/team/app:{number:0100}" for number in range(3000)]})
+    assert "1 MiB" in notes({"images": [f"registry.example.com/team/app:{number:0100}" for number in range(5000)]})

@@ -14,7 +14,7 @@ from tests.e2e.conftest import need
 from tests.golden.chart_data import reserved_text
 from tests.golden.chart_values import in_values
 from tests.support.argument_cases import BAD, GOOD
-from tests.support.chart import ChartError, render, values_of
+from tests.support.chart import CHART, ChartError, helm, render, values_of
 from tests.support.cluster_programs import why_no_helm
 
 pytestmark = pytest.mark.helm
@@ -211,6 +211,7 @@ def test_each_invalid_value_is_refused_by_the_schema():
     "values",
     [
         {"maxUnavailable": 3, "gateTimeout": 0, "nodeCondition": True, "pullingNodes": 0, "collectMetrics": True},
+        {"maxUnavailable": 999999999},
         {"maxUnavailable": "1%", "gateTimeout": "0", "nodeReadinessRule": True, "priorityClass": "none"},
         {"criSocket": "unix:///run/cri-dockerd.sock", "selinuxType": "spc_t", "nodeSelector": {"a.b/c": ""}},
         {"keep": True, "checkEvery": "+1h30m", "refreshEvery": "never", "reportEvery": ".5s", "spread": "1.5m"},
@@ -222,4 +223,12 @@ def test_each_invalid_value_is_refused_by_the_schema():
     ],
 )
 def test_valid_values_are_taken(values):
-    assert "DaemonSet" in {each["kind"] for each in render(values)}
+    (daemons,) = (each for each in render(values) if each["kind"] == "DaemonSet")
+
+    assert values.get("maxUnavailable") in {None, daemons["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"]}
+
+
+def test_the_chart_has_no_flaws_for_helm():
+    for values in ({}, {"images": ["nginx:1"], "keep": True}, {"collectMetrics": True, "serviceMonitor": True}):
+        done = helm("lint", "--strict", "--quiet", CHART, values=values)
+        assert (0, "") == (done.returncode, done.stdout + done.stderr)

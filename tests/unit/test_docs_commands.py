@@ -33,7 +33,7 @@ OTHERS = frozenset(
         *("--set-file", "--wait"),  # helm
         *("--fetch-metrics", "--cri-socket-path", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
         *("--image-pull-deadline-duration", "--image-pull-policy", "--service-account-name"),
-        *("--set-file", "--wait"),  # Helm
+        *("--force-conflicts", "--reuse-values", "--set", "--set-file", "--wait"),  # Helm
     }
 )
 """Flags of other programs that the pages name."""

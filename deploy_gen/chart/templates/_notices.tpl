@@ -4,8 +4,8 @@
 {{- $list := index . 1 -}}
 {{- $notices := list -}}
 {{- $authRead := has "--auth-read" $o.aggregateArgs -}}
-{{- if gt (len $list) 262144 -}}
-{{- $notices = append $notices "Helm stores the list in the release, twice and compressed, which must not exceed 1 MiB (otherwise create the ConfigMap yourself, without the value images)" -}}
+{{- if gt (len $list) 524288 -}}
+{{- $notices = append $notices "the list is in the release, which Helm stores compressed in a Secret of at most 1 MiB (create the ConfigMap yourself, without the value images, if the list becomes too long)" -}}
 {{- end -}}
 {{- if and (eq $o.expose "LoadBalancer") (not $authRead) -}}
 {{- $notices = append $notices "anyone who reaches the load balancer can read results (use aggregateArgs=--auth-read to require a token)" -}}

@@ -50,7 +50,7 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
   "priorityClass" (ternary "" $priorityClass (eq $priorityClass "none"))
   "tolerations" (default list $v.tolerations)
   "noTolerateAll" (default false $v.noTolerateAll)
-  "maxUnavailable" (default "100%" $v.maxUnavailable | toString)
+  "maxUnavailable" (include "nodeprefetch.maxUnavailable" (default "100%" $v.maxUnavailable))
   "hasImages" (not (kindIs "invalid" $v.images))
   "allowFailures" (default false $v.allowFailures)
   "keep" (default false $v.keep)
@@ -78,6 +78,11 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
 {{/* A value as a text: empty without one, 0 as the number that it may be in YAML. */}}
 {{- define "nodeprefetch.text" -}}
 {{- if not (kindIs "invalid" .) }}{{ toString . }}{{ end -}}
+{{- end -}}
+
+{{/* A number, which Helm may write as 1e+06, or a percentage. */}}
+{{- define "nodeprefetch.maxUnavailable" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ int64 . }}{{ end -}}
 {{- end -}}
 
 {{/* A list without empty members and duplicates, as JSON. */}}
