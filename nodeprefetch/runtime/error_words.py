@@ -62,6 +62,7 @@ _COMMIT = rf"failed commit on ref {QUOTED}: "
 STREAM_WORDS = _table(
     (rf"{_GO_NETWORK}(?:read: )?i/o timeout", TIMEOUT),
     (rf"{_GO_NETWORK}|unexpected EOF|EOF|dial \w+ |stream error: |http2: |(?:local|remote) error: tls: ", CONNECTION),
+    (r"short read: expected \d+ bytes but got \d+: unexpected EOF", CONNECTION),
 )
 """A connection was lost while reading."""
 
