@@ -74,6 +74,8 @@ class BoardNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the images that are pulled."""
 
     total_bytes: int = 0
+    """0: the runtime does not report totals, and `done_bytes` is what has come so far."""
+
     rate: int = 0
     """Bytes per second."""
 

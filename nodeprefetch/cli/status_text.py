@@ -108,7 +108,7 @@ def _nodes(picture: Picture, now: float) -> str:
 
 
 def _bytes(node: NodePicture) -> str:
-    if node.state is not NodeState.PULLING or not node.total_bytes:
+    if node.state is not NodeState.PULLING or not (node.total_bytes or node.done_bytes):
         return _NOTHING
     return format_share(node.done_bytes, node.total_bytes)
 

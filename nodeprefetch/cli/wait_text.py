@@ -9,7 +9,7 @@ from nodeprefetch.cluster.picture import Cause, NodePicture, NodeState, Picture,
 from nodeprefetch.cluster.waiting import End, Look
 from nodeprefetch.text.printable import printable
 from nodeprefetch.values.duration import format_duration
-from nodeprefetch.values.sizes import format_rate, format_share
+from nodeprefetch.values.sizes import format_rate, format_share, format_size
 
 MOST_CAUSES = 5
 """Causes that are shown at once."""
@@ -43,13 +43,14 @@ def nodes_text(look: Look, goal: Goal) -> str:
 
 
 def bytes_text(picture: Picture) -> str:
-    """`3.1 of 9.6 GiB, 210.0 MiB/s, about 32s left`; empty if nothing is known."""
-    done = sum(node.done_bytes for node in picture.nodes)
+    """`3.1 of 9.6 GiB, 210.0 MiB/s, about 32s left`, or without a total; empty if nothing is known."""
+    with_totals = [node for node in picture.nodes if node.total_bytes]
+    done = sum(node.done_bytes for node in with_totals or picture.nodes)
     total = sum(node.total_bytes for node in picture.nodes)
     rate = sum(node.rate for node in picture.nodes)
     left = picture.seconds_left if picture.count(NodeState.PULLING) else None
     parts = [
-        format_share(min(done, total), total) if total else "",
+        format_share(min(done, total), total) if total else format_size(done),
         format_rate(rate),
         f"about {format_duration(left)} left" if left is not None and left > 0 else "",
     ]

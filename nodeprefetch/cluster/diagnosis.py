@@ -13,6 +13,7 @@ from nodeprefetch.cluster.pod_log import LogLine
 from nodeprefetch.events import ON_NODE, Outcome
 from nodeprefetch.text.scrub import scrub
 from nodeprefetch.values.duration import format_age
+from nodeprefetch.values.sizes import format_size
 from nodeprefetch.values.timestamp import format_timestamp
 
 ATTEMPTS_SHOWN = 10
@@ -201,6 +202,12 @@ def _clean(attempt: AttemptRecord) -> AttemptRecord:
     )
 
 
+def _share(facts: ImageFacts) -> str:
+    if facts.total_bytes:
+        return f", {100 * facts.done_bytes // facts.total_bytes}% of its bytes"
+    return f", {format_size(facts.done_bytes)} so far" if facts.done_bytes else ""
+
+
 def _next_step(facts: ImageFacts | None, evidence: Evidence, now: float) -> str:
     """What happens to the image next; empty: nothing."""
     if facts is None:
@@ -208,8 +215,7 @@ def _next_step(facts: ImageFacts | None, evidence: Evidence, now: float) -> str:
     match facts.state:
         case Outcome.PULLING:
             attempt = f"attempt {facts.attempt}" if facts.attempt else "an attempt"
-            share = f", {100 * facts.done_bytes // facts.total_bytes}% of its bytes" if facts.total_bytes else ""
-            return f"{attempt} is in progress{share}"
+            return f"{attempt} is in progress{_share(facts)}"
         case Outcome.WAITING | Outcome.FAILED if facts.next_attempt:
             left = facts.next_attempt - now
             when = f"in {format_age(left)}" if left > 0 else "now"

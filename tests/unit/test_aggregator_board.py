@@ -133,6 +133,38 @@ async def test_pulls_have_shares_and_a_paused_one_has_no_rate(store):
     assert (75, 200, 10) == (board.summary.done_bytes, board.summary.total_bytes, board.summary.rate)
 
 
+async def test_bytes_without_totals_are_those_that_have_come(store):
+    """CRI-O does not report totals. Sizes that other nodes report are no help for the time left: it unpacks them."""
+    say(
+        store,
+        begun("a:1", "b:1"),
+        attempt("a:1"),
+        ended("a:1"),
+        attempt("b:1"),
+        ended("b:1"),
+        node="node-1",
+        run_id="1",
+    )
+    say(store, begun("a:1", "b:1"), *(pulling(image) for image in ("a:1", "b:1")), node="node-2", run_id="2")
+    say(store, progress("a:1", 25, 0, rate=10), progress("b:1", 50, 0, rate=7), node="node-2", run_id="2")
+
+    board = await board_of(store)
+
+    node = next(each for each in board.nodes if each.node == "node-2")
+    assert ({}, 75, 0, 17) == (node.shares, node.done_bytes, node.total_bytes, node.rate)
+    assert (75, 0, 17) == (board.summary.done_bytes, board.summary.total_bytes, board.summary.rate)
+    assert None is board.summary.seconds_left
+
+
+async def test_of_nodes_with_and_without_totals_the_former_count(store):
+    say(store, begun("a:1"), pulling("a:1"), progress("a:1", 25, 100), node="node-1", run_id="1")
+    say(store, begun("a:1"), pulling("a:1"), progress("a:1", 70, 0), node="node-2", run_id="2")
+
+    summary = (await board_of(store)).summary
+
+    assert (25, 100) == (summary.done_bytes, summary.total_bytes)
+
+
 async def test_the_time_left_is_that_of_the_slowest_node_with_what_it_has_not_begun(store):
     """node-2 has 80 of a, and the 1,000 of b that node-1 has reported: 1080 / 10. node-3 has 30 / 10."""
     say(store, begun("a:1", "b:1"), attempt("b:1"), ended("b:1"), node="node-1", run_id="1")

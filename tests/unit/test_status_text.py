@@ -67,6 +67,15 @@ n2    pulling   1/2     1.0 of 4.0 MiB  2s
 n1    warm      2/2     -               10s""" == render_status([picture()], NOW, with_nodes=True).split("\n\n")[2]
 
 
+def test_bytes_of_a_node_may_have_no_total():
+    """On CRI-O."""
+    pulling = NodePicture(node="n2", state=NodeState.PULLING, images=2, present=1, done_bytes=3 * 2**20, heard=998.0)
+
+    table = render_status([picture(nodes=(pulling,))], NOW, with_nodes=True).split("\n\n")[2]
+
+    assert "n2    pulling  1/2     3.0 MiB  2s" == table.splitlines()[1]
+
+
 def test_images_show_how_many_digests_a_tag_has():
     assert """\
 IMAGE  SIZE     ON NODES  MISSING  DIGESTS

@@ -83,6 +83,14 @@ def test_progress_is_one_line(nodes: list[NodePicture], goal: Goal, text: str):
     assert text == progress_text(look(*nodes, goal=goal), goal)
 
 
+def test_progress_without_totals_is_what_has_come():
+    """On CRI-O."""
+    pulling = msgspec.structs.replace(PULLING, total_bytes=0)
+
+    assert progress_text(look(pulling), Goal()).endswith("; 50.0 MiB, 5.0 MiB/s")
+    assert progress_text(look(pulling, PULLING), Goal()).endswith("; 50 of 200 MiB, 10.0 MiB/s")
+
+
 def test_progress_has_the_time_left():
     assert progress_text(look(PULLING, seconds_left=92), Goal()).endswith("50 of 200 MiB, 5.0 MiB/s, about 1m32s left")
 

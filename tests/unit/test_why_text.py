@@ -121,6 +121,10 @@ registry.test/team/app:1: succeeded
             ImageFacts(state="pulling", attempt=3, done_bytes=1, total_bytes=3),
             "attempt 3 is in progress, 33% of its bytes",
         ),
+        (
+            ImageFacts(state="pulling", attempt=3, done_bytes=3 * 2**20),
+            "attempt 3 is in progress, 3.0 MiB so far",
+        ),
         (ImageFacts(state="failed"), "keep tries it again after some minutes"),
         (ImageFacts(state="failed", next_attempt=NOW + 600), "next attempt at 2026-01-01T01:10:00Z (in 10m)"),
     ],

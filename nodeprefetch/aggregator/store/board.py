@@ -245,10 +245,11 @@ class InstanceBoard:
     def _sum(self) -> BoardSummary:
         views = [states.view for states in self._counts.pulling.values()]
         gone = self._store.records.node_reports.gone().get(self.number)
+        with_totals = [view for view in views if view.total_bytes]
         return BoardSummary(
             nodes={state: nodes for state, nodes in self._counts.states.items() if nodes},
             gone=gone.nodes if gone else 0,
-            done_bytes=sum(view.done_bytes for view in views),
+            done_bytes=sum(view.done_bytes for view in with_totals or views),
             total_bytes=sum(view.total_bytes for view in views),
             rate=sum(view.rate for view in views),
             seconds_left=seconds_left(self._counts),

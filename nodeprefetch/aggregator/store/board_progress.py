@@ -19,7 +19,7 @@ def with_progress(progress: LatestProgress, states: NodeStates, instance: int, c
         columns: of the board.
     """
     shares: dict[str, int] = {}
-    done = total = rate = 0
+    done = so_far = total = rate = 0
     unsized = list[int]()
     for index, run in states.pulls:
         image = states.images[index]
@@ -27,6 +27,7 @@ def with_progress(progress: LatestProgress, states: NodeStates, instance: int, c
         rate += speed
         if not size:
             unsized.append(image)
+            so_far += present
             continue
         present = min(present, size)
         done, total = done + present, total + size
@@ -40,7 +41,7 @@ def with_progress(progress: LatestProgress, states: NodeStates, instance: int, c
         cells=columns.cells(states.images, states.cells),
         shares=shares,
         final=_final(states, columns),
-        done_bytes=done,
+        done_bytes=done if total else so_far,
         total_bytes=total,
         rate=rate,
     )
@@ -59,12 +60,13 @@ def seconds_left(counts: BoardCounts) -> int | None:
 
     What a node has left is the rest of its pulls, and the whole of the images that wait, or are pulled and have no
     totals yet, by the sizes that other nodes report; an image that no node has counts nothing. Nodes whose pulls are
-    paused, or that wait for their turn, count nothing either.
+    paused, or that wait for their turn, count nothing either; nor do those that report bytes and no totals (CRI-O,
+    whose sizes of images are not what it downloads).
     """
     longest: int | None = None
     for states in counts.pulling.values():
         view = states.view
-        if view.rate:
+        if view.rate and (view.total_bytes or not view.done_bytes):
             if states.later is None:
                 states.later = _later(states, counts.largest)
             seconds = (view.total_bytes - view.done_bytes + states.later) // view.rate
