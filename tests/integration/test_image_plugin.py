@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nodeprefetch import __version__
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.integration.image import ROOT, Unpacked, archive, run, run_container, unpack
@@ -31,7 +32,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Unpacked:
         env=settings,
         check=True,
     )
-    dockerfile = next(_dockerfiles()).replace("ghcr.io/nodeprefetch/nodeprefetch:v0.1.0", f"oci-archive:{base}")
+    dockerfile = next(_dockerfiles()).replace(
+        f"ghcr.io/nodeprefetch/nodeprefetch:v{__version__}", f"oci-archive:{base}"
+    )
     (directory / "Dockerfile").write_text(dockerfile)
     storage = ["--storage-driver", "vfs", "--root", directory / "storage", "--runroot", directory / "run"]
     run("buildah", *map(str, storage), "bud", "--quiet", "--isolation", "chroot", "--tag", "with-netrc", str(directory))

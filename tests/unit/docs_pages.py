@@ -10,7 +10,7 @@ from markdown_it.token import Token
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "plugins/**/*.md", "deploy_gen/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "plugins/**/*.md", "deploy_gen/**/*.md")
     for path in ROOT.glob(pattern)
     if path.name != "CHANGELOG.md"
 )
