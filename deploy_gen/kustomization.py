@@ -59,5 +59,4 @@ def listed_files(text: str) -> list[str] | None:
 
 
 def _list_of(names: Sequence[str]) -> str:
-    # The order of creation. Without it, kustomize sorts by kind: restrictions after what they restrict.
-    return to_yaml({**_KUSTOMIZATION, "sortOptions": {"order": "fifo"}, "resources": [*names]})
+    return to_yaml({**_KUSTOMIZATION, "resources": [*names]})
