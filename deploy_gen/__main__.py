@@ -44,7 +44,7 @@ def _write(options: Options, arguments: Sequence[str]) -> int:
     except InputError as error:
         return _rejected(error)
     except OSError as error:
-        _report(f"cannot write to {directory}: {error.filename or directory}: {error.strerror}")
+        _report(f"cannot write to {error.filename or directory}: {error.strerror}")
         return WRITE_FAILED
     _report(f"{directory}: {len(changes.written)} of {len(files)} files written")
     for path in changes.deleted:

@@ -16,6 +16,7 @@ pytestmark = [
 ]
 
 IMAGE, ANOTHER = (f"registry.example.com/team/overlay:{tag}" for tag in (1, 2))
+IN_THE_NODES_NETWORK = "--host-network --fetch-arg=--metrics-protocol=grpc"
 STATUS = f"kubectl nodeprefetch status {NAME} --namespace {NAMESPACE} --output json"
 GENERATE_WITH_LOGIN = GENERATE.replace("nodeprefetch-deploy web", "nodeprefetch-deploy web --secret registry-login")
 
@@ -44,11 +45,9 @@ def test_an_installation_moves_with_its_overlay(overlaid: WarmCluster) -> None:
     overlaid.type(f"kubectl rollout status deployment/{NAME}-metrics --namespace {NAMESPACE} --timeout=5m")
     (status,) = json.loads(overlaid.type(STATUS))
     nodes = overlaid.kubectl.items("nodes")
-    proxy = f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}-metrics:http/proxy/v1/status"
-    (reported,) = json.loads(overlaid.kubectl.run("get", "--raw", proxy))["instances"]
     (daemons,) = overlaid.kubectl.items("daemonsets", namespace=NAMESPACE)
     assert {"succeeded"} == {node["metadata"]["labels"].get(f"nodeprefetch.io/{NAME}") for node in nodes}
-    assert {node["metadata"]["name"] for node in nodes} == {node["node"] for node in reported["nodes"]}
+    assert {node["metadata"]["name"] for node in nodes} == _reporting(overlaid)
     assert "aggregator (through the API server)" == status["source"]
     assert "--max-parallel-pulls=2" in daemons["spec"]["template"]["spec"]["initContainers"][0]["args"]
     overlaid.wait_until(lambda: len(nodes) == len(_events(overlaid)), "an event about every node")
@@ -56,8 +55,8 @@ def test_an_installation_moves_with_its_overlay(overlaid: WarmCluster) -> None:
 
 
 def test_a_list_in_the_overlay_reaches_the_pods_without_the_generator(overlaid: WarmCluster) -> None:
-    """A changed list has another name, so that pods are replaced."""
-    without_list = GENERATE_WITH_LOGIN.replace("--images images.txt", "")
+    """A changed list has another name, so pods are replaced. In the node's network they find the aggregator too."""
+    without_list = GENERATE_WITH_LOGIN.replace("--images images.txt", IN_THE_NODES_NETWORK)
     overlaid.type(
         f"cd kustomize\n{without_list}\ncat >> overlay/kustomization.yaml <<'EOF'\n{LIST}EOF\n"
         f"mv images.txt overlay\n{APPLY}\n{WAIT}"
@@ -67,8 +66,16 @@ def test_a_list_in_the_overlay_reaches_the_pods_without_the_generator(overlaid: 
 
     (status,) = json.loads(overlaid.type(STATUS))
     assert "configmap/web" in said
-    assert 2 == status["list_images"]
+    assert [IMAGE, ANOTHER] == status["list_images"]
+    assert len(overlaid.nodes) == len(_reporting(overlaid))
     assert overlaid.holds(IMAGE, ANOTHER)
+
+
+def _reporting(site: WarmCluster) -> set[str]:
+    """Nodes that the aggregator has heard of."""
+    proxy = f"/api/v1/namespaces/{NAMESPACE}/services/{NAME}-metrics:http/proxy/v1/status"
+    (instance,) = json.loads(site.kubectl.run("get", "--raw", proxy))["instances"]
+    return {node["node"] for node in instance["nodes"]}
 
 
 def _events(site: WarmCluster) -> set[str]:
@@ -76,7 +83,7 @@ def _events(site: WarmCluster) -> set[str]:
     return {
         event["involvedObject"]["name"]
         for event in site.kubectl.items("events", namespace="default")
-        if event["involvedObject"]["kind"] == "Node" and event["message"].startswith(f"{NAME}: ")
+        if event["involvedObject"]["kind"] == "Node" and event.get("message", "").startswith(f"{NAME}: ")
     }
 
 

@@ -203,7 +203,7 @@ def test_a_failure_half_way_leaves_the_earlier_state(run, monkeypatch, failing):
     monkeypatch.setattr(Path, "open", opened)
 
     assert 1 == code
-    assert "nodeprefetch-deploy: cannot write to base: base/" in said
+    assert "nodeprefetch-deploy: cannot write to base/" in said
     assert "No space left on device" in said
     assert before == contents()
 
