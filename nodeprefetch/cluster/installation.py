@@ -68,6 +68,9 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     desired: int
     """Nodes on which its pods should run."""
 
+    uid: str = ""
+    """Of the DaemonSet; empty: unknown."""
+
     template_generation: str = ""
     """Of its pods: changes with each change of their template. Empty: unknown."""
 
@@ -175,6 +178,7 @@ def installation_of(daemon_set: DaemonSet, access: ClusterAccess) -> Installatio
         generation=metadata.generation,
         observed_generation=daemon_set.status.observed_generation,
         desired=daemon_set.status.desired_number_scheduled,
+        uid=metadata.uid,
         template_generation=(metadata.annotations or {}).get(_TEMPLATE_GENERATION, ""),
         container=found[0].name if found else "",
         arguments=arguments,

@@ -123,7 +123,7 @@ class _Look:
         installation = self._installation
         self.pods = await self._kube.pods(installation.namespace, installation.selector)
         generation = installation.template_generation
-        self._revision = Revision(generation=generation)
+        self._revision = Revision(generation=generation, owner=installation.uid)
         generations = {(pod.metadata.labels or {}).get(GENERATION_LABEL) for pod in self.pods}
         if generation and generations <= {generation}:
             return
@@ -133,7 +133,7 @@ class _Look:
             # Only a change that was taken back can be missed: its pods are of the newest version all the same.
             self._notes.append(f"pods from before a change that was taken back look old: {refused.on_one_line}")
             return
-        self._revision = Revision(generation=generation, hash=newest_hash(revisions))
+        self._revision = Revision(generation=generation, hash=newest_hash(revisions), owner=installation.uid)
 
     async def _read_list(self) -> None:
         self._current = await read_current_list(self._kube, self._installation)

@@ -58,8 +58,14 @@ class Revision(msgspec.Struct, frozen=True, kw_only=True):
     hash: str = ""
     """Empty: unknown."""
 
+    owner: str = ""
+    """UID of the DaemonSet: one that was deleted and created again has the first generation again. Empty: unknown."""
+
     def matches(self, pod: Pod) -> bool:
         """Whether a pod is of this version, as the DaemonSet's controller decides it: one of both is equal."""
+        owners = {each.uid for each in pod.metadata.owner_references or ()}
+        if self.owner and owners and self.owner not in owners:
+            return False
         labels = pod.metadata.labels or {}
         if not (self.generation or self.hash):
             return True

@@ -13,11 +13,19 @@ class ObjectPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of an object. Fields of other names are ignored."""
 
 
+class Owner(ObjectPart, frozen=True):
+    """An object that another one belongs to."""
+
+    uid: str = ""
+
+
 class Metadata(ObjectPart, frozen=True):
     """Of any object."""
 
     name: str = ""
     namespace: str = ""
+    uid: str = ""
+    owner_references: list[Owner] | None = None
     labels: Labels = None
     annotations: Labels = None
     generation: int = 0

@@ -389,3 +389,16 @@ def test_a_message_of_a_container_that_failed_says_nothing():
     seen = from_nodes(pod("n2", fetch=failed, ready=False), nodes=[])
 
     assert ([NodeState.FAILED], ()) == ([each.state for each in seen.nodes], seen.skipped)
+
+
+@pytest.mark.parametrize(("owner", "is_current"), [("new", True), ("old", False), ("", True)])
+def test_a_pod_of_a_daemon_set_that_was_deleted_and_created_again_is_not_current(owner, is_current):
+    """Both are of the first generation, and have the same hash if nothing has changed."""
+    body = pod("n1", fetch=SKIPPED)
+    if owner:
+        body["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "name": "web", "uid": owner}]
+    decoded = msgspec.convert([body], type=list[Pod])
+
+    found = pods_of_nodes(decoded, Revision(generation=GENERATION, hash=HASH, owner="new"), "prefetch")
+
+    assert (is_current, not is_current) == (found["n1"].is_current, found["n1"].counts)
