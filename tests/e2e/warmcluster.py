@@ -37,7 +37,9 @@ class WarmCluster:
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.cluster = cluster
         self.kubectl = cluster.kubectl
-        self._directory = directory
+        self.directory = directory
+        """Where commands are typed."""
+
         self.transcript: dict[int, str] = {}
         """Number of a README's step to what it wrote."""
 
@@ -64,14 +66,14 @@ class WarmCluster:
         """The same without waiting for its end. What it writes comes through a pipe."""
         return subprocess.Popen(
             self.cluster.command("bash", "-euo", "pipefail", "-c", script),
-            cwd=self._directory,
+            cwd=self.directory,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={
                 "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
-                "HOME": str(self._directory),
+                "HOME": str(self.directory),
                 **self.cluster.environment,
             },
         )
@@ -139,7 +141,7 @@ class WarmCluster:
 
     def edit_list(self, *images: str) -> None:
         """Edit the list alone: pods that run do not follow."""
-        (self._directory / "images.txt").write_text("\n".join(images) + "\n")
+        (self.directory / "images.txt").write_text("\n".join(images) + "\n")
         edit, _, wait = commands(section("Change the list")).splitlines()
         assert "nodeprefetch wait" in wait
         self.type(edit)
@@ -166,7 +168,7 @@ class WarmCluster:
     def push(self, *names: str) -> None:
         """Push small images, made up."""
         for number, name in enumerate(names):
-            layout = self._directory / f"layout-{name.replace('/', '-').replace(':', '-')}"
+            layout = self.directory / f"layout-{name.replace('/', '-').replace(':', '-')}"
             write_oci_layout(make_image([100_000 + number], seed=name), layout, tag="x")
             self._copy(f"oci:{layout}:x", name)
 
