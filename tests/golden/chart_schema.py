@@ -8,6 +8,7 @@ from deploy_gen.checks import (
     _DNS_LABEL,
     _DNS_SUBDOMAIN,
     _DURATION_PART,
+    _NUMBER,
     _PERCENT,
     _QUALIFIED,
     _QUANTITY,
@@ -64,7 +65,9 @@ def _schema() -> Schema:
                 "properties": {value.name: _described(value, "image.") for value in IMAGE},
             },
             **{value.name: _described(value) for value in values if value != NAME},
-            "global": {"description": "Values of a parent chart, which are not used.", "type": "object"},
+            # Of charts that have this one as a dependency. Helm passes them on.
+            "global": {"description": "Values of a parent chart, which this one does not use.", "type": "object"},
+            "enabled": {"description": "For the condition of a dependency. Changes nothing else.", "type": "boolean"},
         },
     }
 
@@ -146,7 +149,12 @@ _FORMS: dict[str, Schema] = {
         "patternProperties": {f"^{_KEY}$": {"type": "string", "pattern": f"^{_LABEL_VALUE}$"}},
     },
     "tolerations": _list({"anyOf": [_whole(rf"{_TAINT}|:(?:{'|'.join(EFFECTS)})"), _TOLERATION]}),
-    "maxUnavailable": {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 999999999}, _whole(_PERCENT.pattern)]},
+    "maxUnavailable": {
+        "type": ["integer", "string"],
+        "minimum": 1,
+        "maximum": 999999999,
+        "pattern": _whole(f"{_PERCENT.pattern}|{_NUMBER.pattern}")["pattern"],
+    },
     "priorityClass": _SUBDOMAIN,
     "criSocket": _path(rf"(?:unix://)?/{_LETTER}(?:{_LETTER}|/)*/{_LETTER}+"),
     "crioDownloadDir": _path(rf"none|/{_LETTER}(?:{_LETTER}|/)*"),
@@ -162,7 +170,12 @@ _FORMS: dict[str, Schema] = {
     "gateTimeout": {"anyOf": [_whole(DURATION), {"const": 0}]},
     "persist": _some(_QUANTITY.pattern),
     "expose": _words(*_SERVICE_TYPES),
-    "pullingNodes": {"type": ["integer", "null"], "minimum": 0, "maximum": 999999},
+    "pullingNodes": {
+        "type": ["integer", "string", "null"],
+        "minimum": 0,
+        "maximum": 999999,
+        "pattern": "^(?:0|[1-9][0-9]{0,5})?$",
+    },
     "growth": _words(*GROWTHS),
     "nodeAccess": _words(*NODE_ACCESS),
 }

@@ -42,6 +42,19 @@ _OTHER_TEXTS = {
     " nodes. Implies nodeCondition.",
 }
 
+_OTHER_WORDS = {
+    "%%": "%",
+    " May be repeated.": "",
+    "Pull secret for": "Pull secrets for",
+    "Argument to pass": "Arguments to pass",
+    "Taint that keeps": "Taints that keep",
+    "which the flags below": "which the values below",
+    "what the flags above": "what the values above",
+    "only with CLOUD": "only with a cloud",
+    "credential providers of GKE": "credential providers of a cloud: GKE",
+}
+"""Words of the help that do not fit a list, or values."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Value:
@@ -129,5 +142,7 @@ def _value(action: Action) -> Value:
     default = action.default if isinstance(action.default, bool | str) else ""
     kind = ("list", []) if action.default == [] else kinds.get(default, ("text", default))
     kind = _OTHER_TYPES.get(name, kind)
-    text = str(action.help).replace("%%", "%").replace(" May be repeated.", "")
+    text = str(action.help)
+    for found, said in _OTHER_WORDS.items():
+        text = text.replace(found, said)
     return Value(name=name, kind=kind[0], default=kind[1], text=_OTHER_TEXTS.get(name) or in_values(text))

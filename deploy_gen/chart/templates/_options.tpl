@@ -68,7 +68,7 @@ return a text, so this is JSON: {{- $o := include "nodeprefetch.options" . | fro
   "aggregateArgs" (default list $v.aggregateArgs)
   "expose" (default "ClusterIP" $v.expose)
   "persist" (default "" $v.persist)
-  "limitsPulls" (not (kindIs "invalid" $v.pullingNodes))
+  "limitsPulls" (ne (include "nodeprefetch.text" $v.pullingNodes) "")
   "growth" (default "fixed" $v.growth)
   "serviceMonitor" (default false $v.serviceMonitor)
   "grafanaDashboard" (default false $v.grafanaDashboard)
