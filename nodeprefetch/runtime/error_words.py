@@ -128,6 +128,7 @@ RUNTIME_WORDS = _table(
         _BAD_MANIFEST,
     ),
     (r"number of layers and diffIDs don't match|layers from manifest don't match ", _BAD_MANIFEST),
+    (r'unsupported image-specific operation on artifact with type "[^"]', _permanent("artifact")),
     (r"unsupported image-specific operation on artifact ", _BAD_MANIFEST),
     (r"failed to get stream processor for |layer \d+ \(blob \S+\) does not match |wrong diff id ", _BAD_LAYER),
     (

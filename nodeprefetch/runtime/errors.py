@@ -77,6 +77,7 @@ _ADVICE = {
     ),
     "clock": "the clock of this node is behind: check its time synchronization",
     "no_platform": "the image is not available for the platform of this node",
+    "artifact": "an OCI artifact, not a container image: CRI-O 1.33 or newer mounts artifacts as volumes",
     "old_manifest": "an outdated image format: build and push the image again",
     "large_manifest": "larger than the container runtime accepts: build the image with fewer annotations",
     "digest_algorithm": (
