@@ -24,6 +24,8 @@ WRONG = [
     ["image", "--help"],
     ["image", "--output"],
     ["image", "--push", ""],
+    ["kubectl-plugin"],
+    ["kubectl-plugin", "--help"],
     ["lint-workflows", "--help"],
     ["lock", "--help"],
     ["lock", "--upgrade", "trio"],

@@ -1,0 +1,1 @@
+"""Build the kubectl plugin as one file, and what krew needs to install it."""
