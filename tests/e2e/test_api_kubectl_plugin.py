@@ -140,7 +140,7 @@ def test_kubectl_runs_it_with_the_answers_of_the_installed_program(
     for kubeconfig in (server.kubeconfig, login):
         code, answer = ask("status", "web", namespace, "--output=json", kubeconfig=kubeconfig)
         assert (0, "web") == (code, json.loads(answer)[0]["name"])
-    assert 4 == ask("wait", "web", namespace, "--timeout=0")[0]
+    assert 1 == ask("wait", "web", namespace, "--timeout=0")[0]
     assert 2 == ask("why", "no-node", namespace)[0]
     assert 0 == ask("discover", "--cluster")[0]
     fetching = run(["/usr/bin/env", "kubectl", "nodeprefetch", "fetch", "nginx"], homes, PATH=path)
