@@ -113,6 +113,9 @@ def test_arguments_that_fetch_accepts_are_passed_through():
 LISTS = {
     "not a list": "nginx\nRedis:7\n# fine\nquay.io/a/b:1 quay.io/a/c:1\n" + "a" * 64 + "\nsha256:" + "0" * 64,
     "empty": "",
+    "IDs": "sha256:" + "0" * 64 + " # an image",
+    "blanks": "\r\n   \n",
+    "an empty name": "nginx:1\n''\n",
     "comments": "\n# nginx\n   # redis\n",
     "too long": "# " + "x" * (1 << 20),
 }

@@ -37,6 +37,8 @@ _DURATIONS = {
 }
 
 _IMAGE = portable(_REFERENCE.pattern)
+_LINE = rf"(?:(?:{_IMAGE})?(?:[ \t]+#[^\n]*|[ \t\r]*)|#[^\n]*)"
+"""Of a list: what most lines are."""
 
 _TAINT = {"(taint.key == '@TAINTS@')": "@IS_TAINT@"}
 
@@ -109,8 +111,8 @@ def _checks() -> object:
             "name": f"^{_DNS_SUBDOMAIN.pattern}$",
             "service": f"^{_SERVICE_NAME.pattern}$",
             "image": f"^{_IMAGE}$",
-            "id": "^(?:sha256:)?[0-9a-f]{64}$",
-            "plainList": rf"^(?:(?:{_IMAGE})?\n)*(?:{_IMAGE})?$",
+            "id": r"^(?:sha256:)?[0-9a-f]{64}(?:\s|$)",
+            "plainList": rf"^(?:{_LINE}\n)*{_LINE}$",
             "duration": f"^{portable(DURATION)}$",
         },
         "fetch": {"known": dict(FETCH_FLAGS), "reserved": _in_values(RESERVED_FETCH_FLAGS)},

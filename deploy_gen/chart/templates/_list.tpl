@@ -62,13 +62,13 @@
 {{- end -}}
 
 {{/*
-Whether a text has images alone, each on a line of its own; empty if it may not: (list TEXT CHECKS). Its lines need not be
-looked at one by one then, which takes seconds for thousands.
+Whether a text has images and comments alone; empty if it may not: (list TEXT CHECKS). Its lines need not be looked at one
+by one then, which takes seconds for thousands.
 */}}
 {{- define "nodeprefetch.isPlainList" -}}
 {{- $text := index . 0 -}}
 {{- $patterns := (index . 1).patterns -}}
-{{- if and (regexMatch $patterns.plainList $text) (regexMatch "[^\n]" $text) (not (regexMatch (printf "(?m)%s" $patterns.id) $text)) -}}
+{{- if and (regexMatch $patterns.plainList $text) (regexMatch "(?m)^[^\\s#]" $text) (not (regexMatch (printf "(?m)%s" $patterns.id) $text)) -}}
 true
 {{- end -}}
 {{- end -}}
@@ -92,13 +92,22 @@ true
 
 {{/* Images that new nodes need but the list does not have: (list IMAGES NEEDS CHECKS). */}}
 {{- define "nodeprefetch.notListed" -}}
+{{- $images := index . 0 -}}
 {{- $checks := index . 2 -}}
 {{- $problems := list -}}
+{{- $others := list -}}{{/* that are not literally in the list */}}
+{{- range include "nodeprefetch.imageNames" (index . 1) | fromJsonArray -}}
+{{- if not (regexMatch (printf "(?m)^%s(\\s|$)" (regexQuoteMeta .name)) $images) -}}
+{{- $others = append $others . -}}
+{{- end -}}
+{{- end -}}
 {{- $listed := dict -}}
-{{- range include "nodeprefetch.imageNames" (index . 0) | fromJsonArray -}}
+{{- if $others -}}
+{{- range include "nodeprefetch.imageNames" $images | fromJsonArray -}}
 {{- $_ := set $listed (include "nodeprefetch.fullName" (list .name $checks)) true -}}
 {{- end -}}
-{{- range include "nodeprefetch.imageNames" (index . 1) | fromJsonArray -}}
+{{- end -}}
+{{- range $others -}}
 {{- if not (hasKey $listed (include "nodeprefetch.fullName" (list .name $checks))) -}}
 {{- $problems = append $problems (printf "gateNeeds:%d: %s is not in the list of images" (int .line) .name) -}}
 {{- end -}}
