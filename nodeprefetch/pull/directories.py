@@ -160,11 +160,11 @@ class Downloads:
             else after
             for before, after in zip(self.groups, kept, strict=True)
         ]
-        waiting = [one for one in groups if one.is_open]
+        # CRI-O makes directories at once. So what appears is the last call's, and not that of one which waits for long.
+        starting = [one for one in groups if self.starting in one.pulls]
+        waiting = starting or [one for one in groups if one.is_open]
         if not new or not waiting:
             return tuple(groups)
-        # CRI-O makes directories at once. So what appears is the last call's, and not that of one which waits for long.
-        waiting = [one for one in waiting if self.starting in one.pulls] or waiting
         merged = Group(
             pulls=_union(one.pulls for one in waiting),
             directories=_union(one.directories for one in waiting) | new,

@@ -48,7 +48,7 @@ class _Started:
 
 
 class DirectoryProgress:
-    """Sees all pulls in one look. Makes calls one after another, until each has its directory.
+    """Sees all pulls in one look. Makes calls one after another, each when the directory of the last one is known.
 
     Args:
         directories: where to look.
@@ -136,13 +136,14 @@ class DirectoryProgress:
             self._take(seen, trio.current_time())
 
     def _take(self, seen: DirectoriesSeen, now: float) -> None:
+        is_known = bool(self._starting) and self._downloads.has_directory(self._starting)
         self._downloads = self._downloads.update(seen, now)
         if seen.problem:
             self._report(f"cannot look at all downloads of CRI-O in {self._directories.path}: {seen.problem}")
         if self._starting:
-            has_directory = self._downloads.has_directory(self._starting)
-            self._has_found |= has_directory
-            if has_directory or now - self._started[self._starting].began >= START_TIME:
+            self._has_found |= self._downloads.has_directory(self._starting)
+            # One look more: if another directory appears, nobody knows which of them is this pull's.
+            if is_known or now - self._started[self._starting].began >= START_TIME:
                 self._end_turn()
 
     def _end_turn(self) -> None:
