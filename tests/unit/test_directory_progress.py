@@ -204,6 +204,19 @@ async def test_a_stalled_pull_that_cannot_be_told_from_anothers_is_cut_when_that
     assert {0} == {event.done_bytes for time, event in told if isinstance(event, Progress) and time < 31}
 
 
+async def test_a_directory_of_the_kubelets_that_comes_just_before_ours_is_not_taken_for_it(autojump_clock):
+    """At 0.02 s, and ours at 0.07: looks are at 0.05 and 0.1. The kubelet's pull stalls."""
+    run = Run(downloads={"a:1": [Download(size=60 * MB, delay=0.07)]})
+
+    async def stall() -> None:
+        await trio.sleep(0.02)
+        run.directories.write(run.directories.make(), MB)
+
+    await run.run(stall)
+
+    assert [] == run.errors()
+
+
 async def test_a_pull_that_cannot_be_told_from_a_stalled_one_is_not_cut(autojump_clock):
     """CRI-O is so slow that both calls are made before there is a directory: nobody knows whose is whose."""
     run = Run(
