@@ -34,7 +34,7 @@ def overlaid(site: WarmCluster) -> Iterator[WarmCluster]:
             f"cat > overlay/kustomization.yaml <<'EOF'\n{OVERLAY}EOF\n"
         )
         yield site
-        site.type("cd kustomize && kubectl delete -k overlay && cd .. && rm -r kustomize")
+        site.type("cd kustomize && kubectl delete --ignore-not-found -k overlay && cd .. && rm -r kustomize")
 
 
 def test_an_installation_moves_with_its_overlay(overlaid: WarmCluster) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from deploy_gen.__main__ import main
 from deploy_gen.kustomization import listed_files, render_directory
+from deploy_gen.overlay import namespace_transformers
 from tests.golden.regenerate import COMMANDS, objects, options
 
 NAMES = ("kustomization.yaml", "namespace/kustomization.yaml", "namespace/transformers.yaml")
@@ -52,6 +53,15 @@ def test_the_list_has_the_command_and_is_in_the_order_of_creation():
     assert "# nodeprefetch-deploy web --version=v1.2.3 --namespace=prefetch --collect-metrics" == command
     listed = [line.removeprefix("- ") for line in rest if line.startswith("- ")]
     assert [f"{each['kind'].lower()}-{each['metadata']['name']}.yaml" for each in objects("metrics")] == listed
+
+
+def test_texts_of_users_are_not_taken_for_the_namespace():
+    found = options("secrets", "--fetch-arg=--credential-option=example.note=<namespace>", "--namespace=web")
+
+    (*_, replaced) = namespace_transformers(found)
+
+    kinds = {target["select"]["kind"] for target in replaced["replacements"][0]["targets"]}
+    assert {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"} == kinds
 
 
 def test_only_the_list_depends_on_flags_that_an_object_does_not(run):
