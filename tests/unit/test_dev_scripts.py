@@ -100,7 +100,8 @@ def test_workflows_have_the_go_that_the_clusters_programs_want():
 
 VERSIONED = ("nodeprefetch/__init__.py", "deploy_gen/__init__.py", "deploy_gen/chart/Chart.yaml")
 NAMED_VERSION = re.compile(
-    r"""(?:nodeprefetch:v?|charts/nodeprefetch\ .*--version\ |releases/tag/v|^\ +(?:targetRevision|tag):\  # in texts
+    r"""(?:nodeprefetch:v?|nodeprefetch-deploy==|nodeprefetch-deploy\ web\ --version\ v|^version=v
+        |charts/nodeprefetch\ .*--version\ |releases/tag/v|^\ +(?:targetRevision|tag):\  # in texts
         |^__version__\ =\ "|^version:\ |^appVersion:\ v)(\d+\.\d+\.\d+)""",
     re.MULTILINE | re.VERBOSE,
 )
