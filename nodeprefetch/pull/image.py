@@ -157,16 +157,17 @@ class Pull:
         if record is None:
             return False
         if not await self._is_usable(record, context):
-            if self.error is not None:
-                self.outcome = Outcome.FAILED
-            return self.error is not None
+            if self.error is None or self.image.digest is None:  # an artifact's tag may have moved to an image
+                return False
+            self.outcome = Outcome.FAILED
+            return True
         self.image_id, self.size = record.id, record.size
         self.digest = (await context.digests.find(self.image, record)).digest
         self.outcome = Outcome.PRESENT
         return True
 
     async def _is_usable(self, record: ImageRecord, context: PullContext) -> bool:
-        """Whether an image on the node can be used. False with `error`: it never will."""
+        """Whether an image on the node can be used. False with `error`: it never will, under this digest."""
         try:
             return await context.image_check.is_usable(self.image, record.id)
         except RuntimeFaultError as error:

@@ -56,7 +56,7 @@ class ImageCheck:
             image_id: digest of its config, which is its ID on containerd. All artifacts with an empty config share one.
 
         Raises:
-            RuntimeFaultError: it is an artifact, reason `artifact`; a pull would not help.
+            RuntimeFaultError: it is an artifact, reason `artifact`; a pull of the same digest would not help.
         """
         if self._api is None:
             return True

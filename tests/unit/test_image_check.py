@@ -99,19 +99,36 @@ async def test_artifacts_that_share_an_id_do_not_vouch_for_each_other(autojump_c
     names = (NAME, "docker.io/library/b:1")
     api = holding(one)
     hold(api, other, without=1, name=names[1])
-    service = FakeImageService(images=[ImageRecord(id=one.id, repo_tags=names)], pulls={"c:1": [one.id]})
-    run = FakeRun(service=service, containerd=api)
+    by_digest = f"docker.io/library/a@{one.digest}"
+    api.record(by_digest, one.digest)
+    listed = ImageRecord(id=one.id, repo_tags=names, repo_digests=(by_digest,))
+    listed_pulls = dict.fromkeys(("a:1", "b:1", "c:1"), (one.id,))
+    run = FakeRun(service=FakeImageService(images=[listed], pulls=listed_pulls), containerd=api)
+    images = ("a:1", "b:1", "c:1", by_digest)
 
-    await run.fetch("a:1", "b:1", "c:1")
+    await run.fetch(*images)
 
     assert one.id == other.id
-    assert [(Outcome.FAILED, "artifact", "")] * 3 == [
-        (result.outcome, result.reason, result.digest) for result in map(run.result, ("a:1", "b:1", "c:1"))
+    assert [(Outcome.FAILED, "artifact", "")] * 4 == [
+        (result.outcome, result.reason, result.digest) for result in map(run.result, images)
     ]
-    assert [0, 0, 1] == [run.result(name).attempts for name in ("a:1", "b:1", "c:1")]
+    assert [1, 1, 1, 0] == [run.result(name).attempts for name in images]
     assert {} == run.containerd.leases_held
-    (end,) = run.told(AttemptFinished)
-    assert ("permanent", "artifact", "") == (end.error_class, end.reason, end.image_id)
+    assert {("permanent", "artifact", "")} == {
+        (end.error_class, end.reason, end.image_id) for end in run.told(AttemptFinished)
+    }
+
+
+async def test_an_artifact_gives_way_to_an_image_that_its_tag_has_moved_to(autojump_clock):
+    artifact, image = make_artifact(), make_image()
+    api = holding(artifact)
+    hold(api, image, "overlayfs", name="docker.io/library/other:1")
+    listed = ImageRecord(id=artifact.id, repo_tags=(NAME,))
+    run = FakeRun(service=FakeImageService(images=[listed], pulls={"a:1": [image.id]}), containerd=api)
+
+    await run.fetch("a:1")
+
+    assert (Outcome.SUCCEEDED, "") == (run.result("a:1").outcome, run.result("a:1").error)
 
 
 async def test_a_runtime_that_can_use_artifacts_is_believed(autojump_clock):
