@@ -175,6 +175,7 @@ INVALID: dict[str, list[Any]] = {
         "//run/x",
         "/" + "a" * 1025,
     ],
+    "crioDownloadDir": ["a", "/", "/a/../b", "None"],
     "selinuxType": ["a:b"],
     "nodeSelector": [{"": "a"}, {"/a": "b"}, {"A.b/c": "d"}, {"a": "b c"}, {"a": "b" * 64}, {"a": True}, ["a=b"]],
     "tolerations": [[":"], ["=a"], ["a:Never"], ["a b:NoExecute"], ["a=/:NoExecute"], [{"taint": "a"}], "a"],
