@@ -194,7 +194,8 @@ def _notes(picture: Picture, goal: Goal, asked: frozenset[str] | None, counts: C
     if picture.skipped:
         notes.append(picture.skipped_text)
     if not picture.nodes and not picture.skipped:
-        notes.append("no node matches the DaemonSet; waiting for one")
+        if picture.is_settled:  # otherwise nodes match, but have no pods yet
+            notes.append("no node matches the DaemonSet; waiting for one")
     elif counts.needed > counts.nodes:
         what = "node matches" if counts.nodes == 1 else "nodes match"
         which = "the DaemonSet and run its pods" if picture.skipped else "the DaemonSet"

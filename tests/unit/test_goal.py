@@ -145,6 +145,13 @@ def test_an_installation_without_nodes_says_what_it_waits_for():
     assert ("no node matches the DaemonSet; waiting for one",) == verdict(picture(), ALL).notes
 
 
+def test_nodes_that_match_but_have_no_pods_are_not_said_to_be_missing():
+    """For example where Pod Security rejects the pods: a note of the DaemonSet says so."""
+    notes = verdict(picture(is_settled=False), ALL).notes
+
+    assert ("the pods of the DaemonSet's newest version are not all there yet",) == notes
+
+
 def test_more_nodes_than_there_are_says_what_it_waits_for():
     answer = verdict(picture(warm(), warm()), Goal(count=5))
 
