@@ -31,7 +31,7 @@ OTHERS = frozenset(
         *("--switch", "--timeout", "--watch"),
         *("--container", "--from-file", "--raw", "--selector"),  # kubectl
         *("--set-file", "--wait"),  # helm
-        *("--fetch-metrics", "--cri-socket-path", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
+        *("--fetch-metrics", "--image-cache-refresh-frequency"),  # what docs/migrating/ is about
         *("--image-pull-deadline-duration", "--image-pull-policy", "--service-account-name"),
         *("--force-conflicts", "--reuse-values", "--set", "--set-file", "--wait"),  # Helm
     }
