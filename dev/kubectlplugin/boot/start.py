@@ -61,7 +61,7 @@ def _unpacked(name: str, target: str) -> tuple[Path, bool]:
         from .temporary import temporary_directory  # noqa: PLC0415 - only where it is needed
 
         sys.stderr.write(
-            f"kubectl-nodeprefetch: {unusable}; unpacking into a temporary directory, which takes a second at each "
+            f"kubectl-nodeprefetch: {unusable}; unpacking into a temporary directory, which takes seconds at each "
             "start (set XDG_CACHE_HOME to a directory that you alone can write)\n"
         )
         try:
