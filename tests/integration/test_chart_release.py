@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.cluster_programs import helm_program, why_no_helm
 from tests.support.daemons import DockerRegistry
 
 ROOT = CHART.parents[1]
-TIME = 1_700_000_000  # seconds since 1970, of the commit
+TIME, TIME_TEXT = 1_700_000_000, "2023-11-14T22:13:20Z"  # of the commit
 
 pytestmark = [pytest.mark.registry, pytest.mark.helm]
 
@@ -62,7 +63,7 @@ def test_it_has_the_files_of_the_chart_with_the_time_of_the_commit(archive: Path
 def test_it_installs_from_a_registry_as_from_its_file(
     archive: Path, docker_registry: DockerRegistry, tmp_path: Path
 ) -> None:
-    """And pushed again, by whoever repeats a failed job, it has the same digest."""
+    """And pushed again, by whoever repeats a failed job, it has the same digest: only the commit's time is in it."""
     charts = f"oci://{docker_registry.address}/charts"
     later = shutil.copyfile(archive, tmp_path / "later.tgz")
 
@@ -70,6 +71,8 @@ def test_it_installs_from_a_registry_as_from_its_file(
 
     name, _, digest = first.strip().partition("@")
     assert (f"{docker_registry.address}/charts/nodeprefetch", first) == (name, second)
+    manifest = read_manifest(docker_registry, digest)
+    assert TIME_TEXT == manifest["annotations"]["org.opencontainers.image.created"]
     from_file, by_name, by_digest = (
         helm("template", "web", *chart, "--set=images={nginx:1.27}", home=tmp_path)
         for chart in (
@@ -86,20 +89,26 @@ def test_artifact_hub_finds_who_owns_it(archive: Path, docker_registry: DockerRe
     """By the tag and the types of its documentation."""
     run(ROOT / "dev/chart", "push", archive, f"oci://{docker_registry.address}/charts", "--plain-http")
 
-    base = f"http://{docker_registry.address}/v2/charts/nodeprefetch"
-    wanted = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-    manifest = json.loads(read(f"{base}/manifests/artifacthub.io", wanted))
+    manifest = read_manifest(docker_registry, "artifacthub.io")
     assert "application/vnd.cncf.artifacthub.config.v1+yaml" == manifest["config"]["mediaType"]
     (layer,) = manifest["layers"]
     assert "application/vnd.cncf.artifacthub.repository-metadata.layer.v1.yaml" == layer["mediaType"]
-    assert (ROOT / "artifacthub-repo.yml").read_bytes() == read(f"{base}/blobs/{layer['digest']}", {})
+    assert (ROOT / "artifacthub-repo.yml").read_bytes() == read(docker_registry, f"blobs/{layer['digest']}")
 
 
 def helm(*arguments: str | Path, home: Path) -> str:
     return run(helm_program(), *arguments, HOME=str(home))
 
 
-def read(address: str, headers: dict[str, str]) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers)) as answer:
+def read_manifest(registry: DockerRegistry, reference: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads(read(registry, f"manifests/{reference}"))
+    return manifest
+
+
+def read(registry: DockerRegistry, path: str) -> bytes:
+    """What the registry has of the chart."""
+    address = f"http://{registry.address}/v2/charts/nodeprefetch/{path}"
+    wanted = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=wanted)) as answer:
         content: bytes = answer.read()
     return content
