@@ -287,7 +287,7 @@ async def test_what_is_present_costs_one_look_at_its_config_and_one_question_at_
 
     await FakeRun(service=service, containerd=api).fetch("a:1")
 
-    assert ["read_blob", "leases"] == api.asked
+    assert ["snapshotters", "leases"] == api.asked
 
 
 async def test_a_lease_goes_when_its_image_is_there_not_when_the_run_ends(autojump_clock):
@@ -491,7 +491,7 @@ async def test_without_resume_no_lease_is_asked_for(autojump_clock):
 
     await run.fetch("a:1")
 
-    assert ["read_blob"] == api.asked  # of the image that has come: is it an image?
+    assert ["snapshotters", "read_blob"] == api.asked  # of the image that has come: is it unpacked, is it an image?
     assert ["timeout"] == [event.reason for event in run.told(AttemptFinished) if event.error]
 
 
