@@ -108,8 +108,8 @@ DIGEST = "sha256:" + "0" * 64
 @pytest.mark.parametrize(
     ("image", "flags"),
     [
-        ({"digest": DIGEST}, [f"--image=ghcr.io/nodeprefetch/nodeprefetch@{DIGEST}"]),
-        ({"repository": "a/b", "digest": DIGEST, "tag": "v1"}, [f"--image=a/b:v1@{DIGEST}"]),
+        ({"tag": f"v1@{DIGEST}"}, [f"--image=ghcr.io/nodeprefetch/nodeprefetch:v1@{DIGEST}"]),
+        ({"repository": f"a/b@{DIGEST}"}, [f"--image=a/b@{DIGEST}"]),
         ({"repository": "localhost:5000/a/b", "tag": "v1"}, ["--image=localhost:5000/a/b", "--version=v1"]),
         ({"repository": "localhost:5000/a"}, ["--image=localhost:5000/a"]),
         ({"repository": "localhost:5000/a:1"}, ["--image=localhost:5000/a:1"]),

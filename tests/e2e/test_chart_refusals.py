@@ -159,7 +159,14 @@ def test_lists_that_the_generator_takes_are_taken(tmp_path: Path):
 
 INVALID: dict[str, list[Any]] = {
     "name": ["-", "a_b", "Web", "a" * 56, 3],
-    "image": [{"repository": "a/B"}, {"repository": "https://a/b"}, {"tag": "-"}, {"digest": "0"}, {"pull": "x"}, "a"],
+    "image": [
+        {"repository": "a/B"},
+        {"repository": "https://a/b"},
+        {"tag": "-"},
+        {"tag": "v1@sha256:0"},
+        {"pull": "x"},
+        "a",
+    ],
     "secrets": [["a_b"], ["a" * 254], "a", [1]],
     "imagePullSecrets": [["A"], {"name": "a"}],
     "k8sFlavor": ["openshift", "OCP"],

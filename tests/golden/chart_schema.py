@@ -133,8 +133,7 @@ _TOLERATION: Schema = {
 _FORMS: dict[str, Schema] = {
     "name": {**_whole(_DNS_SUBDOMAIN.pattern), "maxLength": NAME_LIMIT},
     "image.repository": _whole(_REFERENCE.pattern),
-    "image.tag": _whole(_TAG),
-    "image.digest": _whole(_DIGEST),
+    "image.tag": _whole(f"{_TAG}(?:@{_DIGEST})?"),
     "images": _IMAGES,
     "gateNeeds": _IMAGES,
     "imagePullSecrets": _list(_SUBDOMAIN),

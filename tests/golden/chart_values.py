@@ -81,13 +81,8 @@ IMAGE = (
         kind="text",
         default="",
         text="Tag of the image, also a Go pseudo-version. Where credential providers of the node need it, the tag's"
-        " variant -distro is used. Default: the chart's appVersion.",
-    ),
-    Value(
-        name="digest",
-        kind="text",
-        default="",
-        text="Digest of the image, e.g. sha256:…. The image is then used as it is, without a default of the tag.",
+        " variant -distro is used. A tag with a digest, v1.2.3@sha256:…, is used as it is. Default: the chart's"
+        " appVersion.",
     ),
 )
 """The members of `image`."""

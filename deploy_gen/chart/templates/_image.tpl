@@ -7,8 +7,8 @@
 {{- $tagOfRepository := regexFind ":[^:/@]+(@|$)" $repository | trimAll ":@" -}}
 {{- if or $tagOfRepository (contains "@" $repository) -}}
 {{- dict "reference" $repository "tag" $tagOfRepository | toJson -}}
-{{- else if $image.digest -}}
-{{- dict "reference" (printf "%s%s@%s" $repository (empty $tag | ternary "" (printf ":%s" $tag)) $image.digest) "tag" $tag | toJson -}}
+{{- else if contains "@" $tag -}}
+{{- dict "reference" (printf "%s:%s" $repository $tag) "tag" (regexFind "^[^@]*" $tag) | toJson -}}
 {{- else -}}
 {{- $tag = include "nodeprefetch.tagOfVersion" (default .Chart.AppVersion $tag) -}}
 {{- if or $v.useKubeletImageCredentialIntegration $v.imageCredentialProviderConfig $v.imageCredentialProviderBinDir -}}

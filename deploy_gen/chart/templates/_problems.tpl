@@ -44,8 +44,8 @@
 {{- define "nodeprefetch.imageProblems" -}}
 {{- $image := default dict .Values.image -}}
 {{- $problems := list -}}
-{{- if and $image.repository (regexMatch "@|:[^:/]+$" $image.repository) (or $image.tag $image.digest) -}}
-{{- $problems = list (printf "image.%s: cannot be combined with a tag or digest in image.repository" (ternary "tag" "digest" (not (empty $image.tag)))) -}}
+{{- if and $image.repository (regexMatch "@|:[^:/]+$" $image.repository) $image.tag -}}
+{{- $problems = list "image.tag: cannot be combined with a tag or digest in image.repository" -}}
 {{- end -}}
 {{- toJson $problems -}}
 {{- end -}}
