@@ -158,6 +158,7 @@ def test_explain_shows_what_fetch_would_do(server, tmp_path, capsys):
         "normalized": "docker.io/library/held:1",
         "registry": "docker.io",
         "pull_policy": "IfNotPresent",
+        "problem": "",
         "present": True,
         "credentials": [],
         "providers": [],

@@ -9,6 +9,7 @@ from nodeprefetch.cli.commands import app
 from nodeprefetch.cli.flag_settings import fetch_settings, read_seconds
 from nodeprefetch.cli.flags import FetchFlags, KeepFlags
 from nodeprefetch.cli.inputs import plugin_options
+from nodeprefetch.cli.once_flags import OnceFlags
 from nodeprefetch.report.label_key import check_prefix
 from nodeprefetch.submit.endpoint import parse_endpoint
 from tests.golden.regenerate import COMMANDS, objects
@@ -137,5 +138,5 @@ def test_reserved_flags_exist():
     def flags(of):
         return {"--" + name.replace("_", "-") for name in of.__dataclass_fields__}
 
-    assert {*RESERVED_FETCH_FLAGS, *RESERVED_WITH_METRICS, REPORT_GRACE} <= flags(FetchFlags)
+    assert {*RESERVED_FETCH_FLAGS, *RESERVED_WITH_METRICS, REPORT_GRACE} <= flags(OnceFlags)
     assert set(RESERVED_AGGREGATE_FLAGS) <= flags(AggregateFlags)

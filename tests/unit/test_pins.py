@@ -50,7 +50,7 @@ async def test_without_the_flag_nothing_is_pinned(autojump_clock):
     await FakeRun(service=service, settings=FetchSettings(resume=False), containerd=service.api).fetch("a:1")
 
     assert set() == service.pinned()
-    assert ["read_blob"] == service.api.asked  # of the image that has come: is it an image?
+    assert ["snapshotters", "read_blob"] == service.api.asked  # of the image that has come: is it unpacked?
 
 
 async def test_what_is_present_is_pinned(autojump_clock):
@@ -79,7 +79,7 @@ async def test_a_pin_that_is_there_is_not_written_again(autojump_clock):
 
     run = await fetch(service, "a:1", "b:1", resume=False)
 
-    names = [asked for asked in service.api.asked if asked != "read_blob"]
+    names = [asked for asked in service.api.asked if asked != "snapshotters"]
     assert ["image_names", "image_names"] == names  # once for all images, once for those that left
     assert [] == messages(run, warnings=False)
 
