@@ -19,22 +19,21 @@ from nodeprefetch import __version__
 from nodeprefetch.credentials.auth import CredentialSource
 from nodeprefetch.emitter import Reader
 from nodeprefetch.errors import RuntimeUnavailableError, UsageError
-from nodeprefetch.events import ImageFinished, ImagesListed, Notice, Outcome, RunEnd, RunFinished, RunStarted
+from nodeprefetch.events import ImageFinished, Outcome, RunEnd, RunFinished, RunStarted
 from nodeprefetch.pull.attempt import PullContext
 from nodeprefetch.pull.digests import Digests
 from nodeprefetch.pull.disk import open_disk_guard
 from nodeprefetch.pull.download_rate import PARALLEL_PULLS
 from nodeprefetch.pull.holds import can_yield, start_holds
 from nodeprefetch.pull.image import Pull
+from nodeprefetch.pull.image_lists import list_after, list_before
 from nodeprefetch.pull.leases import Leases, NoLeases, open_leases
 from nodeprefetch.pull.pauses import Pauses
 from nodeprefetch.pull.progress import ProgressWatch
 from nodeprefetch.pull.registries import Registries
 from nodeprefetch.pull.sources import is_unseen, open_source
 from nodeprefetch.pull.start import Start, StartAtOnce, StartPermit
-from nodeprefetch.runtime.api import ImageService, Inventory
 from nodeprefetch.runtime.connect import Connect, Runtime
-from nodeprefetch.runtime.errors import FaultClass, RuntimeFaultError, answered_within
 from nodeprefetch.runtime.gate import RuntimeGate
 from nodeprefetch.runtime.image_check import ImageCheck
 from nodeprefetch.settings import FetchSettings, pull_policy
@@ -123,9 +122,9 @@ async def fetch(
                 run.finish(RunEnd.NO_RUNTIME, cancelled=str(error))
                 raise
         await run.settle()
-        if settings.debug:
+        if settings.debug and run.runtime is not None:
             with last_list:
-                await run.list_images_after()
+                await list_after(run.runtime.service, settings, emit)
         nursery.cancel_scope.cancel()
     if stopped_by:
         return run.finish(RunEnd.STOPPED, signal=stopped_by[0])
@@ -218,7 +217,7 @@ class _Run:
 
             self.pins = Pins(runtime, self.emit, instance=self.settings.instance)
         self.leases = open_leases(runtime, self.settings, self.emit, run=self.run_id, ends=lambda: self.scope.deadline)
-        inventory = await self._take_inventory(runtime.service, gate)
+        inventory = await list_before(runtime.service, gate, self.settings, self.emit)
         disk = await open_disk_guard(
             self.settings.min_free_disk,
             self.settings.image_fs_path,
@@ -285,37 +284,6 @@ class _Run:
         if self.pins is not None:
             present = [pull.image_id for pull in self.pulls if pull.is_present]
             await self.pins.settle(present, [pull.image for pull in self.pulls if not pull.is_present])
-
-    async def _take_inventory(self, service: ImageService, gate: RuntimeGate) -> Inventory | None:
-        """List the images on the node; None: the runtime failed to, and each image is checked individually."""
-        while True:
-            try:
-                with answered_within(self.settings.image_list_timeout):
-                    inventory = Inventory(await service.list_images())
-            except RuntimeFaultError as error:
-                if error.fault.kind is FaultClass.RUNTIME_GONE:
-                    await gate.wait()
-                    continue
-                problem = str(error)
-            else:
-                if self.settings.debug:
-                    self.emit(ImagesListed(when="before", images=inventory.names()))
-                return inventory
-            self.emit(Notice(message=f"could not list images, checking each one individually: {problem}"))
-            return None
-
-    async def list_images_after(self) -> None:
-        """Emit the list of images on the node after the run, for `--debug`. An error changes nothing."""
-        if self.runtime is None:
-            return
-        error = ""
-        names: tuple[str, ...] = ()
-        try:
-            with answered_within(self.settings.image_list_timeout):
-                names = Inventory(await self.runtime.service.list_images()).names()
-        except RuntimeFaultError as fault:
-            error = str(fault)
-        self.emit(ImagesListed(when="after", images=names, error=error))
 
     def finish(self, end: RunEnd, *, signal: int | None = None, cancelled: str = "") -> Report:
         """Give every image its outcome: pulls that were cancelled have failed."""
