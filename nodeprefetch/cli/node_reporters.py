@@ -57,8 +57,8 @@ def node_reporters(
         taints.append(StartupTaints(api, gate.taints, gate=gate.gate, emit=emit, report=gate.keeper.confirmation()))
     if not (environment.node_name and instance):
         # Without NODE_NAME this is hardly a pod; somebody runs it by hand.
-        tell, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
-        tell(f"{_enabled(flags)} disabled: {unset} is not set")
+        log, unset = (notices.add, "INSTANCE_NAME") if environment.node_name else (notices.info, "NODE_NAME")
+        log(f"{_enabled(flags)} disabled: {unset} is not set")
         return taints
     reporters: list[Reporter] = []
     if flags.node_condition:

@@ -48,12 +48,12 @@ class Slot:
                     return
 
     def succeeded(self) -> None:
-        """Tell the registry's budget of a success."""
+        """Record a success in the registry's budget."""
         if self._epoch is not None:
             self.registry.succeeded(self._epoch)
 
     def failed(self, error: RuntimeFaultError, account: Account) -> None:
-        """Tell the registry's budget of an error if the registry throttled."""
+        """Record an error in the registry's budget if the registry throttled."""
         if self._epoch is not None and error.fault.throttles:
             self.registry.throttled(self._epoch, error, account)
 

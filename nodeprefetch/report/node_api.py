@@ -136,12 +136,12 @@ class NodeApi:
                 self._calls = await self._connect()
             return self._calls
 
-    def explain(self, error: KubeError, tell: Callable[[str], None], *, task: str, verb: str, resource: str) -> None:
+    def explain(self, error: KubeError, log: Callable[[str], None], *, task: str, verb: str, resource: str) -> None:
         """Explain an error to people: once for all reporters; a missing permission once for each verb and resource.
 
         Args:
             error: that does not pass.
-            tell: takes the message, unless the error concerns all.
+            log: takes the message, unless the error concerns all.
             task: of the reporter that met it.
             verb: of the call.
             resource: of the call.
@@ -149,22 +149,22 @@ class NodeApi:
         if isinstance(error, NotInClusterError):
             self._outside = error
         if isinstance(error, NotInClusterError | KubeConfigError):
-            task, tell = "update node", self.warn
+            task, log = "update node", self.warn
         advised = advice(error, verb, resource, self.node)
         # The advice names the permission, unless it is none that is missing.
         subject = (type(error), (advised or f"{verb} {resource}") if isinstance(error, ForbiddenError) else "")
         if subject not in self._explained:
             self._explained.add(subject)
-            tell(f"cannot {task}: {error}{advised}")
+            log(f"cannot {task}: {error}{advised}")
 
 
 class NodeCaller:
     """Calls the Kubernetes API for one reporter. See `NodeApi.caller`."""
 
-    def __init__(self, api: NodeApi, task: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, api: NodeApi, task: str, log: Callable[[str], None]) -> None:
         self._api = api
         self._task = task
-        self._tell = tell
+        self._log = log
         self.problem = ""
         """Why the last call failed; it is being retried."""
 
@@ -229,7 +229,7 @@ class NodeCaller:
         except ConflictError:
             raise
         except KubeError as error:
-            self._api.explain(error, self._tell, task=self._task, verb=verb, resource=resource)
+            self._api.explain(error, self._log, task=self._task, verb=verb, resource=resource)
             raise
         raise AssertionError("rounds have no end")
 
@@ -256,7 +256,7 @@ class NodeCaller:
             report(str(problem))
         except trio.Cancelled:
             error = f"no time left: {self.problem or 'no answer yet'}"
-            self._tell(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
+            self._log(f"cannot {' '.join(filter(None, (self._task, aim)))}: {error}")
             report(error)
             raise
         else:
