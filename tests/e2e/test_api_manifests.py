@@ -18,11 +18,12 @@ pytestmark = pytest.mark.apiserver
 
 @pytest.fixture(scope="module")
 def prepared(api_server: ApiServer) -> ApiServer:
-    """Has the namespaces of the installations, and knows the kinds of operators."""
+    """Has the namespaces of the installations and workloads, and knows the kinds of operators."""
     kubectl = api_server.kubectl
     for kind in OPERATORS_KINDS:
         kubectl.apply(json.dumps(definition(kind)))
-    kubectl.apply(json.dumps(namespace_object("prefetch")))
+    for namespace in ("prefetch", "team"):
+        kubectl.apply(json.dumps(namespace_object(namespace)))
     kubectl.apply(READINESS_RULES.read_text("utf-8"))
     kubectl.run("wait", "--for=condition=Established", "customresourcedefinition", "--all", "--timeout=5m")
     return api_server
