@@ -115,6 +115,8 @@ class ProgressWatch:
                 self._watched.remove(watched)
             complete = source.end(attempt_id)
             deadline.stop()
+        if deadline.scope.cancelled_caught:
+            return
         if source.sight(image).done < complete.total:  # also where only an earlier attempt was looked at
             self._report_progress(watched, complete, rate=0)
 

@@ -163,6 +163,7 @@ async def test_a_pull_that_stalls_is_cut_its_limit_after_its_last_byte_was_seen(
     assert "passing" == run.told(AttemptFinished)[0].error_class
     assert [0, 132, 193] == run.service.call_times
     assert [30, 60, 120] == [event.limit for event in run.told(AttemptStarted)]
+    assert {time for time, done, _ in run.bytes_told() if done == 512 * MIB} <= {193}  # no attempt that failed
 
 
 async def test_a_pull_that_does_not_fit_on_the_disk_is_refused_at_the_look_that_shows_its_size(autojump_clock):
