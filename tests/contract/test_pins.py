@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import trio
 
 from nodeprefetch.rpc import open_channel
 from nodeprefetch.runtime.api import ContainerdApi, ImageService
@@ -15,6 +16,7 @@ from nodeprefetch.runtime.pin_labels import PINNED, pin_labels
 from nodeprefetch.testing.images import make_image
 from nodeprefetch.testing.registry import FakeRegistry
 from tests.support.containerd import Containerd
+from tests.support.patience import PATIENCE
 from tests.support.pinning import PinningImageService
 
 NUMBERS = itertools.count()
@@ -68,24 +70,31 @@ def stage(request: pytest.FixtureRequest) -> FakeStage | RealStage:
     return RealStage(request.getfixturevalue("containerd2"), request.getfixturevalue("fake_registry"))
 
 
-async def pinned(service: ImageService, image: str) -> bool:
+async def pinned(service: ImageService, image: str) -> tuple[bool, bool]:
+    """Its own record, and the list."""
     found = await service.image_status(image)
     assert found is not None
     listed = {one.id: one.pinned for one in await service.list_images()}
-    assert found.pinned == listed[found.id]
-    return found.pinned
+    return found.pinned, listed[found.id]
+
+
+async def wait_until_pinned(service: ImageService, image: str, *, pin: bool = True) -> None:
+    """CRI learns of labels by events, a moment later."""
+    with trio.fail_after(PATIENCE):
+        while await pinned(service, image) != (pin, pin):  # noqa: ASYNC110 - of another process
+            await trio.sleep(0.05)
 
 
 async def test_an_image_is_pinned_by_the_record_of_its_id(stage: FakeStage | RealStage) -> None:
     async with stage.open() as (service, api):
         image = await service.pull_image(stage.name)
-        assert not await pinned(service, image)
+        await wait_until_pinned(service, image, pin=False)
 
         assert await api.label_image(image, PIN)
-        assert await pinned(service, stage.name)
+        await wait_until_pinned(service, stage.name)
 
         assert await api.label_image(image, UNPIN)
-        assert not await pinned(service, stage.name)
+        await wait_until_pinned(service, stage.name, pin=False)
 
 
 async def test_one_record_with_a_pin_is_enough(stage: FakeStage | RealStage) -> None:
@@ -95,10 +104,10 @@ async def test_one_record_with_a_pin_is_enough(stage: FakeStage | RealStage) -> 
         await api.label_image(stage.name, {PINNED: "pinned"})
 
         await api.label_image(image, UNPIN)
-        assert await pinned(service, image)
+        await wait_until_pinned(service, image)
 
         await api.label_image(stage.name, {PINNED: None})
-        assert not await pinned(service, image)
+        await wait_until_pinned(service, image, pin=False)
 
 
 async def test_a_pin_of_another_value_is_none(stage: FakeStage | RealStage) -> None:
@@ -107,7 +116,7 @@ async def test_a_pin_of_another_value_is_none(stage: FakeStage | RealStage) -> N
 
         await api.label_image(image, {PINNED: "yes"})
 
-        assert not await pinned(service, image)
+        await wait_until_pinned(service, image, pin=False)
         await api.label_image(image, {PINNED: None})
 
 
@@ -116,14 +125,14 @@ async def test_a_pull_of_the_same_keeps_it_and_a_tag_that_moves_leaves_it(stage:
         first = await service.pull_image(stage.name)
         await api.label_image(first, PIN)
         assert first == await service.pull_image(stage.name)
-        assert await pinned(service, first)
+        await wait_until_pinned(service, first)
         stage.move()
 
         second = await service.pull_image(stage.name)
 
         assert stage.ids == (first, second)
-        assert await pinned(service, first)
-        assert not await pinned(service, second)
+        await wait_until_pinned(service, first)
+        await wait_until_pinned(service, second, pin=False)
         await api.label_image(first, UNPIN)
 
 
