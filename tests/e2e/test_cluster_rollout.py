@@ -31,6 +31,7 @@ from tests.e2e.rollouts import (
 )
 from tests.e2e.warmcluster import WarmCluster
 from tests.support.cluster_programs import programs_directory
+from tests.support.pause_image import make_pause_image
 
 pytestmark = [
     pytest.mark.cluster,
@@ -55,8 +56,8 @@ def shop(site: WarmCluster) -> Iterator[Workload]:
 
 
 def push(site: WarmCluster, tag: str) -> str:
-    """A version of the workload; its image."""
-    site.push_docker_archive(programs_directory() / "pause.tar", f"web:{tag}")
+    """A version of the workload; its image, of which the kubelet knows nothing by another name."""
+    site.push_image(make_pause_image(100_000, seed=tag), f"web:{tag}")
     return f"{REPOSITORY}:{tag}"
 
 

@@ -10,7 +10,7 @@ from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 from nodeprefetch import __version__
-from nodeprefetch.testing.images import make_image
+from nodeprefetch.testing.images import Image, make_image
 from tests.e2e.programs import install_programs
 from tests.e2e.readme import commands, section, steps
 from tests.support.cluster import OPEN_REGISTRY, Cluster
@@ -168,9 +168,13 @@ class WarmCluster:
     def push(self, *names: str) -> None:
         """Push small images, made up."""
         for number, name in enumerate(names):
-            layout = self.directory / f"layout-{name.replace('/', '-').replace(':', '-')}"
-            write_oci_layout(make_image([100_000 + number], seed=name), layout, tag="x")
-            self._copy(f"oci:{layout}:x", name)
+            self.push_image(make_image([100_000 + number], seed=name), name)
+
+    def push_image(self, image: Image, name: str) -> None:
+        """Push an image that was made up."""
+        layout = self.directory / f"layout-{name.replace('/', '-').replace(':', '-')}"
+        write_oci_layout(image, layout, tag="x")
+        self._copy(f"oci:{layout}:x", name)
 
     def _copy(self, source: str, name: str) -> None:
         target = f"docker://{OPEN_REGISTRY}/{name}"
