@@ -68,17 +68,17 @@ def test_its_manifests_run_our_image_after_the_line_that_the_error_names(site: W
 
 def test_the_script_of_a_pipeline_runs_as_the_guide_rewrites_it(site: WarmCluster) -> None:
     """It waits, and saves what the aggregator and `status` say. The guide's is for OpenShift."""
-    name, namespace = "e2e", "piping"
-    site.push("team/former:1")
+    name, namespace, image = "e2e", "piping", "registry.example.com/team/piped:1"
+    site.push("team/piped:1")
     script = commands(section("CI scripts", GUIDE.read_text(encoding="utf-8")))
     script = script.replace("--k8s-flavor ocp ", "").replace(" prefetch ", f" {namespace} ")
     script = script.replace("namespaces/prefetch/", f"namespaces/{namespace}/")
-    with site.room_for(name, namespace, IMAGE):
+    with site.room_for(name, namespace, image):
         try:
-            site.type(f"mkdir -p pipeline && cd pipeline && echo {IMAGE} > images.txt && ARTIFACTS=.\n{script}")
+            site.type(f"mkdir -p pipeline && cd pipeline && echo {image} > images.txt && ARTIFACTS=.\n{script}")
 
             attempts = json.loads(site.type("cat pipeline/metrics.json"))
-            assert {IMAGE} == {attempt["image"] for attempt in attempts}
+            assert {image} == {attempt["image"] for attempt in attempts}
             assert set(site.nodes) == {attempt["node"] for attempt in attempts if "error" not in attempt}
             shown = site.type("cat pipeline/prefetch.txt")
             assert [] == [node for node in site.nodes if node not in shown]
