@@ -31,8 +31,8 @@ _Place = tuple[str, str, str, str, int]
 
 def namespace_transformers(options: Options) -> list[Object]:
     """Build the transformers, which together make of the manifests what `--namespace` would."""
-    marker = _marker(options)
     objects = build_manifests(options)
+    marker = _marker(objects)
     marked = build_manifests(replace(options, namespace=marker))
     places = [
         (each["kind"], each["metadata"]["name"], *place)
@@ -46,9 +46,9 @@ def namespace_transformers(options: Options) -> list[Object]:
     ]
 
 
-def _marker(options: Options) -> str:
+def _marker(objects: list[Object]) -> str:
     """Make a text that the manifests do not contain, to find the namespace in them."""
-    marker, text = "<namespace>", str(build_manifests(options))
+    marker, text = "<namespace>", str(objects)
     while marker in text:
         marker = f"<{marker}>"
     return marker

@@ -15,7 +15,7 @@ from nodeprefetch.errors import Problems
 from nodeprefetch.events import RunEnd
 from nodeprefetch.kube import Node, namespace_of_pod
 from nodeprefetch.kube.server import SERVICE_ACCOUNT
-from nodeprefetch.pull.run import Report
+from nodeprefetch.pull.run import Report, stop_at_first
 from nodeprefetch.report.node_api import NodeApi
 from nodeprefetch.report.workload import TERMINATION_LOG, Workload, remove_outdated_label, write_outcome
 from nodeprefetch.values.image_list import list_digest
@@ -43,15 +43,8 @@ class PreparedPods(msgspec.Struct, frozen=True, kw_only=True):
         """
         stopped: list[int] = []
         is_here = False
-
-        async def stop_at_first(scope: trio.CancelScope) -> None:
-            async for number in signals:
-                stopped.append(number)
-                scope.cancel()
-                return
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stop_at_first, nursery.cancel_scope)
+            nursery.start_soon(stop_at_first, signals, stopped, (nursery.cancel_scope,))
             is_here = await self.workload.is_here()
             if not is_here:
                 with trio.move_on_after(grace):

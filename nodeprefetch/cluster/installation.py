@@ -10,13 +10,7 @@ from nodeprefetch.cluster.arguments import PullArguments
 from nodeprefetch.errors import NoAccessError, UsageError
 from nodeprefetch.kube import NotFoundError
 from nodeprefetch.kube.read_objects import Container, DaemonSet, Toleration
-from nodeprefetch.report.label_key import DEFAULT_PREFIX
-
-LABELS: Mapping[str, str] = {
-    "app.kubernetes.io/name": "nodeprefetch",
-    "app.kubernetes.io/component": "fetch",
-}
-"""Of the DaemonSets."""
+from nodeprefetch.report.label_key import DEFAULT_PREFIX, PULLING
 
 COMMANDS = ("fetch", "keep")
 """What a container that pulls runs."""
@@ -121,7 +115,7 @@ async def find_installations(
             found = []
     else:
         try:
-            found = await access.kube.daemon_sets(namespace, LABELS)
+            found = await access.kube.daemon_sets(namespace, PULLING)
         except NoAccessError as refused:
             if namespace is not None:
                 raise
@@ -203,7 +197,7 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 async def _in_own_namespace(access: ClusterAccess, name: str | None, refused: NoAccessError) -> list[DaemonSet]:
     """Look in the namespace of the context. With a name that takes the right to get it, not to list all."""
     if name is None:
-        return await access.kube.daemon_sets(access.namespace, LABELS)
+        return await access.kube.daemon_sets(access.namespace, PULLING)
     try:
         return [await access.kube.daemon_set(access.namespace, name)]
     except NotFoundError:

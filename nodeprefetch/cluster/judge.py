@@ -16,16 +16,13 @@ from nodeprefetch.cluster.advice import advice as advice_for
 from nodeprefetch.cluster.current_list import CurrentList
 from nodeprefetch.cluster.installation import Installation
 from nodeprefetch.cluster.picture import Cause, ImagePicture, NodePicture, NodeState, Picture
-from nodeprefetch.cluster.pods import NodePod
+from nodeprefetch.cluster.pods import TEXT_LIMIT, NodePod
 from nodeprefetch.cluster.reports import NodeReport, Stage
 from nodeprefetch.report.run_result import bounded
 from nodeprefetch.text.scrub import scrub
 
 EXAMPLES = 10
 """Nodes that a cause names."""
-
-TEXT_LIMIT = 300
-"""Characters of an error."""
 
 
 _CORRECT_LIST = f"correct the list ({PAGE}#nothing-is-pulled-exit-code-2)"

@@ -15,7 +15,7 @@ INTERVAL = 2.0
 LOOK_LIMIT = 30.0
 """Seconds after which a look is given up."""
 
-Seen = TypeVar("Seen")
+Looked = TypeVar("Looked")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class Failed:
     """There is no such installation."""
 
 
-async def look_at(look: Callable[[], Awaitable[Seen]]) -> Seen | Failed:
+async def look_at(look: Callable[[], Awaitable[Looked]]) -> Looked | Failed:
     """Look once, for at most `LOOK_LIMIT`. Raises only what is a defect."""
     try:
         with trio.fail_after(LOOK_LIMIT):

@@ -14,7 +14,7 @@ IMAGES_MISSING = 1
 """Exit code of the program."""
 
 TEXT_LIMIT = 300
-"""Characters of what a pod says."""
+"""Characters of an error, or of what a pod says."""
 
 GENERATION_LABEL, HASH_LABEL = "pod-template-generation", "controller-revision-hash"
 

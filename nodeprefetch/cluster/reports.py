@@ -12,7 +12,7 @@ from nodeprefetch.board import PULLING as CELL_PULLING
 from nodeprefetch.board import SUCCEEDED as CELL_SUCCEEDED
 from nodeprefetch.board import UNLISTED, Board, BoardCause, BoardNode
 from nodeprefetch.kube.read_objects import Metadata
-from nodeprefetch.report.label_key import Summary, label_key, summary_key
+from nodeprefetch.report.label_key import label_key, read_summary, summary_key
 from nodeprefetch.report.run_result import SUCCEEDED, FirstFailure
 from nodeprefetch.runtime.faults import FINAL, FaultClass
 from nodeprefetch.values.timestamp import parse_timestamp
@@ -80,11 +80,7 @@ def node_report(node: Metadata, *, prefix: str, instance: str) -> NodeReport | N
     label = (node.labels or {}).get(label_key(prefix, instance))
     if label is None:
         return None
-    text = (node.annotations or {}).get(summary_key(prefix, instance), "")
-    try:
-        summary = msgspec.json.decode(text, type=Summary)
-    except (ValueError, RecursionError):  # another version's, or another's
-        summary = None
+    summary = read_summary((node.annotations or {}).get(summary_key(prefix, instance), ""))
     if summary is None or summary.result != label:
         return NodeReport(stage=Stage.COMPLETE if label == SUCCEEDED else Stage.FAILED)
     present = summary.succeeded + summary.present

@@ -114,7 +114,7 @@ async def fetch(
     async with trio.open_nursery() as nursery:
         last_list = trio.CancelScope()
         if signals is not None:
-            nursery.start_soon(_stop_at_first, signals, stopped_by, (work, last_list))
+            nursery.start_soon(stop_at_first, signals, stopped_by, (work, last_list))
         with work:
             try:
                 await run.work(connect, nursery)
@@ -149,9 +149,8 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-async def _stop_at_first(
-    signals: AsyncIterable[int], stopped_by: list[int], scopes: Sequence[trio.CancelScope]
-) -> None:
+async def stop_at_first(signals: AsyncIterable[int], stopped_by: list[int], scopes: Sequence[trio.CancelScope]) -> None:
+    """Cancel the scopes at the first signal. All signals are added to the list."""
     async for number in signals:
         stopped_by.append(number)
         for scope in scopes:

@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -15,6 +16,9 @@ from nodeprefetch.report.run_result import FirstFailure, RunResult
 from nodeprefetch.values.timestamp import format_timestamp
 
 DEFAULT_PREFIX = "nodeprefetch.io"
+
+PULLING: Mapping[str, str] = {"app.kubernetes.io/name": "nodeprefetch", "app.kubernetes.io/component": "fetch"}
+"""Labels of the DaemonSets that pull, and of their pods, as `nodeprefetch-deploy` gives them."""
 
 NAME_LIMIT, PREFIX_LIMIT = 63, 253
 """Characters."""
@@ -98,6 +102,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     list_digest: str = ""
     """Identifies the image list (`values.image_list.list_digest`); empty if the run never began to pull."""
+
+
+def read_summary(text: str) -> Summary | None:
+    """Read the annotation. None: it is absent, another version's, or another program's."""
+    try:
+        return msgspec.json.decode(text, type=Summary)
+    except (ValueError, RecursionError):
+        return None
 
 
 def summary_text(result: RunResult, *, at: float, version: str) -> str:

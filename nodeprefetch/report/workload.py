@@ -11,7 +11,7 @@ from nodeprefetch.emitter import Reader
 from nodeprefetch.events import NodeLabelled
 from nodeprefetch.kube import KubeError, Node, NotInClusterError
 from nodeprefetch.kube.objects import PodName
-from nodeprefetch.report.label_key import Summary, label_key, summary_key
+from nodeprefetch.report.label_key import PULLING, label_key, read_summary, summary_key
 from nodeprefetch.report.node_api import NodeApi, NodeCalls
 from nodeprefetch.report.run_result import SUCCEEDED
 from nodeprefetch.values.pod_selector import PodSelector
@@ -25,9 +25,6 @@ https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-fa
 """
 
 NOT_NEEDED = "not-needed"
-
-_OWN = {"app.kubernetes.io/name": "nodeprefetch", "app.kubernetes.io/component": "fetch"}
-"""Labels of pods that pull. One runs on each node, so they are never the workload, whatever the selector says."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +98,8 @@ class Workload:
             problem = f" ({caller.problem})" if caller.problem else ""
             self._warn(f"unknown whether a pod of --for-pods runs on this node{problem}: pulling")
             return True
-        return self._decide(namespace, [each for each in found if not _OWN.items() <= each.labels.items()])
+        # A pod that pulls runs on each node, so it is never the workload, whatever the selector says.
+        return self._decide(namespace, [each for each in found if not PULLING.items() <= each.labels.items()])
 
     def _decide(self, namespace: str, pods: list[PodName]) -> bool:
         which = f"that matches {self._pods.labels} in namespace {namespace}"
@@ -146,8 +144,5 @@ async def remove_outdated_label(api: NodeApi, instance: str, *, prefix: str, lis
 
 
 def _is_true(label: str, summary: str, list_digest: str) -> bool:
-    try:
-        said = msgspec.json.decode(summary, type=Summary)
-    except (ValueError, RecursionError):
-        return False
-    return label == said.result == SUCCEEDED and said.list_digest == list_digest
+    said = read_summary(summary)
+    return said is not None and label == said.result == SUCCEEDED and said.list_digest == list_digest

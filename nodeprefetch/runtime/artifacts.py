@@ -4,6 +4,9 @@ containerd unpacks an image only if config and layers have the types of an image
 version 2 reports such a pull as done, and version 1 lists what it has refused as an image afterwards.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from nodeprefetch.runtime.errors import RuntimeFaultError
@@ -76,41 +79,30 @@ class _Config(msgspec.Struct):
 _manifest = msgspec.json.Decoder(Manifest).decode
 _index = msgspec.json.Decoder(Index).decode
 _config = msgspec.json.Decoder(_Config).decode
-_INVALID = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+_Document = TypeVar("_Document")
 
 
 def read_manifest(blob: bytes) -> Manifest | None:
     """Read a manifest; None: the blob is something else."""
-    try:
-        return _manifest(blob)
-    except _INVALID:
-        return None
+    return _read(_manifest, blob)
 
 
 def read_index(blob: bytes) -> Index | None:
     """Read an index; None: the blob is something else."""
-    try:
-        return _index(blob)
-    except _INVALID:
-        return None
+    return _read(_index, blob)
 
 
 def is_image_config(blob: bytes) -> bool:
     """Whether a config belongs to an image, or to a WebAssembly module, which also names an OS."""
-    try:
-        config = _config(blob)
-    except _INVALID:
-        return False
-    return config.os is not None or config.rootfs is not None
+    config = _read(_config, blob)
+    return config is not None and (config.os is not None or config.rootfs is not None)
 
 
 def is_module_config(blob: bytes) -> bool:
     """Whether a config belongs to something that runs without a root file system: a WebAssembly module."""
-    try:
-        config = _config(blob)
-    except _INVALID:
-        return False
-    return config.os is not None and config.rootfs is None
+    config = _read(_config, blob)
+    return config is not None and config.os is not None and config.rootfs is None
 
 
 def artifact_error(image: str, manifest: Manifest | None = None) -> RuntimeFaultError:
@@ -126,3 +118,10 @@ def artifact_error(image: str, manifest: Manifest | None = None) -> RuntimeFault
         " artifacts, so pods cannot use it (remove it from the list; CRI-O 1.33 or newer mounts artifacts as volumes)"
     )
     return RuntimeFaultError(text, fault=_FAULT, image=image)
+
+
+def _read(decode: Callable[[bytes], _Document], blob: bytes) -> _Document | None:
+    try:
+        return decode(blob)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
