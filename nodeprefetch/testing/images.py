@@ -140,7 +140,7 @@ def make_layer(size: int, *, seed: object = 0, compressible: bool = False) -> La
         compressible: zeros in place of noise: a small download that needs its full size on the disk.
     """
     content = bytes(size) if compressible else _noise(size, seed)
-    archive = _archive(f"data/{seed}-{size}.bin", content)
+    archive = tar_of(f"data/{seed}-{size}.bin", content)
     return _layer(archive, compression=6 if compressible else 0)
 
 
@@ -254,7 +254,8 @@ def _noise(size: int, seed: object) -> bytes:
     return b"".join([*(source.randbytes(_CHUNK) for _ in range(whole)), source.randbytes(rest)])
 
 
-def _archive(name: str, content: bytes) -> bytes:
+def tar_of(name: str, content: bytes) -> bytes:
+    """Return a tar with one file."""
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             member = tarfile.TarInfo(name)

@@ -2,10 +2,8 @@
 
 import gzip
 import hashlib
-import io
 import json
 import random
-import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +22,7 @@ from nodeprefetch.testing.images import (
     make_artifact,
     make_image,
     make_index,
+    tar_of,
 )
 
 DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -37,16 +36,6 @@ FOREIGN_TYPE = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
 _ZSTD_BLOCK = 128 * 1024
-
-
-def tar_of(name: str, content: bytes) -> bytes:
-    """Return a tar with one file."""
-    with io.BytesIO() as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        return file.getvalue()
 
 
 def image_of(

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -106,18 +107,11 @@ class Node:
                 pass
 
 
-@given(steps)
-def test_a_pull_that_moves_is_seen_to_move_whatever_others_do(taken: list[Step]):
-    node = Node(has_others=True)
-    for step in taken:
-        node.take(step)
-        node.grown &= node.sizes.keys()
-    node.look()
-
-
-@given(steps)
-def test_where_nobody_else_pulls_each_pull_is_seen_by_itself(taken: list[Step]):
-    node = Node(has_others=False)
+@pytest.mark.parametrize("has_others", [True, False])
+@given(taken=steps)
+def test_a_pull_that_moves_is_seen_to_move_whatever_others_do(taken: list[Step], *, has_others: bool):
+    """Where nobody else pulls, each is seen by itself."""
+    node = Node(has_others=has_others)
     for step in taken:
         node.take(step)
         node.grown &= node.sizes.keys()

@@ -1,27 +1,20 @@
 """Pulls on CRI-O, seen by their download directories, on virtual time."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 import trio
 
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Notice, Phase, Progress
-from nodeprefetch.pull.attempt import PullContext
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Phase, Progress
 from nodeprefetch.pull.directory_progress import START_TIME, DirectoryProgress
-from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.download_dirs import Blob
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
-from nodeprefetch.testing import FakeCredentialSource
-from nodeprefetch.testing.run import Kind, longest
-from nodeprefetch.values.image_ref import ImageRef
+from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.values.retry import RetryPolicy
 from tests.support.fake_crio import Download, FakeCrio, FakeDirectories
+from tests.support.pull_log import PullLog, pull_all
 
 MB = 1_000_000
 LIMIT = 3.0
@@ -36,14 +29,12 @@ STALLED = Download(size=8 * MB, stalls_at=2 * MB)
 
 
 @dataclass(kw_only=True)
-class Run:
+class Run(PullLog):
     """Pulls images as a run on CRI-O does."""
 
     downloads: dict[str, Sequence[Download]]
     kind: AttemptClockKind = AttemptClockKind.AUTO
     directories: FakeDirectories = field(default_factory=FakeDirectories)
-    events: list[Event] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.crio = FakeCrio(downloads=self.downloads, directories=self.directories)
@@ -61,31 +52,7 @@ class Run:
                 source = DirectoryProgress(self.directories, self.emit, unpack_timeout=UNPACK)
                 watch = ProgressWatch(source, self.emit, settings=settings)
                 await background.start(watch.run)
-                context = PullContext(
-                    service=self.crio,
-                    inventory=Inventory(()),
-                    credentials=FakeCredentialSource(),
-                    settings=settings,
-                    slots=trio.CapacityLimiter(math.inf),
-                    gate=RuntimeGate(self.crio, self.emit),
-                    emit=self.emit,
-                    progress=watch,
-                    jitter=longest,
-                )
-                async with trio.open_nursery() as pulls:
-                    for script in scripts:
-                        background.start_soon(script)
-                    for image in self.downloads:
-                        pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, context)
-                        await trio.lowlevel.checkpoint()
-                background.cancel_scope.cancel()
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-        self.times.append(trio.current_time())
-
-    def told(self, kind: type[Kind]) -> list[Kind]:
-        return [event for event in self.events if isinstance(event, kind)]
+                await pull_all(self.downloads, self.context(self.crio, watch, settings), scripts, background)
 
     def errors(self, image: str = "a:1") -> list[str]:
         """Of attempts that ended by themselves."""

@@ -7,28 +7,23 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, PullsPaused, PullsResumed
-from nodeprefetch.pull.attempt import PullContext
-from nodeprefetch.pull.image import Pull
+from nodeprefetch.events import AttemptFinished, AttemptStarted, PullsPaused, PullsResumed
 from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.pauses import Hold, Pauses
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import Inventory
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
+from nodeprefetch.settings import AttemptClockKind, FetchSettings
 from nodeprefetch.testing import FakeContainerdApi, FakeCredentialSource, FakeImageService, Hang
-from nodeprefetch.testing.run import Kind, longest
-from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from tests.support.leases import GivenLeases
+from tests.support.pull_log import PullLog, pull_all
 
 IMAGE = "sha256:" + "1" * 64
 MIB = 2**20
 
 
 @dataclass(kw_only=True)
-class Held:
+class Held(PullLog):
     """Pulls images as a run does, and holds them back as a script says; a timeout of 30 s."""
 
     pulls: dict[str, Sequence[object]]
@@ -37,8 +32,6 @@ class Held:
     slots: float = math.inf
     kind: AttemptClockKind = AttemptClockKind.AUTO
     credentials: FakeCredentialSource = field(default_factory=FakeCredentialSource)
-    events: list[Event] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.service = FakeImageService(pulls=self.pulls)
@@ -54,33 +47,16 @@ class Held:
             await self.api.create_lease("lease", expires_at=math.inf, labels={})
         async with trio.open_nursery() as background:
             await background.start(self.watch.run)
-            context = PullContext(
-                service=self.service,
-                inventory=Inventory(()),
+            context = self.context(
+                self.service,
+                self.watch,
+                FetchSettings(retry=RetryPolicy(initial_delay=1, max_delay=1)),
                 credentials=self.credentials,
-                settings=FetchSettings(retry=RetryPolicy(initial_delay=1, max_delay=1)),
                 slots=trio.CapacityLimiter(self.slots),
-                gate=RuntimeGate(self.service, self.emit),
-                emit=self.emit,
-                progress=self.watch,
                 leases=GivenLeases(of=lambda _: self.lease),
                 pauses=self.pauses,
-                jitter=longest,
             )
-            for script in scripts:
-                background.start_soon(script)
-            async with trio.open_nursery() as pulls:
-                for image in self.pulls:
-                    pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, context)
-                    await trio.lowlevel.checkpoint()
-            background.cancel_scope.cancel()
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-        self.times.append(trio.current_time())
-
-    def told(self, kind: type[Kind]) -> list[Kind]:
-        return [event for event in self.events if isinstance(event, kind)]
+            await pull_all(self.pulls, context, scripts, background)
 
     @property
     def ends(self) -> list[tuple[int, float, float, str]]:

@@ -11,24 +11,21 @@ import pytest
 import trio
 import trio.testing
 
-from nodeprefetch.events import AttemptFinished, AttemptStarted, Event, Notice, Phase, Progress
-from nodeprefetch.pull.attempt import PullContext
+from nodeprefetch.events import AttemptFinished, AttemptStarted, Notice, Phase, Progress
 from nodeprefetch.pull.deadline import Deadline, slowest_rate, stall_timeout
 from nodeprefetch.pull.disk import DiskGuard
 from nodeprefetch.pull.disk_space import Space
-from nodeprefetch.pull.image import Pull
 from nodeprefetch.pull.lease_progress import LeaseProgress
 from nodeprefetch.pull.progress import ProgressWatch
-from nodeprefetch.runtime.api import Ingest, Inventory, Resource, ResourceKind
+from nodeprefetch.runtime.api import Ingest, Resource, ResourceKind
 from nodeprefetch.runtime.errors import Fault, FaultClass, RuntimeFaultError
-from nodeprefetch.runtime.gate import RuntimeGate
-from nodeprefetch.settings import AttemptClockKind, FetchSettings, PullPolicy
-from nodeprefetch.testing import HANG, FakeContainerdApi, FakeCredentialSource, FakeImageService, FakeRun, Hang
-from nodeprefetch.testing.run import Kind, longest
+from nodeprefetch.settings import AttemptClockKind, FetchSettings
+from nodeprefetch.testing import HANG, FakeContainerdApi, FakeImageService, FakeRun, Hang
 from nodeprefetch.values.image_ref import ImageRef
 from nodeprefetch.values.retry import RetryPolicy
 from nodeprefetch.values.sizes import DiskFloor
 from tests.support.leases import GivenLeases
+from tests.support.pull_log import PullLog, pull_all
 
 IMAGE = "sha256:" + "1" * 64
 MIB = 2**20
@@ -42,7 +39,7 @@ def manifest(**layers: int) -> bytes:
 
 
 @dataclass(kw_only=True)
-class Watched:
+class Watched(PullLog):
     """Pulls images as a run does, each with the lease of its name."""
 
     api: FakeContainerdApi
@@ -52,8 +49,6 @@ class Watched:
     lease: Callable[[ImageRef], str] = field(default=lambda image: image.text)
     shares_downloads: bool = True
     disk: DiskGuard = field(default_factory=DiskGuard)
-    events: list[Event] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.service = FakeImageService(pulls=self.pulls)
@@ -67,32 +62,9 @@ class Watched:
             source = LeaseProgress(self.api, shares_downloads=self.shares_downloads)
             watch = ProgressWatch(source, self.emit, settings=settings, disk=self.disk)
             await background.start(watch.run)
-            context = PullContext(
-                service=self.service,
-                inventory=Inventory(()),
-                credentials=FakeCredentialSource(),
-                settings=settings,
-                slots=trio.CapacityLimiter(math.inf),
-                gate=RuntimeGate(self.service, self.emit),
-                emit=self.emit,
-                progress=watch,
-                leases=GivenLeases(of=self.lease),
-                disk=self.disk,
-                jitter=longest,
-            )
-            async with trio.open_nursery() as pulls:
-                for script in scripts:
-                    background.start_soon(script)
-                for image in self.pulls:
-                    pulls.start_soon(Pull(image=ImageRef.parse(image), policy=PullPolicy.ALWAYS).run, context)
-            background.cancel_scope.cancel()
-
-    def emit(self, event: Event) -> None:
-        self.events.append(event)
-        self.times.append(trio.current_time())
-
-    def told(self, kind: type[Kind]) -> list[Kind]:
-        return [event for event in self.events if isinstance(event, kind)]
+            leases = GivenLeases(of=self.lease)
+            context = self.context(self.service, watch, settings, leases=leases, disk=self.disk)
+            await pull_all(self.pulls, context, scripts, background)
 
     def bytes_told(self) -> list[tuple[float, int, int]]:
         """Time, done, total."""
