@@ -18,7 +18,7 @@ _BUILTIN = "builtin"
 """The `apiVersion` of kustomize's own transformers."""
 
 _NAMES = ("name", "alert")
-"""Fields that tell entries of a list apart."""
+"""Fields that identify an entry of a list."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9-]+")
 
